@@ -1,0 +1,63 @@
+import type { EffectReport } from '../guard/call.ts'
+import type { Boundary, DenialCode } from '../guard/decision.ts'
+import type { RefusalWord } from '../guard/refusal.ts'
+import type { Surface } from '../guard/surface.ts'
+import type { z } from 'zod'
+
+/**
+ * What a denied or failed call does to the run: `tell` the model and go on, `stop` the run cleanly, `abort` it.
+ * Where there is no run all three tell.
+ */
+export type OnDenied = 'tell' | 'stop' | 'abort'
+
+/** The one JSON object a model or caller is told, the same over every transport. Field names as on the wire. */
+export interface RefusalBody {
+  readonly error: RefusalWord
+  readonly code: DenialCode
+  readonly boundary: Boundary
+  readonly device_id: string
+  readonly request_id: string
+  readonly executed: boolean | 'unknown'
+  readonly effects: readonly EffectReport[]
+  readonly on_denied: OnDenied
+  readonly retryable: false
+  readonly message: string
+}
+
+/** What one call of a guarded tool gave. `output` is always the text for the model. */
+export type ToolAnswer =
+  | {
+      readonly kind: 'output'
+      readonly output: string
+      readonly replayed: boolean
+      readonly requestId: string
+    }
+  | { readonly kind: 'refused'; readonly output: string; readonly body: RefusalBody }
+  | { readonly kind: 'bad_arguments'; readonly output: string; readonly issues: readonly string[] }
+
+/** One call that did not come through a run of the Agents SDK: plain HTTP, MCP, a Responses API loop. */
+export interface ToolCall {
+  /** The arguments, as an object or as the JSON text that the Responses API gives. */
+  readonly arguments: unknown
+  readonly callId?: string | undefined
+  readonly runId?: string | undefined
+  /** Who called, as authenticated. Default `local`. */
+  readonly caller?: string | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly context?: unknown
+}
+
+/** A guarded tool without the SDK around it. `guardedToolCore(tool)` gives it for a tool that `guardedTool` made. */
+export interface GuardedToolCore {
+  readonly name: string
+  readonly description: string
+  readonly surface: Surface
+  readonly onDenied: OnDenied
+  /** The zod schema that the arguments are parsed with; JSON Schema parameters were converted. */
+  readonly inputSchema: z.ZodType
+  /** The parameters as the Responses API wants them, and whether strictly. */
+  readonly parameters: Record<string, unknown>
+  readonly strict: boolean
+  /** Parses, asks, runs. Never rejects. A tool that needs approval answers `APPROVAL_REQUIRED` here. */
+  call(call: ToolCall): Promise<ToolAnswer>
+}

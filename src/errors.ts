@@ -1,0 +1,27 @@
+/**
+ * The base of every error this package throws: a stable `code`, a message that ends with the next step,
+ * and the `cause` where there is one.
+ */
+export class HoldpointError extends Error {
+  override readonly name: string = 'HoldpointError'
+  readonly code: string
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** Options or environment that cannot work. Thrown where they are read, before anything starts. */
+export class GuardMisconfiguredError extends HoldpointError {
+  override readonly name = 'GuardMisconfiguredError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('GUARD_MISCONFIGURED', message, options)
+  }
+}
+
+/** The text of anything that was thrown, which need not be an Error. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}

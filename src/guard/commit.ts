@@ -1,0 +1,268 @@
+import { messageOf } from '../errors.ts'
+import { createAttempt, effectContext, type Attempt, type EffectCall } from './attempt.ts'
+import type { EffectReport } from './call.ts'
+import type { Allowed, LocalDenialCode } from './decision.ts'
+import { isEffect, type Effect } from './effect.ts'
+import { LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
+import type { Guard, HoldPoint } from './guard.ts'
+import type { Begun, Outcome } from './journal.ts'
+import type { Started } from './permit.ts'
+import { CallRefusedError, effectRefusal, refusalOf, type EffectProblem, type Refusal } from './refusal.ts'
+
+/** What a commit gave. `replayed`: an earlier attempt did it; nothing ran now. */
+export interface Committed<Result> {
+  readonly result: Result
+  readonly replayed: boolean
+  readonly idempotencyKey: string
+}
+
+const POLL_MS = 25
+/** Kinds where a repeat that is not recognised costs money. */
+const COSTLY = new Set(['payment', 'transfer'])
+
+/**
+ * The effects of one call.
+ * C1: the intent is durable before the question (G8). C2: nothing is awaited between verdict and effect (G3).
+ * C3: a key that is done is replayed, never run. C4: an unknown outcome is never repeated blindly.
+ * C5: the first refusal is the call's, whatever the body does with it. C6: nothing starts after the body ended.
+ */
+export class Commits {
+  readonly reports: EffectReport[] = []
+  refusal: Refusal | undefined
+  readonly #guard: Guard
+  readonly #call: EffectCall
+  readonly #allowed: Allowed
+  readonly #ordinals = new Map<string, number>()
+  readonly #commits: Promise<unknown>[] = []
+  #settled = false
+
+  constructor(guard: Guard, call: EffectCall, allowed: Allowed) {
+    this.#guard = guard
+    this.#call = call
+    this.#allowed = allowed
+  }
+
+  /** The body has ended: what has not started never will (C6), what has started is awaited. */
+  async settle(): Promise<void> {
+    this.#settled = true
+    await Promise.allSettled(this.#commits)
+  }
+
+  commit<Input, Result>(
+    effect: Effect<Input, Result, never>,
+    input: Input,
+    bodySignal: AbortSignal,
+  ): Promise<Committed<Result>> {
+    const committing = this.#commit(effect as AnyEffect, input, bodySignal) as Promise<Committed<Result>>
+    // Handled here too, so that a commit that nobody awaits cannot bring the process down.
+    committing.catch(() => undefined)
+    this.#commits.push(committing)
+    return committing
+  }
+
+  async #commit(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Promise<Committed<unknown>> {
+    if (this.refusal !== undefined) throw new CallRefusedError(this.refusal)
+    const attempt = this.#prepare(effect, input, bodySignal)
+    const begun = await this.#begin(attempt)
+    switch (begun.state) {
+      case 'begun':
+        return this.#perform(attempt, begun.token)
+      case 'done':
+        return this.#replay(attempt, begun.result)
+      case 'unknown':
+        return this.#settleUnknown(attempt, begun.sinceFirstAttemptMs)
+      case 'conflict':
+      case 'running':
+        return this.#stop(attempt, begun.state)
+    }
+  }
+
+  #prepare(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Attempt {
+    const { surface, tool, callId, runId, signal, callIdGiven } = this.#call
+    const own: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId, signal }
+    if (this.#settled) this.#refuse(own, 'LATE_COMMIT')
+    if (!isEffect(effect)) this.#refuse(own, 'GUARD_MISCONFIGURED')
+    if (effect.key === 'each-call' && !callIdGiven && COSTLY.has(effect.kind))
+      this.#refuse(own, 'CALL_ID_REQUIRED')
+    const ordinal = this.#ordinals.get(effect.name) ?? 0
+    this.#ordinals.set(effect.name, ordinal + 1)
+    try {
+      const effectSurface = effect.surface === undefined ? surface : this.#guard.surface(effect.surface)
+      const { orgId } = this.#allowed
+      return createAttempt({
+        effect,
+        input,
+        call: this.#call,
+        orgId,
+        ordinal,
+        surface: effectSurface,
+        bodySignal,
+      })
+    } catch (cause) {
+      this.#guard.log.error(
+        { effect: effect.name, tool, call_id: callId, err: messageOf(cause) },
+        'effect cannot be keyed',
+      )
+      return this.#refuse(own, 'GUARD_MISCONFIGURED')
+    }
+  }
+
+  /** While another owner lives, waits for its outcome inside our own budget. */
+  async #begin(attempt: Attempt, retakeUnknown = false): Promise<Begun> {
+    const untilMs = performance.now() + this.#guard.timeoutMs
+    for (;;) {
+      const begun = await this.#tryBegin(attempt, retakeUnknown)
+      if (begun.state !== 'running' || performance.now() >= untilMs) return begun
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    }
+  }
+
+  /** C1. No intent, no effect: a journal that fails here denies. */
+  async #tryBegin(attempt: Attempt, retakeUnknown: boolean): Promise<Begun> {
+    try {
+      return await this.#guard.journal.begin(attempt.intent, { leaseMs: LEASE_MS, retakeUnknown })
+    } catch (cause) {
+      this.#guard.log.error({ effect: attempt.effect.name, err: messageOf(cause) }, 'journal failed')
+      return this.#refuse(attempt.at, 'JOURNAL_UNAVAILABLE')
+    }
+  }
+
+  async #perform(attempt: Attempt, token: string): Promise<Committed<unknown>> {
+    const checked = await this.#guard.check(attempt.at)
+    const deadline = new AbortController()
+    const signal = this.#effectSignal(attempt, deadline.signal)
+    // C2: from here to the effect's first line everything is one tick.
+    const started: Started<Promise<unknown>> = checked.allowed
+      ? checked.permit.start(
+          async () =>
+            attempt.effect.run(
+              attempt.input,
+              effectContext(attempt, this.#call, signal, checked.decision.epoch),
+            ),
+          () => this.#mayNotStart(attempt),
+        )
+      : { started: false, denied: checked.decision }
+    if (!started.started) {
+      await this.#settleJournal(attempt, token, { state: 'denied' })
+      this.reports.push({ name: attempt.effect.name, state: 'denied' })
+      throw this.#sticky(refusalOf(started.denied))
+    }
+    return this.#finish(attempt, token, started.value, deadline)
+  }
+
+  #mayNotStart(attempt: Attempt): LocalDenialCode | undefined {
+    if (this.#settled) return 'LATE_COMMIT'
+    return attempt.bodySignal.aborted ? 'CALL_ABORTED' : undefined
+  }
+
+  #effectSignal({ effect, bodySignal }: Attempt, deadline: AbortSignal): AbortSignal {
+    const always = [deadline, this.#guard.shutdownSignal]
+    return AbortSignal.any(effect.onStop === 'abort' ? [...always, bodySignal] : always)
+  }
+
+  async #finish(
+    attempt: Attempt,
+    token: string,
+    running: Promise<unknown>,
+    deadline: AbortController,
+  ): Promise<Committed<unknown>> {
+    const { effect, idempotencyKey } = attempt
+    const renew = () => this.#guard.journal.renew(token, LEASE_MS)
+    const { end, late } = await superviseEffect(running, { effect, deadline, renew })
+    await this.#settleJournal(attempt, token, end.outcome)
+    this.#log(attempt, 'effect ended', { state: end.outcome.state, replayed: false, err: end.thrown })
+    if (end.outcome.state === 'done') {
+      this.reports.push({ name: effect.name, state: 'done' })
+      return { result: end.value, replayed: false, idempotencyKey }
+    }
+    if (end.notPerformed !== undefined) {
+      this.reports.push({ name: effect.name, state: 'failed' })
+      throw end.notPerformed
+    }
+    // The effect may still end after its deadline; what it says then is better than unknown.
+    void late.then(async ({ outcome }) => {
+      if (outcome.state !== 'unknown') await this.#settleJournal(attempt, token, outcome)
+    })
+    return this.#stop(attempt, 'unknown')
+  }
+
+  /** C4: the sink repeats nothing while it honours the key; after that only `reconcile` or an operator can tell. */
+  async #settleUnknown(attempt: Attempt, sinceFirstAttemptMs: number): Promise<Committed<unknown>> {
+    const { reconcile, sinkKeyTtlMs } = attempt.effect
+    const sinkRepeatsNothing = sinkKeyTtlMs !== undefined && sinceFirstAttemptMs < sinkKeyTtlMs
+    if (!sinkRepeatsNothing && reconcile === undefined) return this.#stop(attempt, 'unknown')
+    const begun = await this.#begin(attempt, true)
+    if (begun.state === 'done') return this.#replay(attempt, begun.result)
+    if (begun.state !== 'begun') return this.#stop(attempt, 'unknown')
+    return sinkRepeatsNothing ? this.#perform(attempt, begun.token) : this.#reconcile(attempt, begun.token)
+  }
+
+  async #reconcile(attempt: Attempt, token: string): Promise<Committed<unknown>> {
+    const signal = AbortSignal.timeout(attempt.effect.deadlineMs)
+    let found
+    try {
+      found = await attempt.effect.reconcile?.(
+        attempt.input,
+        effectContext(attempt, this.#call, signal, this.#allowed.epoch),
+      )
+    } catch (cause) {
+      this.#log(attempt, 'reconcile failed', { err: messageOf(cause) })
+    }
+    if (found?.state === 'absent') return this.#perform(attempt, token)
+    if (found?.state === 'done') {
+      const result = resultJson(found.result)
+      await this.#settleJournal(attempt, token, { state: 'done', result })
+      return this.#replay(attempt, result)
+    }
+    await this.#settleJournal(attempt, token, { state: 'unknown' })
+    return this.#stop(attempt, 'unknown')
+  }
+
+  /** C3. */
+  #replay(attempt: Attempt, result: string | undefined): Committed<unknown> {
+    this.reports.push({ name: attempt.effect.name, state: 'replayed' })
+    this.#log(attempt, 'effect replayed', { state: 'done', replayed: true })
+    const value: unknown = result === undefined ? undefined : JSON.parse(result)
+    return { result: value, replayed: true, idempotencyKey: attempt.idempotencyKey }
+  }
+
+  #stop(attempt: Attempt, problem: EffectProblem): never {
+    this.reports.push({ name: attempt.effect.name, state: problem === 'running' ? 'in_progress' : problem })
+    this.#log(attempt, 'effect not run', { state: problem })
+    throw this.#sticky(effectRefusal(problem, attempt.at.surface, this.#allowed.requestId))
+  }
+
+  #refuse(at: HoldPoint, code: LocalDenialCode): never {
+    throw this.#sticky(refusalOf(this.#guard.denyNow(at, code)))
+  }
+
+  /** C5. */
+  #sticky(refusal: Refusal): CallRefusedError {
+    this.refusal ??= refusal
+    return new CallRefusedError(refusal)
+  }
+
+  /** After the effect nothing can be taken back: a journal that fails now leaves an intent, which becomes unknown. */
+  async #settleJournal(attempt: Attempt, token: string, outcome: Outcome): Promise<void> {
+    try {
+      await this.#guard.journal.settle(token, outcome)
+    } catch (cause) {
+      this.#guard.log.error(
+        { effect: attempt.effect.name, state: outcome.state, err: messageOf(cause) },
+        'journal failed',
+      )
+    }
+  }
+
+  #log(attempt: Attempt, message: string, fields: Record<string, unknown>): void {
+    const { callId, runId, tool } = this.#call
+    const line = {
+      effect: attempt.effect.name,
+      tool,
+      call_id: callId,
+      run_id: runId,
+      idempotency_key: attempt.idempotencyKey,
+    }
+    this.#guard.log.info({ ...line, ...fields }, message)
+  }
+}

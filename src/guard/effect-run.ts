@@ -1,0 +1,77 @@
+import { messageOf } from '../errors.ts'
+import { redact } from '../log.ts'
+import { EffectNotPerformed, notSent, type Effect } from './effect.ts'
+import type { Outcome } from './journal.ts'
+
+/** How long an owner counts as alive after a sign of life. Renewed three times within it. */
+export const LEASE_MS = 60_000
+
+/** An effect as the guard handles it, whatever its input and result. */
+export type AnyEffect = Effect<unknown, unknown, never>
+
+export interface EffectEnd {
+  readonly outcome: Outcome
+  /** With `done`: what the effect gave. */
+  readonly value?: unknown
+  /** With `failed`: why it surely did not happen. */
+  readonly notPerformed?: EffectNotPerformed
+  /** With `unknown`: why, where the effect itself said so. */
+  readonly thrown?: string
+}
+
+export interface Supervision {
+  readonly effect: AnyEffect
+  /** Aborted at the deadline, and when a renewal fails. */
+  readonly deadline: AbortController
+  /** A sign of life to the journal; false or a throw when the effect is no longer ours. */
+  readonly renew: () => Promise<boolean>
+}
+
+/**
+ * Waits for a running effect, at most until its deadline, with a sign of life to the journal meanwhile.
+ * `late` is how it ended after all, for an effect that outlived its deadline.
+ */
+export async function superviseEffect(
+  running: Promise<unknown>,
+  { effect, deadline, renew }: Supervision,
+): Promise<{ end: EffectEnd; late: Promise<EffectEnd> }> {
+  const overdue = Promise.withResolvers<EffectEnd>()
+  const timer = setTimeout(() => {
+    const thrown = `The effect "${effect.name}" took longer than ${effect.deadlineMs} ms.`
+    deadline.abort(new Error(thrown))
+    overdue.resolve({ outcome: { state: 'unknown' }, thrown })
+  }, effect.deadlineMs)
+  const renewal = setInterval(() => {
+    const lost = () =>
+      deadline.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
+    renew().then((alive) => (alive ? undefined : lost()), lost)
+  }, LEASE_MS / 3)
+  const late = running.then(
+    (value): EffectEnd => ({ outcome: { state: 'done', result: resultJson(value) }, value }),
+    endOfThrow,
+  )
+  const end = await Promise.race([late, overdue.promise])
+  clearTimeout(timer)
+  clearInterval(renewal)
+  return { end, late }
+}
+
+function endOfThrow(thrown: unknown): EffectEnd {
+  const text = redact(messageOf(thrown))
+  if (thrown instanceof EffectNotPerformed)
+    return { outcome: { state: 'failed' }, notPerformed: thrown, thrown: text }
+  if (!notSent(thrown)) return { outcome: { state: 'unknown' }, thrown: text }
+  const notPerformed = new EffectNotPerformed('The service could not be reached; nothing was sent.', {
+    cause: thrown,
+  })
+  return { outcome: { state: 'failed' }, notPerformed, thrown: text }
+}
+
+/** A result that JSON cannot hold is done all the same; a replay then gives undefined. */
+export function resultJson(result: unknown): string | undefined {
+  try {
+    return JSON.stringify(result)
+  } catch {
+    return undefined
+  }
+}

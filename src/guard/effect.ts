@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto'
+import { GuardMisconfiguredError, HoldpointError } from '../errors.ts'
+
+/** What an effect does to the world. Comes from code, never from the model. */
+export type EffectKind =
+  | 'payment'
+  | 'email'
+  | 'write'
+  | 'delete'
+  | 'transfer'
+  | 'credential'
+  | 'publish'
+  | 'deploy'
+  | 'external_call'
+
+export interface EffectContext<Context = unknown> {
+  /** The same on every attempt: hand it to the sink (Stripe's `Idempotency-Key`, an email's `Message-ID`). */
+  readonly idempotencyKey: string
+  /** Aborted at the deadline, when the journal is lost, at the end of a shutdown; with `onStop: 'abort'` also by a stop. */
+  readonly signal: AbortSignal
+  /** The app's own context, as the agent run has it. */
+  readonly context: Context
+  readonly callId: string
+  readonly runId: string | undefined
+  /** The org's epoch in the allow that started this effect: a sink can fence with it. Absent with hosted MachineID. */
+  readonly epoch: number | undefined
+}
+
+export type Reconciled<Result> =
+  | { readonly state: 'done'; readonly result: Result }
+  | { readonly state: 'absent' }
+  | { readonly state: 'unknown' }
+
+export interface EffectOptions<Input, Result, Context = unknown> {
+  readonly kind: EffectKind
+  /** Unique among the effects that share a journal. */
+  readonly name: string
+  /** The surface it sits on, when it is not its tool's. */
+  readonly surface?: string
+  /**
+   * The business key: what makes two attempts the same effect, for example invoice and refund number.
+   * `'each-call'` takes run, call and ordinal instead: safe against a repeated call, not against a model that asks anew.
+   */
+  readonly key: ((input: Input) => string) | 'each-call'
+  /** Throw `EffectNotPerformed` when it surely did not happen. Anything else thrown leaves the outcome unknown. */
+  readonly run: (input: Input, effect: EffectContext<Context>) => Result | Promise<Result>
+  /** Asked only about an unknown outcome: did it happen? */
+  readonly reconcile?: (input: Input, effect: EffectContext<Context>) => Promise<Reconciled<Result>>
+  /** What a pushed stop or a shutdown does to it once started. Default `'finish'`: an aborted payment may still have happened. */
+  readonly onStop?: 'finish' | 'abort'
+  /** After this its signal is aborted and its outcome is unknown, in milliseconds. Default 30,000. */
+  readonly deadlineMs?: number
+  /** How long the sink honours the idempotency key, in milliseconds: so long an unknown outcome may be sent again. */
+  readonly sinkKeyTtlMs?: number
+  /** What of the input the journal may store. Default: all of it. */
+  readonly redact?: (input: Input) => unknown
+}
+
+const EFFECT = Symbol('holdpoint effect')
+
+/** An effect that only a guard can run. Made by `defineEffect`. */
+export interface Effect<Input, Result, Context = unknown> extends EffectOptions<Input, Result, Context> {
+  readonly [EFFECT]: true
+  readonly onStop: 'finish' | 'abort'
+  readonly deadlineMs: number
+}
+
+const DEFAULT_DEADLINE_MS = 30_000
+
+/** Declares an effect. Throws `GUARD_MISCONFIGURED` when name or key is missing or the deadline is no positive number. */
+export function defineEffect<Input, Result, Context = unknown>(
+  options: EffectOptions<Input, Result, Context>,
+): Effect<Input, Result, Context> {
+  if (!options.name)
+    throw new GuardMisconfiguredError('An effect needs a name, unique among those that share a journal.')
+  if (options.key !== 'each-call' && typeof options.key !== 'function') {
+    throw new GuardMisconfiguredError(
+      `Effect "${options.name}" needs a key: (input) => a business key such as invoice and refund number, or 'each-call'.`,
+    )
+  }
+  const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS
+  if (!(deadlineMs > 0 && deadlineMs < 2 ** 31)) {
+    throw new GuardMisconfiguredError(
+      `Effect "${options.name}": deadlineMs must be a positive number of milliseconds.`,
+    )
+  }
+  return Object.freeze({
+    ...options,
+    [EFFECT]: true as const,
+    onStop: options.onStop ?? 'finish',
+    deadlineMs,
+  })
+}
+
+export function isEffect(value: unknown): value is Effect<unknown, unknown> {
+  return typeof value === 'object' && value !== null && EFFECT in value
+}
+
+/** Thrown by an effect that surely did not happen (a card declined). Frees the key; the message is shown to the model. */
+export class EffectNotPerformed extends HoldpointError {
+  override readonly name = 'EffectNotPerformed'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('EFFECT_NOT_PERFORMED', message, options)
+  }
+}
+
+const NOT_SENT_CODES = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+])
+
+/** True when `error` proves that nothing was sent: refused, no such host, no valid certificate. Looks into causes. */
+export function notSent(error: unknown): boolean {
+  const seen = new Set<unknown>()
+  for (
+    let at: unknown = error;
+    typeof at === 'object' && at !== null && !seen.has(at);
+    at = (at as Error).cause
+  ) {
+    seen.add(at)
+    const { code } = at as { code?: unknown }
+    if (typeof code === 'string' && (NOT_SENT_CODES.has(code) || code.startsWith('ERR_SSL_'))) return true
+    if (at instanceof AggregateError && at.errors.length > 0) return at.errors.every(notSent)
+  }
+  return false
+}
+
+export interface KeyScope {
+  readonly orgId: string | undefined
+  readonly caller: string
+  readonly runId: string | undefined
+  readonly callId: string
+  /** Which commit of this effect within the call, from 0. */
+  readonly ordinal: number
+}
+
+/** The journal key. Callers choose call ids, so these count only within one caller. Org is absent with hosted MachineID. */
+export function effectKey<Input>(
+  effect: Pick<EffectOptions<Input, unknown>, 'name' | 'key'>,
+  input: Input,
+  scope: KeyScope,
+): string {
+  const base = [scope.orgId ?? 'machineid', scope.caller, effect.name]
+  if (effect.key === 'each-call') {
+    return JSON.stringify([...base, 'call', scope.runId ?? '-', scope.callId, scope.ordinal])
+  }
+  const businessKey = effect.key(input)
+  if (typeof businessKey !== 'string' || businessKey === '') {
+    throw new GuardMisconfiguredError(`Effect "${effect.name}": its key must be a string that is not empty.`)
+  }
+  return JSON.stringify([...base, 'business', businessKey])
+}
+
+/** What the sink gets: opaque, 43 characters, the same for the same journal key. */
+export function idempotencyKeyOf(key: string): string {
+  return `hp_${createHash('sha256').update(key).digest('hex').slice(0, 40)}`
+}

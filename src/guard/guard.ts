@@ -1,0 +1,337 @@
+import { systemClock, type Clock } from '../clock.ts'
+import { GuardMisconfiguredError } from '../errors.ts'
+import { createLogger, type Logger } from '../log.ts'
+import type { Answer, Authority } from './authority.ts'
+import { guardCall, type ActiveCall, type CallOutcome, type CallRequest } from './call.ts'
+import {
+  isUnavailable,
+  localRequestId,
+  type Allowed,
+  type Boundary,
+  type Decision,
+  type Denied,
+  type DenialCode,
+  type LocalDenialCode,
+} from './decision.ts'
+import { assertDeviceId } from './device.ts'
+import { failClosed } from './fail-closed.ts'
+import { InFlight, type Work } from './in-flight.ts'
+import type { Journal } from './journal.ts'
+import { createMemoryJournal } from './memory-journal.ts'
+import { Permit } from './permit.ts'
+import { Registrar } from './registrar.ts'
+import { resolveSurfaces, SERVER_SURFACE, type Surface, type SurfaceOptions } from './surface.ts'
+
+export const TIMEOUT_MS = { default: 2000, min: 100, max: 3000 } as const
+
+export interface GuardOptions {
+  readonly authority: Authority
+  /** The device of this process, for example `openai-agent:prod:tool-server:01`. */
+  readonly serverDeviceId: string
+  /** Default: none but the server device. */
+  readonly surfaces?: SurfaceOptions
+  /** Where effects are stored. Default: memory, which forgets on exit; `startGuard` uses a SQLite file. */
+  readonly journal?: Journal
+  /** Default: pino to standard output. */
+  readonly log?: Logger
+  /** The whole budget of one question, in milliseconds, 100 to 3,000. Default 2,000. */
+  readonly timeoutMs?: number
+  /** How long after its question a body may start, in milliseconds; not less than `timeoutMs`, which is the default (G3). */
+  readonly maxAgeMs?: number
+  /** Questions that may wait for an answer at once; more are denied `GUARD_OVERLOADED`. Default 1,024. */
+  readonly maxPendingQuestions?: number
+  /** Told when the authority denies the server device after the start. */
+  readonly onServerDenied?: (denied: Denied) => void
+  /** Runs last in `close()`. */
+  readonly onClose?: () => Promise<void>
+  readonly clock?: Clock
+}
+
+/** One hold point: where it stands, and for what. */
+export interface HoldPoint {
+  readonly surface: Surface
+  readonly boundary: Boundary
+  readonly tool?: string | undefined
+  readonly callId?: string | undefined
+  readonly runId?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export type Checked =
+  | { readonly allowed: true; readonly permit: Permit; readonly decision: Allowed }
+  | { readonly allowed: false; readonly decision: Denied }
+
+export type RunOutcome<T> =
+  | { readonly allowed: true; readonly value: T; readonly decision: Allowed }
+  | { readonly allowed: false; readonly decision: Denied }
+
+type State = 'new' | 'started' | 'shutting_down'
+
+/** Decides whether to go on. Build it with `createGuard`, begin with `start`, end with `close`. */
+export class Guard {
+  readonly serverDeviceId: string
+  readonly journal: Journal
+  readonly log: Logger
+  readonly timeoutMs: number
+  readonly #options: GuardOptions
+  readonly #surfaces: ReadonlyMap<string, Surface>
+  readonly #clock: Clock
+  readonly #maxAgeMs: number
+  readonly #registrar: Registrar
+  readonly #bodies = new InFlight()
+  readonly #shutdown = new AbortController()
+  #state: State = 'new'
+  #pendingQuestions = 0
+
+  /** Use `createGuard`. */
+  constructor(options: GuardOptions) {
+    assertDeviceId(options.serverDeviceId, 'MACHINEID_DEVICE_ID')
+    this.serverDeviceId = options.serverDeviceId
+    this.timeoutMs = timeBudget(options.timeoutMs)
+    this.#maxAgeMs = permitAge(options.maxAgeMs, this.timeoutMs)
+    this.journal = options.journal ?? createMemoryJournal()
+    this.log = options.log ?? createLogger()
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    const surfaces = resolveSurfaces(options.serverDeviceId, options.surfaces ?? [])
+    this.#surfaces = new Map(
+      [...surfaces].map(([name, deviceIds]) => [name, Object.freeze({ name, deviceIds, guard: this })]),
+    )
+    const devices = new Set([...surfaces.values()].flat())
+    this.#registrar = new Registrar({
+      authority: options.authority,
+      deviceIds: [...devices],
+      timeoutMs: this.timeoutMs,
+      log: this.log,
+    })
+  }
+
+  /** Bodies that are running now. */
+  get inFlight(): number {
+    return this.#bodies.count
+  }
+
+  /** The surfaces that were declared, and what each asks about. */
+  get surfaces(): readonly Surface[] {
+    return [...this.#surfaces.values()]
+  }
+
+  /** Aborted when the grace time of a shutdown is over: also effects that wanted to finish must end now. */
+  get shutdownSignal(): AbortSignal {
+    return this.#shutdown.signal
+  }
+
+  /** The surface of that name. Throws `GUARD_MISCONFIGURED` when it was not declared. */
+  surface(name: string): Surface {
+    const surface = this.#surfaces.get(name)
+    if (surface !== undefined) return surface
+    throw new GuardMisconfiguredError(
+      `Surface "${name}" is not declared. Declared: ${[...this.#surfaces.keys()].join(', ')}. ` +
+        `Add it where the guard is made: { surfaces: ['${name}'] }, or map it: MACHINEID_SURFACES=${name}=tool-server`,
+    )
+  }
+
+  /**
+   * The startup boundary: registers every declared device, then asks for the server device. Until it is
+   * allowed every hold point denies `GUARD_NOT_STARTED`. May be called again after a denial.
+   */
+  async start(): Promise<Decision> {
+    const at: HoldPoint = { surface: this.surface(SERVER_SURFACE), boundary: 'startup' }
+    const noAnswer = await this.#registrar.registerAll(this.serverDeviceId)
+    if (noAnswer !== undefined)
+      return this.#deny(at, noAnswer.code, noAnswer.requestId, this.#clock.now().monotonicMs)
+    const checked = await this.#ask(at)
+    if (!checked.allowed) return checked.decision
+    const started = checked.permit.start(() => {
+      this.#state = 'started'
+      this.#registrar.retryUnanswered()
+    })
+    return started.started ? checked.decision : started.denied
+  }
+
+  /** One hold point: asks the authority now, for exactly these devices (G2). The permit starts at most one body. */
+  async check(at: HoldPoint): Promise<Checked> {
+    const code = this.#notServing()
+    if (code !== undefined) return { allowed: false, decision: this.#denyNow(at, code) }
+    return this.#ask(at)
+  }
+
+  /** Asks, and starts `body` only on a fresh allow. What `body` throws is thrown. */
+  async run<T>(at: HoldPoint, body: (work: Work) => T | Promise<T>): Promise<RunOutcome<T>> {
+    const checked = await this.check(at)
+    if (!checked.allowed) return checked
+    const started = checked.permit.start(() => this.track(at.signal, body))
+    if (!started.started) return { allowed: false, decision: started.denied }
+    return { allowed: true, value: await started.value, decision: checked.decision }
+  }
+
+  /** One guarded call: a hold point, then a body that reaches effects only through `commit`. Never rejects. */
+  call<T, Context = unknown>(
+    request: CallRequest<Context>,
+    body: (call: ActiveCall<Context>) => T | Promise<T>,
+  ): Promise<CallOutcome<T>> {
+    return guardCall(this, request, body)
+  }
+
+  /** Counts `body` as in flight, so that a shutdown signals it and waits. */
+  track<T>(signal: AbortSignal | undefined, body: (work: Work) => T | Promise<T>): Promise<T> {
+    return this.#bodies.track(signal, body)
+  }
+
+  /** A denial made here, logged. */
+  denyNow(at: HoldPoint, code: LocalDenialCode): Denied {
+    return this.#denyNow(at, code)
+  }
+
+  /**
+   * Denies every new boundary, signals running bodies, waits for them at most `graceMs` (default 10,000), then
+   * aborts effects too. True when everything had ended.
+   */
+  async close({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<boolean> {
+    this.#state = 'shutting_down'
+    this.#registrar.stop()
+    this.#bodies.abortAll(new Error('The guard is shutting down.'))
+    const ended = await this.#bodies.idle(graceMs)
+    this.#shutdown.abort(new Error('The grace time of the shutdown is over.'))
+    // Effects that heed their signal settle and write their outcome; the others stay an intent, which becomes unknown.
+    const settled = ended || (await this.#bodies.idle(SETTLE_MS))
+    await this.#options.onClose?.()
+    return settled
+  }
+
+  #notServing(): LocalDenialCode | undefined {
+    if (this.#state === 'new') return 'GUARD_NOT_STARTED'
+    return this.#state === 'shutting_down' ? 'GUARD_SHUTTING_DOWN' : undefined
+  }
+
+  async #ask(at: HoldPoint): Promise<Checked> {
+    const enteredAtMs = this.#clock.now().monotonicMs
+    if (this.#pendingQuestions >= (this.#options.maxPendingQuestions ?? 1024)) {
+      return { allowed: false, decision: this.#denyNow(at, 'GUARD_OVERLOADED') }
+    }
+    this.#pendingQuestions += 1
+    const answer = await failClosed<Answer>(() =>
+      this.#options.authority.ask({
+        deviceIds: at.surface.deviceIds,
+        boundary: at.boundary,
+        tool: at.tool,
+        callId: at.callId,
+        runId: at.runId,
+        timeoutMs: this.timeoutMs,
+        signal: at.signal,
+      }),
+    )
+    this.#pendingQuestions -= 1
+    return this.#judge(at, answer, enteredAtMs)
+  }
+
+  #judge(at: HoldPoint, answer: Answer, enteredAtMs: number): Checked {
+    const deny = (code: DenialCode, requestId: string, deviceId?: string): Checked => {
+      return { allowed: false, decision: this.#deny(at, code, requestId, enteredAtMs, deviceId) }
+    }
+    if (!answer.answered) return deny(answer.code, answer.requestId)
+    const { deviceIds } = at.surface
+    const { decisions, requestId } = answer
+    // G2: for exactly these devices, whatever an authority says.
+    if (
+      decisions.length !== deviceIds.length ||
+      !decisions.every((one, index) => one.deviceId === deviceIds[index])
+    ) {
+      return deny('AUTHORITY_WRONG_DEVICE', requestId)
+    }
+    for (const one of decisions) {
+      if (one.allowed === true) continue
+      const denied = deny(this.#registrar.explain(one.deviceId, one.code), requestId, one.deviceId)
+      if (one.deviceId === this.serverDeviceId && !denied.allowed && this.#state === 'started') {
+        this.#options.onServerDenied?.(denied.decision)
+      }
+      return denied
+    }
+    const decision: Allowed = {
+      allowed: true,
+      code: 'ALLOW',
+      boundary: at.boundary,
+      deviceId: deviceIds[0] as string,
+      deviceIds,
+      requestId,
+      latencyMs: this.#clock.now().monotonicMs - enteredAtMs,
+      orgId: answer.orgId,
+      epoch: answer.orgEpoch,
+    }
+    this.#logDecision(at, decision)
+    const permit = new Permit({
+      decision,
+      sentAt: answer.sentAt,
+      maxAgeMs: this.#maxAgeMs,
+      clock: this.#clock,
+      refusal: () =>
+        this.#state === 'shutting_down'
+          ? 'GUARD_SHUTTING_DOWN'
+          : at.signal?.aborted
+            ? 'CALL_ABORTED'
+            : undefined,
+      deny: (code) => this.#deny(at, code, requestId, enteredAtMs),
+    })
+    return { allowed: true, permit, decision }
+  }
+
+  #denyNow(at: HoldPoint, code: LocalDenialCode): Denied {
+    return this.#deny(at, code, localRequestId(), this.#clock.now().monotonicMs)
+  }
+
+  #deny(at: HoldPoint, code: DenialCode, requestId: string, enteredAtMs: number, deviceId?: string): Denied {
+    const { deviceIds } = at.surface
+    const latencyMs = this.#clock.now().monotonicMs - enteredAtMs
+    const decision: Denied = {
+      allowed: false,
+      code,
+      boundary: at.boundary,
+      deviceId: deviceId ?? (deviceIds[0] as string),
+      deviceIds,
+      requestId,
+      latencyMs,
+    }
+    this.#logDecision(at, decision)
+    return decision
+  }
+
+  /** G8: logged before anything starts. */
+  #logDecision(at: HoldPoint, decision: Decision): void {
+    const line = {
+      device_id: decision.deviceId,
+      device_ids: decision.deviceIds,
+      boundary: decision.boundary,
+      allowed: decision.allowed,
+      code: decision.code,
+      request_id: decision.requestId,
+      tool: at.tool,
+      call_id: at.callId,
+      run_id: at.runId,
+      latency_ms: Math.round(decision.latencyMs * 1000) / 1000,
+    }
+    if (decision.allowed) this.log.info(line, 'allowed')
+    else this.log.warn(line, isUnavailable(decision.code) ? 'permission could not be asked' : 'denied')
+  }
+}
+
+const SETTLE_MS = 1000
+
+/** Builds a guard from its parts: no connection, no timer, no question yet. Throws `GUARD_MISCONFIGURED`. */
+export function createGuard(options: GuardOptions): Guard {
+  return new Guard(options)
+}
+
+function timeBudget(timeoutMs: number = TIMEOUT_MS.default): number {
+  if (timeoutMs >= TIMEOUT_MS.min && timeoutMs <= TIMEOUT_MS.max) return timeoutMs
+  throw new GuardMisconfiguredError(
+    `timeoutMs (VALIDATE_TIMEOUT_MS) must be ${TIMEOUT_MS.min} to ${TIMEOUT_MS.max} milliseconds.`,
+  )
+}
+
+function permitAge(maxAgeMs: number | undefined, timeoutMs: number): number {
+  if (maxAgeMs === undefined) return timeoutMs
+  if (maxAgeMs >= timeoutMs && Number.isFinite(maxAgeMs)) return maxAgeMs
+  throw new GuardMisconfiguredError(
+    `maxAgeMs must be at least timeoutMs (${timeoutMs}), or slow answers could never be used.`,
+  )
+}

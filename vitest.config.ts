@@ -1,0 +1,14 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  // Tests import `holdpoint` by name, as users do, and must get the same module instance as `src`.
+  resolve: { conditions: ['holdpoint-source'] },
+  ssr: { resolve: { conditions: ['holdpoint-source'], externalConditions: ['holdpoint-source'] } },
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    env: { OPENAI_AGENTS_DISABLE_TRACING: '1' },
+    typecheck: { enabled: false },
+  },
+})
