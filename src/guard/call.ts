@@ -104,13 +104,12 @@ export async function guardCall<T, Context>(
 function failure(guard: Guard, at: HoldPoint, thrown: unknown, decision: Allowed): Refusal {
   if (thrown instanceof CallRefusedError) return thrown.refusal
   const { tool, callId, runId, boundary } = at
-  guard.log.error(
-    { tool, call_id: callId, run_id: runId, request_id: decision.requestId, err: messageOf(thrown) },
-    'tool failed',
-  )
   const { deviceId, requestId } = decision
+  const line = { tool, call_id: callId, run_id: runId, request_id: requestId, err: messageOf(thrown) }
   // Only what the author wrote for this purpose is shown; other errors may hold anything.
   const notPerformed = thrown instanceof EffectNotPerformed
+  if (notPerformed) guard.log.info(line, 'effect not performed')
+  else guard.log.error(line, 'tool failed')
   const code = notPerformed ? thrown.code : 'TOOL_FAILED'
   const message = notPerformed ? redact(thrown.message) : 'The tool failed. The error was logged.'
   return { error: 'tool_failed', code, boundary, deviceId, requestId, message }

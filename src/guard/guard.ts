@@ -4,7 +4,6 @@ import { createLogger, type Logger } from '../log.ts'
 import type { Answer, Authority } from './authority.ts'
 import { guardCall, type ActiveCall, type CallOutcome, type CallRequest } from './call.ts'
 import {
-  isUnavailable,
   localRequestId,
   type Allowed,
   type Boundary,
@@ -14,9 +13,11 @@ import {
   type LocalDenialCode,
 } from './decision.ts'
 import { assertDeviceId } from './device.ts'
+import { logDecision } from './decision-log.ts'
 import { failClosed } from './fail-closed.ts'
 import { InFlight, type Work } from './in-flight.ts'
 import type { Journal } from './journal.ts'
+import { judge } from './judge.ts'
 import { createMemoryJournal } from './memory-journal.ts'
 import { Permit } from './permit.ts'
 import { Registrar } from './registrar.ts'
@@ -65,6 +66,17 @@ export type RunOutcome<T> =
   | { readonly allowed: true; readonly value: T; readonly decision: Allowed }
   | { readonly allowed: false; readonly decision: Denied }
 
+export interface LastAnswer {
+  readonly answered: boolean
+  /** Why there was none. */
+  readonly code: DenialCode | undefined
+  /** ISO 8601. */
+  readonly at: string
+}
+
+/** For tracing. Must not throw. */
+export type QuestionObserver = (at: HoldPoint, verdict: Promise<Decision>) => void
+
 type State = 'new' | 'started' | 'shutting_down'
 
 /** Decides whether to go on. Build it with `createGuard`, begin with `start`, end with `close`. */
@@ -79,9 +91,11 @@ export class Guard {
   readonly #maxAgeMs: number
   readonly #registrar: Registrar
   readonly #bodies = new InFlight()
+  readonly #observers = new Set<QuestionObserver>()
   readonly #shutdown = new AbortController()
   #state: State = 'new'
   #pendingQuestions = 0
+  #lastAnswer: LastAnswer | undefined
 
   /** Use `createGuard`. */
   constructor(options: GuardOptions) {
@@ -104,6 +118,16 @@ export class Guard {
       timeoutMs: this.timeoutMs,
       log: this.log,
     })
+  }
+
+  /** True between an allowed start and the beginning of a shutdown. */
+  get started(): boolean {
+    return this.#state === 'started'
+  }
+
+  /** Whether the last question got a usable answer. Undefined before the first. For health checks only. */
+  get lastAnswer(): LastAnswer | undefined {
+    return this.#lastAnswer
   }
 
   /** Bodies that are running now. */
@@ -138,8 +162,7 @@ export class Guard {
   async start(): Promise<Decision> {
     const at: HoldPoint = { surface: this.surface(SERVER_SURFACE), boundary: 'startup' }
     const noAnswer = await this.#registrar.registerAll(this.serverDeviceId)
-    if (noAnswer !== undefined)
-      return this.#deny(at, noAnswer.code, noAnswer.requestId, this.#clock.now().monotonicMs)
+    if (noAnswer !== undefined) return this.#deny(at, noAnswer)
     const checked = await this.#ask(at)
     if (!checked.allowed) return checked.decision
     const started = checked.permit.start(() => {
@@ -152,8 +175,19 @@ export class Guard {
   /** One hold point: asks the authority now, for exactly these devices (G2). The permit starts at most one body. */
   async check(at: HoldPoint): Promise<Checked> {
     const code = this.#notServing()
-    if (code !== undefined) return { allowed: false, decision: this.#denyNow(at, code) }
-    return this.#ask(at)
+    if (code !== undefined) return { allowed: false, decision: this.#deny(at, { code }) }
+    const asked = this.#ask(at)
+    for (const observe of this.#observers)
+      observe(
+        at,
+        asked.then((checked) => checked.decision),
+      )
+    return asked
+  }
+
+  /** Shows `observer` each question and its verdict, which it cannot change. Adding it again changes nothing. */
+  observe(observer: QuestionObserver): void {
+    this.#observers.add(observer)
   }
 
   /** Asks, and starts `body` only on a fresh allow. What `body` throws is thrown. */
@@ -180,7 +214,7 @@ export class Guard {
 
   /** A denial made here, logged. */
   denyNow(at: HoldPoint, code: LocalDenialCode): Denied {
-    return this.#denyNow(at, code)
+    return this.#deny(at, { code })
   }
 
   /**
@@ -207,7 +241,7 @@ export class Guard {
   async #ask(at: HoldPoint): Promise<Checked> {
     const enteredAtMs = this.#clock.now().monotonicMs
     if (this.#pendingQuestions >= (this.#options.maxPendingQuestions ?? 1024)) {
-      return { allowed: false, decision: this.#denyNow(at, 'GUARD_OVERLOADED') }
+      return { allowed: false, decision: this.#deny(at, { code: 'GUARD_OVERLOADED' }) }
     }
     this.#pendingQuestions += 1
     const answer = await failClosed<Answer>(() =>
@@ -222,96 +256,76 @@ export class Guard {
       }),
     )
     this.#pendingQuestions -= 1
-    return this.#judge(at, answer, enteredAtMs)
+    this.#lastAnswer = {
+      answered: answer.answered,
+      code: answer.answered ? undefined : answer.code,
+      at: new Date(this.#clock.now().wallMs).toISOString(),
+    }
+    return this.#decide(at, answer, enteredAtMs)
   }
 
-  #judge(at: HoldPoint, answer: Answer, enteredAtMs: number): Checked {
-    const deny = (code: DenialCode, requestId: string, deviceId?: string): Checked => {
-      return { allowed: false, decision: this.#deny(at, code, requestId, enteredAtMs, deviceId) }
+  #decide(at: HoldPoint, answer: Answer, enteredAtMs: number): Checked {
+    const verdict = judge(answer, at.surface.deviceIds)
+    if (!verdict.allowed) {
+      const { deviceId, requestId, cause } = verdict
+      const code = deviceId === undefined ? verdict.code : this.#registrar.explain(deviceId, verdict.code)
+      const denied = this.#deny(at, { code, requestId, enteredAtMs, deviceId, cause })
+      if (deviceId === this.serverDeviceId && this.#state === 'started')
+        this.#options.onServerDenied?.(denied)
+      return { allowed: false, decision: denied }
     }
-    if (!answer.answered) return deny(answer.code, answer.requestId)
-    const { deviceIds } = at.surface
-    const { decisions, requestId } = answer
-    // G2: for exactly these devices, whatever an authority says.
-    if (
-      decisions.length !== deviceIds.length ||
-      !decisions.every((one, index) => one.deviceId === deviceIds[index])
-    ) {
-      return deny('AUTHORITY_WRONG_DEVICE', requestId)
-    }
-    for (const one of decisions) {
-      if (one.allowed === true) continue
-      const denied = deny(this.#registrar.explain(one.deviceId, one.code), requestId, one.deviceId)
-      if (one.deviceId === this.serverDeviceId && !denied.allowed && this.#state === 'started') {
-        this.#options.onServerDenied?.(denied.decision)
-      }
-      return denied
-    }
+    const { requestId, orgId, orgEpoch, sentAt } = verdict.answer
     const decision: Allowed = {
       allowed: true,
       code: 'ALLOW',
-      boundary: at.boundary,
-      deviceId: deviceIds[0] as string,
-      deviceIds,
-      requestId,
-      latencyMs: this.#clock.now().monotonicMs - enteredAtMs,
-      orgId: answer.orgId,
-      epoch: answer.orgEpoch,
+      ...this.#decisionBase(at, requestId, enteredAtMs),
+      orgId,
+      epoch: orgEpoch,
     }
-    this.#logDecision(at, decision)
+    logDecision(this.log, at, decision)
     const permit = new Permit({
       decision,
-      sentAt: answer.sentAt,
+      sentAt,
       maxAgeMs: this.#maxAgeMs,
       clock: this.#clock,
-      refusal: () =>
-        this.#state === 'shutting_down'
-          ? 'GUARD_SHUTTING_DOWN'
-          : at.signal?.aborted
-            ? 'CALL_ABORTED'
-            : undefined,
-      deny: (code) => this.#deny(at, code, requestId, enteredAtMs),
+      refusal: () => this.#mayNotStart(at),
+      deny: (code) => this.#deny(at, { code, requestId, enteredAtMs }),
     })
     return { allowed: true, permit, decision }
   }
 
-  #denyNow(at: HoldPoint, code: LocalDenialCode): Denied {
-    return this.#deny(at, code, localRequestId(), this.#clock.now().monotonicMs)
+  #mayNotStart(at: HoldPoint): LocalDenialCode | undefined {
+    if (this.#state === 'shutting_down') return 'GUARD_SHUTTING_DOWN'
+    return at.signal?.aborted === true ? 'CALL_ABORTED' : undefined
   }
 
-  #deny(at: HoldPoint, code: DenialCode, requestId: string, enteredAtMs: number, deviceId?: string): Denied {
-    const { deviceIds } = at.surface
+  #deny(at: HoldPoint, { code, requestId, enteredAtMs, deviceId, cause }: Denial): Denied {
+    const base = this.#decisionBase(
+      at,
+      requestId ?? localRequestId(),
+      enteredAtMs ?? this.#clock.now().monotonicMs,
+    )
+    const denied: Denied = { allowed: false, code, ...base, deviceId: deviceId ?? base.deviceId }
+    logDecision(this.log, at, denied, cause)
+    return denied
+  }
+
+  #decisionBase({ surface, boundary }: HoldPoint, requestId: string, enteredAtMs: number) {
+    const { deviceIds } = surface
     const latencyMs = this.#clock.now().monotonicMs - enteredAtMs
-    const decision: Denied = {
-      allowed: false,
-      code,
-      boundary: at.boundary,
-      deviceId: deviceId ?? (deviceIds[0] as string),
-      deviceIds,
-      requestId,
-      latencyMs,
-    }
-    this.#logDecision(at, decision)
-    return decision
+    return { boundary, deviceId: deviceIds[0] as string, deviceIds, requestId, latencyMs }
   }
+}
 
-  /** G8: logged before anything starts. */
-  #logDecision(at: HoldPoint, decision: Decision): void {
-    const line = {
-      device_id: decision.deviceId,
-      device_ids: decision.deviceIds,
-      boundary: decision.boundary,
-      allowed: decision.allowed,
-      code: decision.code,
-      request_id: decision.requestId,
-      tool: at.tool,
-      call_id: at.callId,
-      run_id: at.runId,
-      latency_ms: Math.round(decision.latencyMs * 1000) / 1000,
-    }
-    if (decision.allowed) this.log.info(line, 'allowed')
-    else this.log.warn(line, isUnavailable(decision.code) ? 'permission could not be asked' : 'denied')
-  }
+interface Denial {
+  readonly code: DenialCode
+  /** Default: a local one. */
+  readonly requestId?: string
+  /** Default: now. */
+  readonly enteredAtMs?: number
+  /** Default: the first device asked about. */
+  readonly deviceId?: string | undefined
+  readonly cause?: unknown
 }
 
 const SETTLE_MS = 1000

@@ -21,6 +21,15 @@ export type SurfaceOptions = readonly string[] | Readonly<Record<string, string>
 
 const SURFACE_NAME = /^[A-Za-z0-9._-]{1,64}$/
 
+/** The surfaces of the tools that ship: with the server device three, which is what a free plan has. */
+export function shippedSurfaces(serverDeviceId: string): SurfaceOptions {
+  return {
+    payments: surfaceDeviceId(serverDeviceId, 'payments'),
+    email: surfaceDeviceId(serverDeviceId, 'email'),
+    records: SERVER_SURFACE,
+  }
+}
+
 /** Surface name → device IDs to ask about. Throws `GUARD_MISCONFIGURED` on names or IDs that cannot be. */
 export function resolveSurfaces(
   serverDeviceId: string,

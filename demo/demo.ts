@@ -1,0 +1,37 @@
+// npm run demo: proves remote stop in one go, without any account. Exits 0 only if every step did what it must.
+import { setTracingDisabled } from '@openai/agents'
+import { isScripted } from './model.ts'
+import { asExpected, createReport, table } from './report.ts'
+import { failures } from './steps-failures.ts'
+import { pauseAndResume } from './steps-resume.ts'
+import { stopAndRestore } from './steps-stop.ts'
+import { createWorld } from './world.ts'
+
+if (isScripted) setTracingDisabled(true)
+const report = createReport((line) => console.log(line))
+console.log(
+  isScripted
+    ? 'No OPENAI_API_KEY is set, so the agent runs on a scripted model. Everything else is real: processes, sockets, files.'
+    : 'The agent runs on the model of OPENAI_API_KEY.',
+)
+
+const world = await createWorld()
+console.log(
+  'Two processes run: a control plane, and a tool server with the surfaces payments and email. Nothing else decides.',
+)
+try {
+  await stopAndRestore(world, report)
+  await pauseAndResume(world, report)
+  await failures(world, report)
+} finally {
+  await world.close()
+}
+
+console.log(`\n${table(report.rows)}`)
+const failed = report.rows.filter((row) => !asExpected(row)).length
+console.log(
+  failed === 0
+    ? '\nEvery step was as expected.'
+    : `\n${failed} of ${report.rows.length} steps were not as expected.`,
+)
+process.exitCode = failed === 0 ? 0 : 1

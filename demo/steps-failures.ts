@@ -1,0 +1,57 @@
+import { run } from '@openai/agents'
+import type { Report } from './report.ts'
+import { accountsAgent, payment, type SeenCall } from './steps-stop.ts'
+import { DEVICES, type World } from './world.ts'
+
+/** Everything at once, and no authority at all. */
+export async function failures(world: World, report: Report): Promise<void> {
+  const pay = async (invoiceId: string): Promise<SeenCall | undefined> => {
+    let seen: SeenCall | undefined
+    const turns = [payment(invoiceId)]
+    await run(
+      await accountsAgent(world, turns, (call) => void (seen = call)),
+      `Pay ${JSON.stringify(turns[0]?.args)}`,
+    )
+    return seen
+  }
+
+  await report.step('The org is disabled: one switch for everything', 'ORG_DISABLED', async () => {
+    await world.operator.disableOrg({ reason: 'demo: stop everything' })
+    return (await pay('INV-1008'))?.code ?? 'no call'
+  })
+
+  await report.step('It is enabled again', 'OK', async () => {
+    const usage = await world.admin.usage()
+    const enabled = await world.admin.enableOrg({ ifEpoch: usage.ok ? usage.value.org.epoch : undefined })
+    if (!enabled.ok) return `enable: ${enabled.code}`
+    return (await pay('INV-1008'))?.code ?? 'no call'
+  })
+
+  const revoked = await world.operator.revoke(DEVICES.email, {
+    reason: 'demo: is this still so after a crash?',
+  })
+  await report.step(
+    'The control plane is killed (kill -9): no answer means no',
+    'AUTHORITY_UNREACHABLE, nothing paid',
+    async () => {
+      const before = world.ledger.payments().length
+      await world.killControlPlane()
+      const call = await pay('INV-1009')
+      report.say(
+        `denied within ${((call?.endedAtMs ?? Number.NaN) - (call?.startedAtMs ?? 0)).toFixed(1)} ms`,
+      )
+      return `${call?.code}, ${world.ledger.payments().length === before ? 'nothing' : 'something'} paid`
+    },
+  )
+
+  await report.step(
+    'It is started again on the same file',
+    'OK; mail, revoked before the crash, is still DEVICE_REVOKED',
+    async () => {
+      await world.restartControlPlane()
+      const call = await pay('INV-1009')
+      const email = await world.guard.check({ surface: world.guard.surface('email'), boundary: 'tool' })
+      return `${call?.code}; mail, revoked ${revoked.ok ? 'before the crash' : 'never'}, is still ${email.decision.code}`
+    },
+  )
+}

@@ -1,0 +1,203 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { z } from 'zod'
+import { HoldpointError, messageOf } from './errors.ts'
+import { TIMEOUT_MS } from './guard/guard.ts'
+import { deviceIdProblem } from './guard/device.ts'
+import { SERVER_SURFACE, type SurfaceOptions } from './guard/surface.ts'
+
+/** The environment, as `process.env` gives it. This file is its only reader. */
+export type Env = Readonly<Record<string, string | undefined>>
+
+/** Everything that is wrong with the environment, at once: one line for each variable. */
+export class ConfigError extends HoldpointError {
+  override readonly name = 'ConfigError'
+
+  constructor(problems: readonly string[]) {
+    super(
+      'CONFIG_INVALID',
+      `The environment cannot work:\n${problems.map((problem) => `  ${problem}`).join('\n')}\nSee .env.example.`,
+    )
+  }
+}
+
+const port = (fallback: number) =>
+  z.coerce.number('a port, 0 to 65535').int().min(0).max(65535).default(fallback)
+const deviceId = z.string().superRefine((value, context) => {
+  const problem = deviceIdProblem(value)
+  if (problem !== undefined) context.addIssue(problem)
+})
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter(Boolean),
+)
+
+const common = {
+  HOST: z.string().default('127.0.0.1'),
+  DATA_DIR: z.string().default('./data'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  ALLOWED_HOSTS: list.default([]),
+  TLS_CERT_FILE: z.string().optional(),
+  TLS_KEY_FILE: z.string().optional(),
+}
+
+const controlPlaneShape = z.object({
+  ...common,
+  CONTROL_PLANE_PORT: port(4100),
+  PLATFORM_TOKEN: z.string().min(32, 'at least 32 characters').optional(),
+})
+
+const guardShape = z.object({
+  MACHINEID_ORG_KEY: z.string().optional(),
+  MACHINEID_ORG_KEY_FILE: z.string().optional(),
+  MACHINEID_BASE_URL: z.url().optional(),
+  MACHINEID_CA_FILE: z.string().optional(),
+  MACHINEID_DEVICE_ID: deviceId.default('openai-agent:dev:tool-server:01'),
+  MACHINEID_SURFACES: z.string().optional(),
+  MACHINEID_PROFILE: z.enum(['holdpoint', 'machineid']).optional(),
+  VALIDATE_TIMEOUT_MS: z.coerce
+    .number(`a number of milliseconds, ${TIMEOUT_MS.min} to ${TIMEOUT_MS.max}`)
+    .min(TIMEOUT_MS.min)
+    .max(TIMEOUT_MS.max)
+    .default(TIMEOUT_MS.default),
+  DATA_DIR: common.DATA_DIR,
+  LOG_LEVEL: common.LOG_LEVEL,
+})
+
+const toolServerShape = guardShape.extend({
+  ...common,
+  TOOL_SERVER_PORT: port(4200),
+  CONTROL_PLANE_PORT: port(4100),
+  ON_STARTUP_DENIED: z.enum(['exit', 'wait']).default('exit'),
+  ON_SERVER_DENIED: z.enum(['deny', 'exit']).default('deny'),
+  PUBLIC_URL: z.url().optional(),
+  TRUST_PROXY: z.coerce.number('how many proxies stand in front, 0 to 8').int().min(0).max(8).default(0),
+  CALLER_TOKENS_FILE: z.string().optional(),
+})
+
+export interface TlsFiles {
+  readonly cert: string
+  readonly key: string
+}
+
+export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsFiles | undefined }
+export type GuardConfig = z.infer<typeof guardShape> & { readonly surfaces: SurfaceOptions | undefined }
+export type ToolServerConfig = z.infer<typeof toolServerShape> &
+  GuardConfig & { readonly tls: TlsFiles | undefined }
+
+/** Settings of later versions: refused rather than ignored, so that nobody believes they work. */
+const NOT_YET: Readonly<Record<string, string>> = {
+  DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
+  TOOL_DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
+  STRIPE_API_KEY: 'this version pays from the embedded ledger only, no real money moves',
+  SMTP_URL: 'this version writes mail to DATA_DIR/outbox only',
+}
+
+/** Throws `ConfigError`. */
+export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConfig {
+  const problems: string[] = []
+  const config = parse(controlPlaneShape, env, problems)
+  notYet(env, ['DATABASE_URL'], problems)
+  const tls = readTls(env, problems)
+  if (config === undefined || problems.length > 0) throw new ConfigError(problems)
+  return { ...config, tls }
+}
+
+/** What `startGuard` reads. Throws `ConfigError`. */
+export function readGuardConfig(env: Env = process.env): GuardConfig {
+  const problems: string[] = []
+  const config = parse(guardShape, env, problems)
+  const surfaces = readSurfaces(env, problems)
+  oneKey(env, problems)
+  if (config === undefined || problems.length > 0) throw new ConfigError(problems)
+  return { ...config, surfaces }
+}
+
+/** Throws `ConfigError`. */
+export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
+  const problems: string[] = []
+  const config = parse(toolServerShape, env, problems)
+  const surfaces = readSurfaces(env, problems)
+  const tls = readTls(env, problems)
+  oneKey(env, problems)
+  notYet(env, Object.keys(NOT_YET), problems)
+  if (config === undefined || problems.length > 0) throw new ConfigError(problems)
+  return { ...config, surfaces, tls }
+}
+
+function parse<T extends z.ZodObject>(shape: T, env: Env, problems: string[]): z.infer<T> | undefined {
+  // An empty variable is one that is not set, as compose files and shells leave them.
+  const set = Object.fromEntries(
+    Object.keys(shape.shape).flatMap((name) => (env[name] ? [[name, env[name]]] : [])),
+  )
+  const parsed = shape.safeParse(set)
+  if (parsed.success) return parsed.data
+  problems.push(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
+  return undefined
+}
+
+/** `payments,email`, or with devices `payments=openai-agent:prod:payments:02,records=tool-server`. */
+function readSurfaces(env: Env, problems: string[]): SurfaceOptions | undefined {
+  const text = env['MACHINEID_SURFACES']
+  if (!text) return undefined
+  const entries = list.parse(text).map((item) => item.split('='))
+  if (entries.every((entry) => entry.length === 1)) return entries.map(([name]) => name as string)
+  const wrong = entries.filter((entry) => entry.length !== 2 || entry.includes(''))
+  if (wrong.length > 0) {
+    problems.push(
+      'MACHINEID_SURFACES: give names (payments,email) or name=device for each (payments=openai-agent:prod:payments:02,records=' +
+        `${SERVER_SURFACE}), not both`,
+    )
+  }
+  return Object.fromEntries(entries)
+}
+
+function readTls(env: Env, problems: string[]): TlsFiles | undefined {
+  const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = env
+  if (!certFile && !keyFile) return undefined
+  if (!certFile || !keyFile) {
+    problems.push('TLS_CERT_FILE and TLS_KEY_FILE: set both or neither')
+    return undefined
+  }
+  try {
+    return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
+  } catch (cause) {
+    problems.push(`TLS_CERT_FILE, TLS_KEY_FILE: ${messageOf(cause)}`)
+    return undefined
+  }
+}
+
+function oneKey(env: Env, problems: string[]): void {
+  if (env['MACHINEID_ORG_KEY'] && env['MACHINEID_ORG_KEY_FILE']) {
+    problems.push('MACHINEID_ORG_KEY and MACHINEID_ORG_KEY_FILE: set only one')
+  }
+}
+
+function notYet(env: Env, names: readonly string[], problems: string[]): void {
+  for (const name of names)
+    if (env[name]) problems.push(`${name}: not supported yet; ${NOT_YET[name]}. Unset it`)
+}
+
+/** The whole environment, to hand on to a program of ours. */
+export function programEnv(): Env {
+  return process.env
+}
+
+/** Reads `.env` of the working directory into the environment, if there is one. What is set already stays. */
+export function loadEnvFile(): void {
+  if (existsSync('.env')) process.loadEnvFile('.env')
+}
+
+const modelShape = z.object({
+  OPENAI_API_KEY: z.string().optional(),
+  OPENAI_MODEL: z.string().optional(),
+})
+
+/** Which model the demo and the examples run on. The SDK itself reads `OPENAI_API_KEY` and `OPENAI_BASE_URL`. */
+export function readModelConfig(env: Env = process.env): z.infer<typeof modelShape> {
+  const problems: string[] = []
+  const config = parse(modelShape, env, problems)
+  if (config === undefined) throw new ConfigError(problems)
+  return config
+}

@@ -1,0 +1,80 @@
+import { HoldpointError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+
+/** A program that runs: where, and how it ends. */
+export interface Running {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** What a supervised program tells its parent once it can be used. */
+export interface ReadyMessage {
+  readonly ready: true
+  readonly url: string
+}
+
+/**
+ * Runs a program until SIGTERM, SIGINT, or the end of its supervisor; then closes it and exits 0. A second signal
+ * exits at once. What goes wrong on the way is one message and status 1.
+ */
+export async function runProgram(start: () => Promise<Running>, log: Logger): Promise<void> {
+  process.on('uncaughtException', (error) => die(log, error))
+  process.on('unhandledRejection', (error) => die(log, error))
+  const running = await start()
+  let ending = false
+  const end = (signal: string) => {
+    if (ending) process.exit(130)
+    ending = true
+    log.info({ signal }, 'shutting down')
+    running.close().then(
+      () => exit(log, 0),
+      (error: unknown) => die(log, error),
+    )
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  process.once('disconnect', () => end('disconnect'))
+  process.send?.({ ready: true, url: running.url } satisfies ReadyMessage)
+}
+
+/** For an error that no code expected: state is on disk, so a fresh process is safer than this one. */
+function die(log: Logger, error: unknown): void {
+  log.fatal({ err: error }, 'unexpected error, exiting')
+  exit(log, 1)
+}
+
+/** Exits once the log is written. */
+export function exit(log: Logger, status: number): void {
+  process.exitCode = status
+  log.flush(() => process.exit(status))
+}
+
+/** A user's mistake is told in one message without a stack; anything else keeps its stack. */
+export function explain(error: unknown): string {
+  if (!(error instanceof HoldpointError))
+    return error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return error.message.includes(error.code) || error instanceof ProgramEndedError
+    ? error.message
+    : `${error.message} (${error.code})`
+}
+
+/** One of our programs ended before it could be used. The message is what it said itself. */
+export class ProgramEndedError extends HoldpointError {
+  override readonly name = 'ProgramEndedError'
+
+  constructor(message: string) {
+    super('PROGRAM_ENDED', message)
+  }
+}
+
+/** Adds to a failed `listen` which variable holds the port. */
+export async function namingPort<T>(variable: string, listening: Promise<T>): Promise<T> {
+  try {
+    return await listening
+  } catch (cause) {
+    if (!(cause instanceof HoldpointError) || cause.code !== 'LISTEN_FAILED') throw cause
+    throw new HoldpointError(cause.code, `${cause.message} The port is ${variable}, the address is HOST.`, {
+      cause,
+    })
+  }
+}

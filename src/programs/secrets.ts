@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import type { ControlPlaneService } from '../control-plane/service.ts'
+import { HoldpointError, messageOf } from '../errors.ts'
+
+const OperatorSecrets = z.object({
+  orgId: z.string(),
+  viewer: z.string(),
+  stop: z.string(),
+  operator: z.string(),
+  admin: z.string(),
+  platformToken: z.string(),
+})
+const ToolServerSecrets = z.object({
+  orgId: z.string().optional(),
+  runtime: z.string().optional(),
+  callerToken: z.string(),
+})
+
+/** What an operator needs. The tool server never opens this file. */
+export type OperatorSecrets = z.infer<typeof OperatorSecrets>
+/** What the tool server needs: a key that can only ask, and the token of its first caller. */
+export type ToolServerSecrets = z.infer<typeof ToolServerSecrets>
+
+export const operatorFile = (dataDir: string) => join(dataDir, 'operator.json')
+export const toolServerFile = (dataDir: string) => join(dataDir, 'tool-server.json')
+
+export interface FirstStart {
+  readonly dataDir: string
+  readonly service: ControlPlaneService
+  /** What the runtime key of a new org may ask for. */
+  readonly bindings: readonly string[]
+  /** Taken over when the operator chose one. */
+  readonly platformToken: string | undefined
+}
+
+/**
+ * The first start makes an org on the free plan and writes its secrets to two files, mode 0600; later starts read
+ * them. Throws `SECRETS_MISSING` or `SECRETS_UNKNOWN` when database and files do not belong together.
+ */
+export async function ensureSecrets(options: FirstStart): Promise<OperatorSecrets> {
+  const { dataDir, service } = options
+  const operator = readJson(operatorFile(dataDir), OperatorSecrets)
+  const toolServer = readJson(toolServerFile(dataDir), ToolServerSecrets)
+  const orgs = await service.countOrgs()
+  if (orgs === 0 && operator === undefined && toolServer?.runtime === undefined)
+    return createSecrets(options, toolServer)
+  if (orgs > 0 && (operator === undefined || toolServer?.runtime === undefined)) {
+    const missing = operator === undefined ? operatorFile(dataDir) : toolServerFile(dataDir)
+    throw new HoldpointError(
+      'SECRETS_MISSING',
+      `The database in ${dataDir} has an org, but ${missing} is not there or holds no keys. Put the file back; keys are stored ` +
+        `hashed and cannot be read from the database. To begin anew, move ${dataDir} away.`,
+    )
+  }
+  for (const key of [operator?.admin, operator?.stop, toolServer?.runtime]) {
+    if (key !== undefined && (await service.findKey(key))?.orgId === operator?.orgId) continue
+    throw new HoldpointError(
+      'SECRETS_UNKNOWN',
+      `${operatorFile(dataDir)} and ${toolServerFile(dataDir)} hold keys that the database in ${dataDir} does not know. ` +
+        `Put the database back that they belong to, or move the two files away together with it to begin anew.`,
+    )
+  }
+  return operator as OperatorSecrets
+}
+
+async function createSecrets(
+  options: FirstStart,
+  existing: ToolServerSecrets | undefined,
+): Promise<OperatorSecrets> {
+  const { dataDir, service, bindings } = options
+  const { orgId, keys } = await service.createOrg({ kinds: ['viewer', 'stop', 'operator', 'admin'] })
+  const { key: runtime } = await service.issueKey({ orgId, kind: 'runtime', bindings })
+  const platformToken = options.platformToken ?? `hpp_${randomBytes(32).toString('base64url')}`
+  const operator = OperatorSecrets.parse({ orgId, ...keys, platformToken })
+  writeSecret(toolServerFile(dataDir), {
+    orgId,
+    runtime,
+    callerToken: existing?.callerToken ?? newCallerToken(),
+  })
+  writeSecret(operatorFile(dataDir), operator)
+  return operator
+}
+
+/** The tool server's own secrets; makes a caller token where none is, as on a machine without a control plane. */
+export function ensureToolServerSecrets(dataDir: string): ToolServerSecrets {
+  const existing = readJson(toolServerFile(dataDir), ToolServerSecrets)
+  if (existing !== undefined) return existing
+  const created = { callerToken: newCallerToken() }
+  writeSecret(toolServerFile(dataDir), created)
+  return created
+}
+
+function newCallerToken(): string {
+  return `hpc_${randomBytes(32).toString('base64url')}`
+}
+
+function readJson<T>(file: string, schema: z.ZodType<T>): T | undefined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new HoldpointError('SECRETS_UNREADABLE', `${file} cannot be read. Check its owner and mode.`, {
+      cause,
+    })
+  }
+  try {
+    return schema.parse(JSON.parse(text))
+  } catch (cause) {
+    // The cause would quote the file's content.
+    throw new HoldpointError(
+      'SECRETS_UNREADABLE',
+      `${file} is not what npm start wrote there. Put the original back.`,
+      {
+        cause: cause instanceof SyntaxError ? undefined : cause,
+      },
+    )
+  }
+}
+
+/** Makes a directory below DATA_DIR that only this user can enter. */
+export function makeDataDir(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw notWritable(directory, cause)
+  }
+}
+
+function notWritable(path: string, cause: unknown): HoldpointError {
+  const message = `${path} cannot be written (${messageOf(cause)}). Check DATA_DIR, its owner and mode.`
+  return new HoldpointError('DATA_DIR_NOT_WRITABLE', message, { cause })
+}
+
+/** Whole or not at all: written beside and renamed. */
+export function writeSecret(file: string, value: unknown): void {
+  makeDataDir(dirname(file))
+  try {
+    const draft = `${file}.${process.pid}.tmp`
+    const text = typeof value === 'string' ? value : `${JSON.stringify(value, null, 2)}\n`
+    writeFileSync(draft, text, { mode: 0o600, flush: true })
+    renameSync(draft, file)
+  } catch (cause) {
+    throw notWritable(file, cause)
+  }
+}

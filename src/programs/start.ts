@@ -1,0 +1,69 @@
+import { join } from 'node:path'
+import { readControlPlaneConfig, readToolServerConfig, type Env, type ToolServerConfig } from '../config.ts'
+import { resolveSurfaces, shippedSurfaces } from '../guard/surface.ts'
+import { banner, writeCurlFiles } from './banner.ts'
+import { explain } from './lifecycle.ts'
+import { spawnProgram, type Child } from './supervisor.ts'
+import { toolServerFile } from './secrets.ts'
+
+/**
+ * `npm start`: control plane and tool server, two processes on this machine as in production. With
+ * `MACHINEID_BASE_URL` set, only the tool server. Ends them in reverse on SIGTERM, Ctrl-C, or when one of them ends.
+ */
+export async function startAll(env: Env, print: (text: string) => void): Promise<number> {
+  const toolServer = readToolServerConfig(env)
+  const ownControlPlane = toolServer.MACHINEID_BASE_URL === undefined
+  if (ownControlPlane) readControlPlaneConfig(env)
+  const dataDir = toolServer.DATA_DIR
+  const logDir = join(dataDir, 'logs')
+  const children: Child[] = []
+  const stopAll = async () => {
+    for (const child of children.toReversed()) await child.stop()
+  }
+  const asked = Promise.withResolvers<'asked'>()
+  const stopOnSignal = () => asked.resolve('asked')
+  process.on('SIGTERM', stopOnSignal)
+  process.on('SIGINT', stopOnSignal)
+  try {
+    let toolServerEnv: Env = env
+    if (ownControlPlane) {
+      const controlPlane = await spawnProgram({ program: 'control-plane', env, logDir, onLine: print })
+      children.push(controlPlane)
+      toolServerEnv = withAuthority(env, fromHere(controlPlane.url), dataDir)
+    }
+    children.push(await spawnProgram({ program: 'tool-server', env: toolServerEnv, logDir, onLine: print }))
+    writeCurlFiles(dataDir)
+    print(banner({ children, dataDir, paymentsDevice: paymentsDevice(toolServer) }))
+    const ended = Promise.race(children.map((child) => child.ended.then(() => child)))
+    const first = await Promise.race([asked.promise, ended])
+    if (first !== 'asked') print(`The ${first.program} has ended. Its log: ${logDir}/${first.program}.log`)
+    const status = first === 'asked' ? 0 : 1
+    await stopAll()
+    return status
+  } catch (error) {
+    print(explain(error))
+    await stopAll()
+    return 1
+  }
+}
+
+/** A wildcard address is one to listen on, not one to ask at. */
+function fromHere(url: string): string {
+  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
+}
+
+function paymentsDevice({ MACHINEID_DEVICE_ID, surfaces }: ToolServerConfig): string | undefined {
+  return resolveSurfaces(MACHINEID_DEVICE_ID, surfaces ?? shippedSurfaces(MACHINEID_DEVICE_ID))
+    .get('payments')
+    ?.at(-1)
+}
+
+/** The tool server asks the control plane just started, with the key that the first start wrote for it. */
+function withAuthority(env: Env, url: string, dataDir: string): Env {
+  const key = env['MACHINEID_ORG_KEY'] || env['MACHINEID_ORG_KEY_FILE']
+  return {
+    ...env,
+    MACHINEID_BASE_URL: url,
+    ...(key ? {} : { MACHINEID_ORG_KEY_FILE: toolServerFile(dataDir) }),
+  }
+}

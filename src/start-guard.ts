@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { readGuardConfig, type Env, type GuardConfig } from './config.ts'
+import { GuardMisconfiguredError, HoldpointError } from './errors.ts'
+import type { Denied } from './guard/decision.ts'
+import { createGuard, type Guard, type GuardOptions } from './guard/guard.ts'
+import { createMemoryJournal } from './guard/memory-journal.ts'
+import { createLogger } from './log.ts'
+import { MachineID } from './machineid/client.ts'
+import { createSqliteJournal } from './store/sqlite/journal.ts'
+
+export interface StartGuardOptions extends Partial<Omit<GuardOptions, 'journal' | 'onClose'>> {
+  /** A journal of your own, which you close, or `'memory'`, which forgets on exit. Default: `DATA_DIR/journal.sqlite`. */
+  readonly journal?: GuardOptions['journal'] | 'memory'
+  /** Where the settings are read from. Default `process.env`. */
+  readonly env?: Env
+}
+
+/** The authority said no, or nothing, to the server device at startup. `decision` says which; nothing was started. */
+export class StartupDenied extends HoldpointError {
+  override readonly name = 'StartupDenied'
+  readonly decision: Denied
+
+  constructor(decision: Denied) {
+    super(
+      decision.code,
+      `Startup of ${decision.deviceId} was denied: ${decision.code} (request ${decision.requestId}). ${nextStep(decision)}`,
+    )
+    this.decision = decision
+  }
+}
+
+/**
+ * A started guard, from the environment: `MACHINEID_ORG_KEY` (or `_FILE`), `MACHINEID_BASE_URL`,
+ * `MACHINEID_DEVICE_ID`, `MACHINEID_SURFACES`, `MACHINEID_PROFILE`, `MACHINEID_CA_FILE`, `VALIDATE_TIMEOUT_MS`,
+ * `DATA_DIR`, `LOG_LEVEL`. Options go first. Throws `StartupDenied` when the server device is denied, `ConfigError`
+ * or `GuardMisconfiguredError` when the settings cannot work. `guard.close()` ends what it opened.
+ */
+export async function startGuard(options: StartGuardOptions = {}): Promise<Guard> {
+  const guard = guardFromConfig(readGuardConfig(options.env), options)
+  const decision = await guard.start()
+  if (decision.allowed) return guard
+  await guard.close({ graceMs: 0 })
+  throw new StartupDenied(decision)
+}
+
+/** The same guard, not started. */
+export function guardFromConfig(config: GuardConfig, options: StartGuardOptions = {}): Guard {
+  const { env: _env, journal: chosen, ...rest } = options
+  const authority = options.authority ?? clientFromConfig(config)
+  const journal = ownJournal(config, chosen)
+  return createGuard({
+    serverDeviceId: config.MACHINEID_DEVICE_ID,
+    surfaces: config.surfaces ?? [],
+    timeoutMs: config.VALIDATE_TIMEOUT_MS,
+    log: createLogger({ level: config.LOG_LEVEL }),
+    ...rest,
+    authority,
+    journal,
+    onClose: async () => {
+      if (journal !== chosen) await journal.close()
+      if (authority !== options.authority) await authority.close()
+    },
+  })
+}
+
+function ownJournal(config: GuardConfig, chosen: StartGuardOptions['journal']) {
+  if (chosen === 'memory') return createMemoryJournal()
+  return chosen ?? createSqliteJournal({ file: join(config.DATA_DIR, 'journal.sqlite') })
+}
+
+function clientFromConfig(config: GuardConfig): MachineID {
+  if (config.MACHINEID_BASE_URL === undefined) {
+    throw new GuardMisconfiguredError(
+      'MACHINEID_BASE_URL is required: http://127.0.0.1:4100 for the control plane that npm start runs, https://machineid.io for hosted MachineID.',
+    )
+  }
+  return new MachineID({
+    baseUrl: config.MACHINEID_BASE_URL,
+    orgKey: config.MACHINEID_ORG_KEY,
+    orgKeyFile: config.MACHINEID_ORG_KEY_FILE,
+    profile: config.MACHINEID_PROFILE,
+    timeoutMs: config.VALIDATE_TIMEOUT_MS,
+    caPem: config.MACHINEID_CA_FILE === undefined ? undefined : readCa(config.MACHINEID_CA_FILE),
+    replica: config.MACHINEID_DEVICE_ID,
+  })
+}
+
+function readCa(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new GuardMisconfiguredError(`MACHINEID_CA_FILE: ${file} cannot be read.`, { cause })
+  }
+}
+
+function nextStep({ code }: Denied): string {
+  if (code.startsWith('AUTHORITY_UNAUTHORIZED'))
+    return 'Does MACHINEID_ORG_KEY belong to this control plane, and may it validate this device?'
+  if (code.startsWith('AUTHORITY_'))
+    return 'Is the control plane running, and is MACHINEID_BASE_URL its address? Try: npm start'
+  return 'Ask whoever stopped it; a stopped process cannot release itself.'
+}

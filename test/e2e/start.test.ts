@@ -1,0 +1,103 @@
+import { execFile, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { processesWith, runMain, temporaryDirectory } from '../fixtures/program.ts'
+
+const run = promisify(execFile)
+const PORTS = { CONTROL_PLANE_PORT: '0', TOOL_SERVER_PORT: '0' }
+const READY = 'npm run demo'
+const onLinux = existsSync('/proc/self/environ')
+const hasCurl = spawnSync('curl', ['--version']).status === 0
+if (!hasCurl) console.warn('skipped: the printed commands need curl, which is not on this machine')
+if (!onLinux)
+  console.warn('skipped: what a program leaves behind is looked up in /proc, which is not on this machine')
+
+describe('npm start', () => {
+  test.skipIf(!hasCurl)(
+    'prints under ten lines; its commands work as printed; SIGTERM ends everything with status 0',
+    async () => {
+      await using dir = await temporaryDirectory()
+      const env = { ...PORTS, DATA_DIR: dir.path }
+      const program = runMain([], env)
+      await program.printed(READY)
+      const lines = program.output().trimEnd().split('\n')
+      expect(lines.length).toBeLessThan(10)
+      expect(program.output()).not.toMatch(/hpc_|org_/)
+
+      const [pay, revoke] = lines.filter((line) => line.trim().startsWith('curl'))
+      expect(await shell(pay)).toMatchObject({
+        call_id: 'call_1',
+        output: expect.stringContaining('INV-1001'),
+      })
+      expect(await shell(pay)).toMatchObject({ replayed: true })
+      expect(await shell(revoke)).toMatchObject({ status: 'ok', deviceId: 'openai-agent:dev:payments:01' })
+      expect(await shell(pay)).toMatchObject({ error: 'permission_denied', code: 'DEVICE_REVOKED' })
+      await program.printed('denied  DEVICE_REVOKED')
+
+      program.process.kill('SIGTERM')
+      expect(await program.ended).toBe(0)
+      if (onLinux) expect(processesWith(dir.path)).toEqual([])
+    },
+  )
+
+  test.skipIf(!hasCurl)('a later start takes the same org, keys and stops', async () => {
+    await using dir = await temporaryDirectory()
+    const env = { ...PORTS, DATA_DIR: dir.path }
+    const secrets = () =>
+      ['operator.json', 'tool-server.json'].map((name) => readFileSync(join(dir.path, name), 'utf8'))
+    const first = runMain([], env)
+    await first.printed(READY)
+    const before = secrets()
+    for (const name of ['operator.json', 'tool-server.json', 'stop.curl', 'caller.curl']) {
+      expect(statSync(join(dir.path, name)).mode & 0o777).toBe(0o600)
+    }
+    expect(JSON.parse(before[1] ?? '')).not.toHaveProperty('operator')
+    await shell(
+      first
+        .output()
+        .split('\n')
+        .find((line) => line.includes('devices/revoke')),
+    )
+    first.process.kill('SIGINT')
+    expect(await first.ended).toBe(0)
+
+    const second = runMain([], env)
+    await second.printed(READY)
+    expect(secrets()).toEqual(before)
+    const pay = second
+      .output()
+      .split('\n')
+      .find((line) => line.includes('send_payment'))
+    expect(await shell(pay)).toMatchObject({ code: 'DEVICE_REVOKED' })
+    second.process.kill('SIGTERM')
+    expect(await second.ended).toBe(0)
+  })
+
+  test.skipIf(!onLinux)('kill -9 of the supervisor: its programs end by themselves', async () => {
+    await using dir = await temporaryDirectory()
+    const program = runMain([], { ...PORTS, DATA_DIR: dir.path })
+    await program.printed(READY)
+    expect(processesWith(dir.path)).toHaveLength(3)
+    program.process.kill('SIGKILL')
+    await expect.poll(() => processesWith(dir.path), { timeout: 10_000 }).toEqual([])
+  })
+
+  test('one program that dies takes the other down, with status 1 and where to look', async () => {
+    await using dir = await temporaryDirectory()
+    const program = runMain([], { ...PORTS, DATA_DIR: dir.path })
+    await program.printed(READY)
+    const log = readFileSync(join(dir.path, 'logs/tool-server.log'), 'utf8')
+    const { pid } = JSON.parse(log.split('\n')[0] ?? '') as { pid: number }
+    process.kill(pid, 'SIGKILL')
+    expect(await program.ended).toBe(1)
+    expect(program.output()).toContain(`The tool-server has ended. Its log: ${dir.path}/logs/tool-server.log`)
+  })
+})
+
+/** Runs a printed command as a shell would, and reads its answer. */
+async function shell(command: string | undefined): Promise<unknown> {
+  const { stdout } = await run('sh', ['-c', command ?? 'false'])
+  return JSON.parse(stdout)
+}
