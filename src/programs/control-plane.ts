@@ -6,7 +6,7 @@ import { listen } from '../http.ts'
 import type { Logger } from '../log.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { exit, namingPort, type Running } from './lifecycle.ts'
-import { isLoopback } from './loopback.ts'
+import { isLoopback } from '../loopback.ts'
 import { ensureSecrets } from './secrets.ts'
 
 /** What a new org's runtime key may ask for: the devices of agents, in any environment. */

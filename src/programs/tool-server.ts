@@ -12,7 +12,7 @@ import { guardFromConfig, StartupDenied } from '../start-guard.ts'
 import { callerRecord, callersOf, readCallers, type Callers } from '../tool-server/callers.ts'
 import { createToolServer } from '../tool-server/tool-server.ts'
 import { exit, namingPort, type Running } from './lifecycle.ts'
-import { isLoopback } from './loopback.ts'
+import { isLoopback } from '../loopback.ts'
 import { ensureToolServerSecrets, toolServerFile } from './secrets.ts'
 
 /** The tool server, listening: config → guard → startup boundary → server. Throws `StartupDenied`, having started nothing. */

@@ -1,0 +1,85 @@
+import type { IncomingMessage } from 'node:http'
+import type { Request, RequestHandler, Response } from 'express'
+
+import { messageOf } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { SCOPES, type Caller, type Callers, type Scope } from './callers.ts'
+import { isLoopback } from '../loopback.ts'
+import { refuse } from './refuse.ts'
+
+/** Stands for everybody when a server without callers is reached over loopback. */
+const LOCAL: Caller = { id: 'local', name: 'local', scopes: SCOPES }
+
+const BEARER = /^Bearer +(hpc_[A-Za-z0-9_-]{1,200}) *$/i
+
+const identified = new WeakMap<IncomingMessage, Caller>()
+const scopes = new WeakMap<RequestHandler, Scope>()
+
+/** Lets only known callers pass. Everything that stands after it is closed to others, whatever it is. */
+export function identify(callers: Callers | undefined, log: Logger): RequestHandler {
+  return (request, response, next) => {
+    let caller: Caller | undefined
+    try {
+      caller = callers === undefined ? localCaller(request) : callerByToken(request, callers)
+    } catch (thrown) {
+      log.error({ err: messageOf(thrown) }, 'callers are not readable')
+      return refuse(response, {
+        statusCode: 503,
+        code: 'CALLERS_UNREADABLE',
+        message: 'Callers cannot be told apart now, so nobody is let in. The operator finds why in the log.',
+      })
+    }
+    if (caller === undefined) return unauthenticated(request, response, log)
+    identified.set(request, caller)
+    next()
+  }
+}
+
+/** Lets only callers with `scope` pass. */
+export function requireScope(scope: Scope): RequestHandler {
+  const handler: RequestHandler = (request, response, next) => {
+    if (callerOf(request).scopes.includes(scope)) return next()
+    response.setHeader('www-authenticate', `Bearer error="insufficient_scope", scope="${scope}"`)
+    refuse(response, {
+      statusCode: 403,
+      code: 'INSUFFICIENT_SCOPE',
+      message: `This token does not have the scope ${scope}. Give its caller that scope in CALLER_TOKENS_FILE, or use another token.`,
+    })
+  }
+  scopes.set(handler, scope)
+  return handler
+}
+
+/** The scope that `handler` asks for, when `requireScope` made it. */
+export function scopeOf(handler: unknown): Scope | undefined {
+  return scopes.get(handler as RequestHandler)
+}
+
+/** Who sent this request. Throws when `identify` does not stand before the route. */
+export function callerOf(request: IncomingMessage): Caller {
+  const caller = identified.get(request)
+  if (caller === undefined) throw new Error('This route was reached without a caller.')
+  return caller
+}
+
+function localCaller(request: Request): Caller | undefined {
+  return isLoopback(request.socket.remoteAddress ?? '') ? LOCAL : undefined
+}
+
+function callerByToken(request: Request, callers: Callers): Caller | undefined {
+  const token = BEARER.exec(request.headers.authorization ?? '')?.[1]
+  return token === undefined ? undefined : callers.find(token)
+}
+
+function unauthenticated(request: Request, response: Response, log: Logger): void {
+  log.warn({ ip: request.ip, path: request.path, code: 'CALLER_UNAUTHENTICATED' }, 'caller refused')
+  const challenge = request.headers.authorization === undefined ? '' : ', error="invalid_token"'
+  response.setHeader('www-authenticate', `Bearer realm="holdpoint"${challenge}`)
+  refuse(response, {
+    statusCode: 401,
+    code: 'CALLER_UNAUTHENTICATED',
+    message:
+      'Send a caller token that this server knows: the header "Authorization: Bearer hpc_…". ' +
+      'npm start writes one to tool-server.json in DATA_DIR; docs/operating.md says how to make more.',
+  })
+}

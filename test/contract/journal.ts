@@ -1,0 +1,194 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+import type { Intent, Journal } from '../../src/guard/journal.ts'
+import { DEADLINE_MS, intent } from './intent.ts'
+
+const LEASE_MS = 60_000
+
+/** What every journal must do, whatever it stores in. `create` gets the clock that the test moves. */
+export function describeJournal(name: string, create: (nowMs: () => number) => Journal): void {
+  describe(`journal: ${name}`, () => {
+    let now = 1_700_000_000_000
+    let journal: Journal
+    const begin = (what: Intent = intent(), retakeUnknown = false) =>
+      journal.begin(what, { leaseMs: LEASE_MS, retakeUnknown })
+    const begun = async (what: Intent = intent(), retakeUnknown = false): Promise<string> => {
+      const answer = await begin(what, retakeUnknown)
+      if (answer.state !== 'begun') throw new Error(`expected an owner, got ${answer.state}`)
+      return answer.token
+    }
+    const everythingPasses = () => (now += Math.max(LEASE_MS, DEADLINE_MS))
+
+    beforeEach(() => {
+      journal = create(() => now)
+    })
+    afterEach(() => journal.close())
+
+    test('E1: while an owner is at it, a second one is told that it runs', async () => {
+      await begun()
+      expect(await begin()).toEqual({ state: 'running' })
+    })
+
+    test('E1: of many that begin at once one becomes the owner', async () => {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => begin()))
+      expect(answers.filter((answer) => answer.state === 'begun')).toHaveLength(1)
+      expect(answers.filter((answer) => answer.state === 'running')).toHaveLength(19)
+    })
+
+    test('other keys have owners of their own', async () => {
+      await begun(intent('a'))
+      expect((await begin(intent('b'))).state).toBe('begun')
+    })
+
+    test('a key that is done gives its stored result', async () => {
+      await journal.settle(await begun(), { state: 'done', result: '{"receipt":1}' })
+      expect(await begin()).toEqual({ state: 'done', result: '{"receipt":1}' })
+    })
+
+    test('a result that could not be stored is done all the same', async () => {
+      await journal.settle(await begun(), { state: 'done', result: undefined })
+      expect(await begin()).toEqual({ state: 'done', result: undefined })
+    })
+
+    test('E2: done never changes: not by its own token, not by time, not by an operator', async () => {
+      const token = await begun()
+      await journal.settle(token, { state: 'done', result: '1' })
+      expect(await journal.settle(token, { state: 'failed' })).toBe(false)
+      expect(await journal.settle(token, { state: 'done', result: '2' })).toBe(false)
+      everythingPasses()
+      expect(await journal.resolveUnknown('k', { state: 'failed' })).toBe(false)
+      expect(await begin(intent(), true)).toEqual({ state: 'done', result: '1' })
+    })
+
+    test.each(['failed', 'denied'] as const)('%s frees the key, also for other arguments', async (state) => {
+      const first = await begun()
+      expect(await journal.settle(first, { state })).toBe(true)
+      const second = await begun(intent('k', { inputDigest: 'digest-2' }))
+      expect(second).not.toBe(first)
+      expect(await journal.settle(first, { state: 'done', result: undefined })).toBe(false)
+      expect(await begin(intent('k', { inputDigest: 'digest-2' }))).toEqual({ state: 'running' })
+    })
+
+    test.each(['intent', 'done', 'unknown'] as const)(
+      'a key that is %s refuses other arguments',
+      async (state) => {
+        const token = await begun()
+        if (state === 'done') await journal.settle(token, { state, result: '1' })
+        if (state === 'unknown') await journal.settle(token, { state })
+        expect(await begin(intent('k', { inputDigest: 'digest-2' }), true)).toEqual({ state: 'conflict' })
+      },
+    )
+
+    test('an intent stays running until its lease and its deadline have passed, then it is unknown', async () => {
+      const startedAt = now
+      await begun(intent('k', { deadlineMs: 2 * LEASE_MS }))
+      now = startedAt + LEASE_MS
+      expect(await begin()).toEqual({ state: 'running' })
+      now = startedAt + 2 * LEASE_MS - 1
+      expect(await begin()).toEqual({ state: 'running' })
+      now = startedAt + 2 * LEASE_MS
+      expect(await begin()).toEqual({ state: 'unknown', sinceFirstAttemptMs: 2 * LEASE_MS })
+    })
+
+    test('a sign of life keeps an owner', async () => {
+      const token = await begun()
+      now += LEASE_MS - 1
+      expect(await journal.renew(token, LEASE_MS)).toBe(true)
+      now += LEASE_MS - 1
+      expect(await begin()).toEqual({ state: 'running' })
+      now += 1
+      expect((await begin()).state).toBe('unknown')
+      expect(await journal.renew(token, LEASE_MS)).toBe(false)
+    })
+
+    test('no sign of life helps an attempt that has ended', async () => {
+      const token = await begun()
+      await journal.settle(token, { state: 'failed' })
+      expect(await journal.renew(token, LEASE_MS)).toBe(false)
+      expect(await journal.renew('no such token', LEASE_MS)).toBe(false)
+      expect(await journal.settle('no such token', { state: 'failed' })).toBe(false)
+    })
+
+    test('E3: time alone never makes an unknown begin again', async () => {
+      await begun()
+      everythingPasses()
+      expect((await begin()).state).toBe('unknown')
+      now += 365 * 24 * 60 * 60 * 1000
+      expect((await begin()).state).toBe('unknown')
+    })
+
+    test('E3: the late outcome of an unknown is its outcome', async () => {
+      const token = await begun()
+      everythingPasses()
+      expect((await begin()).state).toBe('unknown')
+      expect(await journal.settle(token, { state: 'done', result: '"late"' })).toBe(true)
+      expect(await begin()).toEqual({ state: 'done', result: '"late"' })
+    })
+
+    test('E3: of many retakes one wins, and what the loser says afterwards counts no more', async () => {
+      const first = await begun()
+      await journal.settle(first, { state: 'unknown' })
+      const answers = await Promise.all(Array.from({ length: 10 }, () => begin(intent(), true)))
+      expect(answers.filter((answer) => answer.state === 'begun')).toHaveLength(1)
+      expect(answers.filter((answer) => answer.state === 'running')).toHaveLength(9)
+      expect(await journal.settle(first, { state: 'done', result: '"old"' })).toBe(false)
+      expect(await begin()).toEqual({ state: 'running' })
+    })
+
+    test('a retake counts from the first attempt, a key that was freed from the new one', async () => {
+      await journal.settle(await begun(), { state: 'unknown' })
+      now += 1000
+      const retaken = await begun(intent(), true)
+      await journal.settle(retaken, { state: 'unknown' })
+      now += 1000
+      expect(await begin()).toEqual({ state: 'unknown', sinceFirstAttemptMs: 2000 })
+      await journal.resolveUnknown('k', { state: 'failed' })
+      await journal.settle(await begun(), { state: 'unknown' })
+      now += 500
+      expect(await begin()).toEqual({ state: 'unknown', sinceFirstAttemptMs: 500 })
+    })
+
+    test('E3: an operator settles an unknown, once', async () => {
+      await begun()
+      expect(await journal.resolveUnknown('k', { state: 'done', result: '1' })).toBe(false)
+      everythingPasses()
+      expect(await journal.resolveUnknown('k', { state: 'done', result: '1' })).toBe(true)
+      expect(await journal.resolveUnknown('k', { state: 'failed' })).toBe(false)
+      expect(await journal.resolveUnknown('no such key', { state: 'failed' })).toBe(false)
+      expect(await begin()).toEqual({ state: 'done', result: '1' })
+    })
+
+    test('the oldest unknown is the one whose first attempt is', async () => {
+      await journal.settle(await begun(intent('freed')), { state: 'failed' })
+      now += 1
+      await journal.settle(await begun(intent('first')), { state: 'unknown' })
+      now += 1
+      await journal.settle(await begun(intent('freed')), { state: 'unknown' })
+      now += 1
+      await journal.settle(await begun(intent('first'), true), { state: 'unknown' })
+      expect((await journal.listUnknown()).map((entry) => entry.key)).toEqual(['first', 'freed'])
+    })
+
+    test('an operator is shown unknown outcomes, oldest first, with what was asked', async () => {
+      const startedAt = now
+      await begun(intent('expired'))
+      now += 1
+      await journal.settle(await begun(intent('told', { runId: undefined, input: undefined })), {
+        state: 'unknown',
+      })
+      await journal.settle(await begun(intent('done')), { state: 'done', result: undefined })
+      expect((await journal.listUnknown()).map((entry) => entry.key)).toEqual(['told'])
+      now = startedAt + LEASE_MS
+      await begun(intent('young'))
+      const unknown = await journal.listUnknown()
+      expect(unknown).toEqual([
+        { ...intent('expired'), state: 'unknown', changedAtMs: now },
+        {
+          ...intent('told', { runId: undefined, input: undefined }),
+          state: 'unknown',
+          changedAtMs: startedAt + 1,
+        },
+      ])
+    })
+  })
+}
