@@ -82,7 +82,8 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
     listUnknown: async () => {
       const all = [...rows.values()]
       all.forEach(expire)
-      return all.filter((row) => row.state === 'unknown').map(entryOf)
+      const unknown = all.filter((row) => row.state === 'unknown')
+      return unknown.sort((one, other) => one.firstAttemptAtMs - other.firstAttemptAtMs).map(entryOf)
     },
     resolveUnknown: async (key, outcome) => {
       const row = rows.get(key)

@@ -2,18 +2,20 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { INVOICES } from '../../tools/invoices.ts'
 import type { Child } from './supervisor.ts'
-import { operatorFile, toolServerFile, writeSecret } from './secrets.ts'
+import { operatorFile, toolServerFile, writeSecret, type OperatorSecrets } from './secrets.ts'
 
 const callerCurl = (dataDir: string) => join(dataDir, 'caller.curl')
-const stopCurl = (dataDir: string) => join(dataDir, 'stop.curl')
+const operatorCurl = (dataDir: string, key: 'stop' | 'operator') => join(dataDir, `${key}.curl`)
 
 /** Files for `curl -K`, so that no key has to appear in a command or on a screen. */
 export function writeCurlFiles(dataDir: string): void {
   const { callerToken } = JSON.parse(readFileSync(toolServerFile(dataDir), 'utf8')) as { callerToken: string }
   writeSecret(callerCurl(dataDir), curlConfig(`authorization: Bearer ${callerToken}`))
   if (!existsSync(operatorFile(dataDir))) return
-  const { stop } = JSON.parse(readFileSync(operatorFile(dataDir), 'utf8')) as { stop: string }
-  writeSecret(stopCurl(dataDir), curlConfig(`x-org-key: ${stop}`))
+  const keys = JSON.parse(readFileSync(operatorFile(dataDir), 'utf8')) as OperatorSecrets
+  for (const key of ['stop', 'operator'] as const) {
+    writeSecret(operatorCurl(dataDir, key), curlConfig(`x-org-key: ${keys[key]}`))
+  }
 }
 
 function curlConfig(header: string): string {
@@ -40,7 +42,7 @@ export function banner({ children, dataDir, paymentsDevice }: BannerOptions): st
   )
   if (url['control-plane'] !== undefined && paymentsDevice !== undefined) {
     lines.push(
-      `  curl -K ${stopCurl(dataDir)} ${url['control-plane']}/api/v1/devices/revoke -d '{"deviceId":"${paymentsDevice}"}'`,
+      `  curl -K ${operatorCurl(dataDir, 'stop')} ${url['control-plane']}/api/v1/devices/revoke -d '{"deviceId":"${paymentsDevice}"}'`,
     )
   }
   lines.push('See it all in one go: npm run demo')

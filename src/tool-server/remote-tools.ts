@@ -99,7 +99,7 @@ function remoteTool(
     execute,
     inputGuardrails: [rememberCallingAgent],
     isEnabled: (at: { runContext: RunContext; agent: AnyAgent }) => {
-      beforeTurn(at.runContext, at.agent)
+      beforeTurn(at.runContext)
       return true
     },
     errorFunction: (_runContext: RunContext, error: unknown) => errorText(error),

@@ -1,0 +1,136 @@
+import {
+  ModelBehaviorError,
+  tool,
+  type FunctionTool,
+  RunContext,
+  type ToolInputParameters,
+  type ToolOptions,
+} from '@openai/agents'
+import { GuardMisconfiguredError } from '../errors.ts'
+import type { Surface } from '../guard/surface.ts'
+import { directCallOf } from './direct-call.ts'
+import { GuardDeniedError } from './guard-denied.ts'
+import { badArgumentsAnswer, failedAnswer } from './model-text.ts'
+import { beforeTurn, rememberCallingAgent } from './on-denied.ts'
+import type { AnyAgent } from './session.ts'
+import type { OnDenied, ToolAnswer } from './tool-answer.ts'
+import { toolBody, type AnyToolOptions } from './tool-body.ts'
+import { executeGuarded, type GuardedTool, type SdkTool, type ToolCallDetails } from './tool-call.ts'
+import { registerCore } from './tool-core.ts'
+import type {
+  DeclaredEffects,
+  OneEffectToolOptions,
+  ReadOnlyToolOptions,
+  SeveralEffectsToolOptions,
+} from './tool-options.ts'
+import { issuesOf, toolSchema } from './tool-schema.ts'
+import { traceQuestion } from './trace.ts'
+
+export { guardedToolCore, isGuarded } from './tool-core.ts'
+
+/**
+ * A function tool of the Agents SDK whose body runs only when the authority allows `surface` right then, and whose
+ * effects each ask once more right before they happen. A refusal is the result text, one JSON object. Every other
+ * option is that of the SDK's `tool()`. Throws `GUARD_MISCONFIGURED` when the options cannot work.
+ */
+export function guardedTool<P extends ToolInputParameters, Context = unknown>(
+  surface: Surface,
+  options: ReadOnlyToolOptions<P, Context>,
+): FunctionTool<Context, P, string>
+export function guardedTool<P extends ToolInputParameters, Context = unknown, Prepared = undefined>(
+  surface: Surface,
+  options: OneEffectToolOptions<P, Context, Prepared>,
+): FunctionTool<Context, P, string>
+export function guardedTool<P extends ToolInputParameters, E extends DeclaredEffects, Context = unknown>(
+  surface: Surface,
+  options: SeveralEffectsToolOptions<P, E, Context>,
+): FunctionTool<Context, P, string>
+export function guardedTool(surface: Surface, options: object): unknown {
+  return buildTool(surface, options as AnyToolOptions)
+}
+
+function buildTool(surface: Surface, options: AnyToolOptions): SdkTool {
+  refuseUnsupported(options)
+  const schema = toolSchema(options.name, options.parameters)
+  const body = toolBody(surface, options)
+  const execute = (args: unknown, runContext: RunContext<unknown> | undefined, details: ToolCallDetails) =>
+    executeGuarded(guarded, args, runContext ?? new RunContext(), details)
+  const guarded: GuardedTool = {
+    sdkTool: tool(sdkOptions(surface, options, body.hasEffects, execute)),
+    surface,
+    onDenied: options.onDenied ?? 'tell',
+    schema,
+    body,
+  }
+  registerCore(guarded)
+  surface.guard.observe(traceQuestion)
+  return guarded.sdkTool
+}
+
+const ON_DENIED: ReadonlySet<string> = new Set<OnDenied>(['tell', 'stop', 'abort'])
+
+function refuseUnsupported(options: AnyToolOptions): void {
+  // The SDK would name it after a function of ours.
+  if (!options.name) throw new GuardMisconfiguredError('A tool needs a name: the model calls it by that.')
+  if (!ON_DENIED.has(options.onDenied ?? 'tell')) {
+    throw new GuardMisconfiguredError(`Tool "${options.name}": onDenied is 'tell', 'stop' or 'abort'.`)
+  }
+  for (const name of ['errorFunction', 'outputSchema'] as const) {
+    if (options[name] === undefined) continue
+    throw new GuardMisconfiguredError(
+      `Tool "${options.name}": ${name} is not supported, because the text of a refusal is fixed. Leave it out.`,
+    )
+  }
+}
+
+type Execute = (
+  args: unknown,
+  runContext: RunContext<unknown> | undefined,
+  details: ToolCallDetails,
+) => Promise<string>
+
+function sdkOptions(
+  surface: Surface,
+  options: AnyToolOptions,
+  hasEffects: boolean,
+  execute: Execute,
+): ToolOptions<ToolInputParameters, unknown> {
+  const { isEnabled, name, timeoutErrorFunction } = options
+  const failing = { surface, tool: name }
+  const built = {
+    ...options,
+    execute,
+    errorFunction: (runContext: RunContext<unknown>, error: unknown, details: ToolCallDetails) => {
+      // `execute` throws only to abort the run.
+      if (error instanceof GuardDeniedError) throw error
+      const callId = details?.toolCall?.callId
+      return answerText(
+        runContext,
+        error instanceof ModelBehaviorError
+          ? badArgumentsAnswer(issuesOf((error as { originalError?: unknown }).originalError))
+          : failedAnswer({ ...failing, callId, code: 'TOOL_FAILED', executed: 'unknown', cause: error }),
+      )
+    },
+    timeoutErrorFunction:
+      timeoutErrorFunction ??
+      ((runContext: RunContext<unknown>, _error: unknown, details: ToolCallDetails) => {
+        const callId = details?.toolCall?.callId
+        const executed = hasEffects ? 'unknown' : false
+        return answerText(runContext, failedAnswer({ ...failing, callId, code: 'TOOL_TIMEOUT', executed }))
+      }),
+    inputGuardrails: [rememberCallingAgent, ...(options.inputGuardrails ?? [])],
+    isEnabled: async (at: { runContext: RunContext<unknown>; agent: AnyAgent }) => {
+      beforeTurn(at.runContext)
+      return typeof isEnabled === 'function' ? isEnabled(at as never) : (isEnabled ?? true)
+    },
+  }
+  // Of our own options `tool()` takes no notice.
+  return built as unknown as ToolOptions<ToolInputParameters, unknown>
+}
+
+/** The text of an answer that `execute` did not give, kept for the host of a direct call. */
+function answerText(runContext: RunContext<unknown>, answer: ToolAnswer): string {
+  const direct = directCallOf(runContext)
+  if (direct !== undefined) direct.answer = answer
+  return answer.output
+}

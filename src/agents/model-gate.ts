@@ -1,0 +1,47 @@
+import { Runner, type AgentInputItem, type CallModelInputFilter, type RunState } from '@openai/agents'
+import { currentSession, type AnyAgent, type Session } from './session.ts'
+
+type AnyRun = (
+  this: Runner,
+  agent: AnyAgent,
+  input: string | AgentInputItem[] | RunState<unknown, AnyAgent>,
+  options?: { signal?: AbortSignal; callModelInputFilter?: CallModelInputFilter },
+) => Promise<unknown>
+
+let gated = false
+
+/**
+ * Makes every run that begins inside a session ask at `task` before each model call, and end with the session. An
+ * agent that is a tool of another runs on a `Runner` that the SDK makes for it, with no filter or way to give it one,
+ * so the gate is where all runs begin. Once per process, at the first session; runs outside sessions are as they were.
+ */
+export function gateModelCalls(): void {
+  if (gated) return
+  gated = true
+  const ownRun = Reflect.get(Runner.prototype, 'run') as AnyRun
+  const gatedRun: AnyRun = function (agent, input, options = {}) {
+    const session = currentSession()
+    if (session === undefined) return ownRun.call(this, agent, input, options)
+    const own = options.callModelInputFilter ?? this.config.callModelInputFilter
+    const signal =
+      options.signal === undefined ? session.signal : AbortSignal.any([options.signal, session.signal])
+    return ownRun.call(this, agent, input, {
+      ...options,
+      signal,
+      callModelInputFilter: modelFilter(session, own),
+    })
+  }
+  Reflect.set(Runner.prototype, 'run', gatedRun)
+}
+
+/** The app's own filter first, then the question: the request leaves right after it (G3). */
+function modelFilter(session: Session, own: CallModelInputFilter | undefined): CallModelInputFilter {
+  const filter: CallModelInputFilter = async (call) => {
+    session.agents.add(call.agent)
+    const modelData = own === undefined ? call.modelData : await own(call)
+    await session.beforeModelCall()
+    return modelData
+  }
+  filter.preserveInputIdentity = own === undefined ? true : (own.preserveInputIdentity ?? false)
+  return filter
+}

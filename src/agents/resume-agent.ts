@@ -1,0 +1,53 @@
+import { RunContext, RunState, type Agent, type AgentOutputType, type TextOutput } from '@openai/agents'
+import type { Guard } from '../guard/guard.ts'
+import { refusalOf } from '../guard/refusal.ts'
+import { SERVER_SURFACE } from '../guard/surface.ts'
+import { refusalBody } from './model-text.ts'
+import { applyDecisions, type ApprovalDecision } from './pending-approvals.ts'
+import { driveRun, newRunId, type AgentRun, type RunAgentOptions } from './run-agent.ts'
+import { withoutApprovals } from './run-state-text.ts'
+
+export interface ResumeAgentOptions<
+  Context = unknown,
+  Output extends AgentOutputType = TextOutput,
+> extends RunAgentOptions<Context, Output> {
+  /** From where people decide, never from the state itself. Calls without a decision go on waiting. */
+  readonly approvals?: readonly ApprovalDecision[]
+}
+
+/**
+ * The resume gate: asks for the server device at `resume`, and only then reads the state, applies the decisions and
+ * goes on in a session. Denied, it reads nothing, connects to nothing and runs nothing. Approvals inside the state do
+ * not count, and its context is replaced. Give the `runId` of the run, so that an effect with the key `'each-call'`
+ * is recognised. Also for states of errors: `serializeState(error.state)`. Throws `APPROVAL_UNKNOWN` and
+ * `APPROVAL_MISMATCH` before anything runs; rejects otherwise as `runAgent` does.
+ */
+export async function resumeAgent<Context, Output extends AgentOutputType = TextOutput>(
+  guard: Guard,
+  agent: Agent<Context, Output>,
+  serializedState: string,
+  options: ResumeAgentOptions<Context, Output> = {},
+): Promise<AgentRun<Context, Output>> {
+  const { approvals = [], context } = options
+  const runId = options.runId ?? newRunId()
+  const at = {
+    surface: guard.surface(SERVER_SURFACE),
+    boundary: 'resume',
+    runId,
+    signal: options.signal,
+  } as const
+  const outcome = await guard.run(at, async ({ signal }) => {
+    const state = await RunState.fromStringWithContext<Context, Agent<Context, Output>>(
+      agent,
+      withoutApprovals(serializedState),
+      new RunContext(context),
+      { contextStrategy: 'replace' },
+    )
+    applyDecisions(state, approvals)
+    return driveRun(guard, agent, state, { ...options, runId, signal })
+  })
+  if (outcome.allowed) return outcome.value
+  options.signal?.throwIfAborted()
+  const denial = refusalBody(refusalOf(outcome.decision), { onDenied: 'stop' })
+  return { runId, status: 'denied', output: undefined, approvals: [], denial }
+}

@@ -1,0 +1,151 @@
+import {
+  Runner,
+  type Agent,
+  type AgentInputItem,
+  type AgentOutputType,
+  type NonStreamRunOptions,
+  type RunState,
+  type RunStreamEvent,
+  type RunToolApprovalItem,
+  type TextOutput,
+} from '@openai/agents'
+import type { Guard } from '../guard/guard.ts'
+import { SERVER_SURFACE, type Surface } from '../guard/surface.ts'
+import { gateModelCalls } from './model-gate.ts'
+import { pendingApproval, type PendingApproval } from './pending-approvals.ts'
+import { inSession, Session } from './session.ts'
+import type { RefusalBody } from './tool-answer.ts'
+import { traceQuestion } from './trace.ts'
+
+type SdkRunOptions<Context, Output extends AgentOutputType> = NonStreamRunOptions<
+  Context,
+  Agent<Context, Output>
+>
+
+export interface RunAgentOptions<Context = unknown, Output extends AgentOutputType = TextOutput> {
+  /** Names the run in questions, logs and keys of effects. Default: a fresh `run_<uuid>`. */
+  readonly runId?: string | undefined
+  readonly context?: Context
+  readonly signal?: AbortSignal | undefined
+  /** Default: the SDK's, 10. `null`: no limit. */
+  readonly maxTurns?: number | null | undefined
+  /** What each model call asks for at `task`. Default: the server device alone. */
+  readonly surface?: Surface | undefined
+  /** Who asked for the run, as authenticated; effects count within one caller. Default `local`. */
+  readonly caller?: string | undefined
+  /** Gets each event of the SDK in order; the run then streams. What it throws ends the run. */
+  readonly onEvent?: ((event: RunStreamEvent) => void | Promise<void>) | undefined
+  /** Carries the run configuration: `new Runner({ modelProvider, … })`. Default: one with the SDK's defaults. */
+  readonly runner?: Runner | undefined
+  /** More options of the SDK's `run()`, such as `session` or `callModelInputFilter`. */
+  readonly runOptions?: Omit<SdkRunOptions<Context, Output>, 'context' | 'signal' | 'maxTurns' | 'stream'>
+}
+
+/** How a guarded run ended. */
+export interface AgentRun<Context = unknown, Output extends AgentOutputType = TextOutput> {
+  readonly runId: string
+  /** `interrupted`: calls wait for approval. `denied`: permission was refused, and the run ended. */
+  readonly status: 'completed' | 'interrupted' | 'denied'
+  /** With `completed`: the final output. */
+  readonly output: ReturnType<Agent<Context, Output>['processFinalOutput']> | undefined
+  readonly approvals: readonly PendingApproval[]
+  /** With `denied`: why. */
+  readonly denial?: RefusalBody
+  /** Absent when the run was denied before or between model calls and did not stream: the SDK gives no state then. */
+  readonly state?: RunState<Context, Agent<Context, Output>>
+}
+
+/**
+ * Runs an agent in a session: each model call of it, and of the agents it uses, asks at `task` first; `stop` and
+ * `abort` of a tool reach all of them. Rejects with `GuardDeniedError` when a tool's `onDenied` is `abort`; errors of
+ * the SDK (a model error, `MaxTurnsExceededError`) reject as they are, with their `state`.
+ */
+export function runAgent<Context, Output extends AgentOutputType = TextOutput>(
+  guard: Guard,
+  agent: Agent<Context, Output>,
+  input: string | AgentInputItem[],
+  options: RunAgentOptions<Context, Output> = {},
+): Promise<AgentRun<Context, Output>> {
+  const runId = options.runId ?? newRunId()
+  return guard.track(options.signal, ({ signal }) =>
+    driveRun(guard, agent, input, { ...options, runId, signal }),
+  )
+}
+
+export function newRunId(): string {
+  return `run_${crypto.randomUUID()}`
+}
+
+export interface DriveOptions<Context, Output extends AgentOutputType> extends RunAgentOptions<
+  Context,
+  Output
+> {
+  readonly runId: string
+  readonly signal: AbortSignal
+}
+
+/** Starts or continues a run in a session of its own. For `runAgent` and `resumeAgent`. */
+export async function driveRun<Context, Output extends AgentOutputType>(
+  guard: Guard,
+  agent: Agent<Context, Output>,
+  input: string | AgentInputItem[] | RunState<Context, Agent<Context, Output>>,
+  options: DriveOptions<Context, Output>,
+): Promise<AgentRun<Context, Output>> {
+  guard.observe(traceQuestion)
+  gateModelCalls()
+  const { runId, surface = guard.surface(SERVER_SURFACE), caller } = options
+  const session = new Session({ runId, surface, caller, signal: options.signal })
+  let result: Finished<Context, Output> | undefined
+  try {
+    result = await inSession(session, () => runInSession(session, agent, input, options))
+  } catch (error) {
+    // The SDK may have wrapped it, or have failed in turn on what a stop left it.
+    if (session.denial === undefined) throw error
+  }
+  if (session.aborted !== undefined) throw session.aborted
+  return agentRun(session, result)
+}
+
+interface Finished<Context, Output extends AgentOutputType> {
+  readonly finalOutput?: AgentRun<Context, Output>['output']
+  readonly interruptions: readonly RunToolApprovalItem[]
+  readonly state: RunState<Context, Agent<Context, Output>>
+}
+
+let defaultRunner: Runner | undefined
+
+async function runInSession<Context, Output extends AgentOutputType>(
+  session: Session,
+  agent: Agent<Context, Output>,
+  input: string | AgentInputItem[] | RunState<Context, Agent<Context, Output>>,
+  { context, maxTurns, onEvent, runner: given, runOptions }: DriveOptions<Context, Output>,
+): Promise<Finished<Context, Output>> {
+  const runner = given ?? (defaultRunner ??= new Runner())
+  const shared = {
+    ...runOptions,
+    ...(context === undefined ? {} : { context }),
+    ...(maxTurns === undefined ? {} : { maxTurns }),
+  }
+  if (onEvent === undefined) return runner.run(agent, input, shared)
+  const stream = await runner.run(agent, input, { ...shared, stream: true })
+  try {
+    for await (const event of stream) await onEvent(event)
+    await stream.completed
+  } catch (error) {
+    if (session.denial === undefined) throw error
+  }
+  return stream
+}
+
+function agentRun<Context, Output extends AgentOutputType>(
+  session: Session,
+  result: Finished<Context, Output> | undefined,
+): AgentRun<Context, Output> {
+  const { runId, denial } = session
+  const state = result === undefined ? {} : { state: result.state }
+  if (denial !== undefined)
+    return { runId, status: 'denied', output: undefined, approvals: [], denial: denial.body, ...state }
+  const approvals = result?.interruptions.map(pendingApproval) ?? []
+  if (approvals.length > 0) return { runId, status: 'interrupted', output: undefined, approvals, ...state }
+  return { runId, status: 'completed', output: result?.finalOutput, approvals, ...state }
+}

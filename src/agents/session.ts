@@ -1,0 +1,75 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Agent, AgentOutputType } from '@openai/agents'
+import type { Surface } from '../guard/surface.ts'
+import { refusalOf } from '../guard/refusal.ts'
+import { GuardDeniedError } from './guard-denied.ts'
+import { refusalBody } from './model-text.ts'
+
+/** Any agent, whatever its context and output: only its identity and its tools matter here. */
+export type AnyAgent = Agent<unknown, AgentOutputType>
+
+export interface SessionOptions {
+  readonly runId: string
+  /** What each model call asks for. */
+  readonly surface: Surface
+  readonly caller: string | undefined
+  /** Aborted when the caller gives up or the guard shuts down. */
+  readonly signal: AbortSignal
+}
+
+/** One `runAgent` or `resumeAgent`: what reaches every agent of the run, nested ones included. */
+export class Session {
+  readonly runId: string
+  readonly caller: string | undefined
+  /** The agents of this run that were seen so far. */
+  readonly agents = new Set<AnyAgent>()
+  /** The denial that ends the run; a later one changes nothing. */
+  denial: GuardDeniedError | undefined
+  /** The denial that must reject it. */
+  aborted: GuardDeniedError | undefined
+  /** Aborts the run, agents that are tools of others included: those swallow what their own tools throw. */
+  readonly signal: AbortSignal
+  readonly #surface: Surface
+  readonly #controller = new AbortController()
+
+  constructor({ runId, surface, caller, signal }: SessionOptions) {
+    this.runId = runId
+    this.caller = caller
+    this.#surface = surface
+    this.signal = AbortSignal.any([signal, this.#controller.signal])
+  }
+
+  stop(denial: GuardDeniedError): void {
+    this.denial ??= denial
+  }
+
+  abort(denial: GuardDeniedError): void {
+    this.denial ??= denial
+    this.aborted ??= denial
+    this.#controller.abort(denial)
+  }
+
+  /** The `task` boundary: before each model call, since it costs money. Throws when the run must end. */
+  async beforeModelCall(): Promise<void> {
+    if (this.denial !== undefined) throw this.denial
+    const { guard } = this.#surface
+    const at = { surface: this.#surface, boundary: 'task', runId: this.runId, signal: this.signal } as const
+    const outcome = await guard.run(at, () => undefined)
+    if (outcome.allowed) return
+    // Who gave up is told so, not that permission was refused.
+    this.signal.throwIfAborted()
+    const denial = new GuardDeniedError(refusalBody(refusalOf(outcome.decision), { onDenied: 'stop' }))
+    this.stop(denial)
+    throw denial
+  }
+}
+
+const sessions = new AsyncLocalStorage<Session>()
+
+export function currentSession(): Session | undefined {
+  return sessions.getStore()
+}
+
+export function inSession<T>(session: Session, body: () => T): T {
+  return sessions.run(session, body)
+}

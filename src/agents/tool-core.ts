@@ -1,0 +1,82 @@
+import type { FunctionTool } from '@openai/agents'
+import { directRunContext, type DirectCall } from './direct-call.ts'
+import { badArgumentsAnswer, failedAnswer } from './model-text.ts'
+import type { GuardedToolCore, ToolAnswer, ToolCall } from './tool-answer.ts'
+import type { GuardedTool } from './tool-call.ts'
+import { argumentIssues } from './tool-schema.ts'
+
+/** By `invoke`, which a namespaced copy of a tool shares with it. */
+const cores = new WeakMap<object, GuardedToolCore>()
+
+/** The guarded tool behind an SDK tool, for hosts that call it without a run; undefined for tools of other makers. */
+export function guardedToolCore(tool: unknown): GuardedToolCore | undefined {
+  if (typeof tool !== 'object' || tool === null) return undefined
+  const { invoke } = tool as Partial<FunctionTool>
+  return typeof invoke === 'function' ? cores.get(invoke) : undefined
+}
+
+/** True for what `guardedTool` made. */
+export function isGuarded(tool: unknown): boolean {
+  return guardedToolCore(tool) !== undefined
+}
+
+export function registerCore(tool: GuardedTool): void {
+  const { sdkTool, surface, onDenied, schema } = tool
+  const { name, description, parameters, strict } = sdkTool
+  const core: GuardedToolCore = {
+    name,
+    description,
+    surface,
+    onDenied,
+    inputSchema: schema.toZod(parameters),
+    parameters,
+    strict,
+    call: (call) => callDirectly(tool, core, call),
+  }
+  cores.set(sdkTool.invoke, core)
+}
+
+async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: ToolCall): Promise<ToolAnswer> {
+  const { sdkTool, surface, body } = tool
+  const text = textOf(call.arguments)
+  if (text === undefined) return badArgumentsAnswer(['The arguments must be a JSON object.'])
+  const direct: DirectCall = { ...call }
+  const toolCall = {
+    type: 'function_call',
+    name: sdkTool.name,
+    callId: call.callId ?? '-',
+    arguments: text,
+  } as const
+  const details = { toolCall, ...(call.signal === undefined ? {} : { signal: call.signal }) }
+  let cause: unknown
+  try {
+    await sdkTool.invoke(directRunContext(direct), text, details)
+  } catch (thrown) {
+    cause = thrown
+  }
+  const { answer } = direct
+  if (answer === undefined) {
+    // `timeoutMs` has passed in a way of the author's own; the body may be at an effect that finishes.
+    const executed = body.hasEffects ? 'unknown' : false
+    return failedAnswer({
+      surface,
+      tool: core.name,
+      callId: call.callId,
+      code: 'TOOL_TIMEOUT',
+      executed,
+      cause,
+    })
+  }
+  if (answer.kind !== 'bad_arguments' || answer.issues.length > 0) return answer
+  return badArgumentsAnswer(argumentIssues(core.inputSchema, text))
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value
+  if (typeof value !== 'object' || value === null) return undefined
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}
