@@ -15,6 +15,7 @@ console.log(
     : 'The agent runs on the model of OPENAI_API_KEY.',
 )
 
+console.log('Starting …')
 const world = await createWorld()
 console.log(
   'Two processes run: a control plane, and a tool server with the surfaces payments and email. Nothing else decides.',

@@ -1,7 +1,7 @@
 import { Agent } from '@openai/agents'
-import { guardedTool, resumeAgent, runAgent, serializeState } from 'holdpoint'
+import { guardedTool, resumeAgent, runAgent, serializeState, type AgentRun } from 'holdpoint'
 import { z } from 'zod'
-import { modelFor } from './model.ts'
+import { modelFor, type Turn } from './model.ts'
 import type { Report } from './report.ts'
 import { restore } from './steps-stop.ts'
 import { DEVICES, type World } from './world.ts'
@@ -27,63 +27,39 @@ export async function pauseAndResume(world: World, report: Report): Promise<void
       return { invoiceId, amountCents, receipt: idempotencyKey }
     },
   })
-  const args = { invoiceId: 'INV-1001', refundNo: 1, amountCents: 500 }
+  let turns: Turn[] = [
+    { tool: 'refund_invoice', args: { invoiceId: 'INV-1001', refundNo: 1, amountCents: 500 } },
+  ]
   const agent = () => {
-    const model = modelFor([{ tool: 'refund_invoice', args }])
-    return new Agent({
-      name: 'support',
-      instructions: 'You refund invoices.',
-      tools: [refund],
-      ...(model === undefined ? {} : { model }),
-    })
+    const model = modelFor(turns)
+    // The pending call is in the state; after it the script has nothing more to ask for.
+    turns = []
+    return new Agent({ name: 'support', tools: [refund], ...(model === undefined ? {} : { model }) })
   }
-  const resumed = modelFor([])
-  const resuming = new Agent({
-    name: 'support',
-    tools: [refund],
-    ...(resumed === undefined ? {} : { model: resumed }),
+
+  let paused: AgentRun | undefined
+  await report.step('A refund waits for approval', 'interrupted, 0 refunds', async () => {
+    const input = 'Refund 500 cents of INV-1001. It is refund number 1.'
+    paused = await runAgent(world.guard, agent(), input, { runId: RUN_ID })
+    return `${paused.status}, ${refunded.length} refunds`
+  })
+  const state = paused?.state === undefined ? '' : serializeState(paused.state)
+  const approvals = (paused?.approvals ?? []).map(({ callId, digest }) => ({ callId, digest, approve: true }))
+  const resume = () => resumeAgent(world.guard, agent(), state, { runId: RUN_ID, approvals })
+
+  await report.step('Revoked; the approved run is resumed', 'denied at resume, 0 refunds', async () => {
+    await world.operator.revoke(DEVICES.server, { reason: 'demo: the whole tool server' })
+    const run = await resume()
+    report.say(`${run.denial?.code}, request ${run.denial?.request_id}`)
+    return `${run.status} at ${run.denial?.boundary}, ${refunded.length} refunds`
   })
 
-  const paused = await runAgent(
-    world.guard,
-    agent(),
-    'Refund 500 cents of INV-1001. It is refund number 1.',
-    { runId: RUN_ID },
-  )
-  const state = paused.state === undefined ? '' : serializeState(paused.state)
-  await report.step(
-    'A refund that needs approval pauses the run',
-    'interrupted, 1 call waits, 0 refunds',
-    async () => {
-      return `${paused.status}, ${paused.approvals.length} call waits, ${refunded.length} refunds`
-    },
-  )
-  const approvals = paused.approvals.map(({ callId, digest }) => ({ callId, digest, approve: true }))
-  const resume = () => resumeAgent(world.guard, resuming, state, { runId: RUN_ID, approvals })
-
-  await report.step(
-    'The whole tool server is revoked; the approved run is resumed',
-    'denied DEVICE_REVOKED at resume, 0 refunds',
-    async () => {
-      await world.operator.revoke(DEVICES.server, { reason: 'demo' })
-      const run = await resume()
-      return `${run.status} ${run.denial?.code} at ${run.denial?.boundary}, ${refunded.length} refunds`
-    },
-  )
-
-  await report.step('It is restored, the run is resumed', 'completed, 1 refund', async () => {
+  await report.step('Restored; the run is resumed', 'completed, 1 refund', async () => {
     await restore(world, DEVICES.server)
     return `${(await resume()).status}, ${refunded.length} refund`
   })
 
-  await report.step('The same paused state is resumed once more', 'still 1 refund', async () => {
-    const again = modelFor([])
-    const agent = new Agent({
-      name: 'support',
-      tools: [refund],
-      ...(again === undefined ? {} : { model: again }),
-    })
-    await resumeAgent(world.guard, agent, state, { runId: RUN_ID, approvals })
-    return `still ${refunded.length} refund`
+  await report.step('The same paused state, resumed again', 'completed, 1 refund', async () => {
+    return `${(await resume()).status}, ${refunded.length} refund`
   })
 }

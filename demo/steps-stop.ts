@@ -58,17 +58,15 @@ export async function stopAndRestore(world: World, report: Report): Promise<void
     return seen.map((call) => call.code).join(', ')
   }
 
-  await report.step('An agent pays an invoice', 'OK; 1 payment in the ledger', async () => {
-    return `${await codes([payment('INV-1001')])}; ${world.ledger.payments().length} payment in the ledger`
+  await report.step('An agent pays an invoice', 'OK, 1 payment booked', async () => {
+    return `${await codes([payment('INV-1001')])}, ${world.ledger.payments().length} payment booked`
   })
 
-  await report.step(
-    'Payments are revoked in the middle of its work',
-    'a payment went through, then each later call was DEVICE_REVOKED',
-    () => stopInTheMiddle(world, report),
+  await report.step('Payments are revoked in mid-work', 'paid, then only DEVICE_REVOKED', () =>
+    stopInTheMiddle(world, report),
   )
 
-  await report.step('Only payments: the agent still sends mail', 'OK, DEVICE_REVOKED', () =>
+  await report.step('Mail goes on, payments do not', 'OK, DEVICE_REVOKED', () =>
     codes([mail('Status'), payment('INV-1007')]),
   )
 
@@ -119,9 +117,7 @@ async function stopInTheMiddle(world: World, report: Report): Promise<string> {
     `calls that began after the acknowledgement: ${later.length}, of which ran: ${later.length - denied.length}`,
   )
   const stopped = seen[0]?.code === 'OK' && later.length > 0 && denied.length === later.length
-  return stopped
-    ? 'a payment went through, then each later call was DEVICE_REVOKED'
-    : seen.map((call) => call.code).join(', ')
+  return stopped ? 'paid, then only DEVICE_REVOKED' : seen.map((call) => call.code).join(', ')
 }
 
 function parsed(output: unknown): Record<string, string> {

@@ -6,7 +6,6 @@ import { deviceIdProblem } from '../guard/device.ts'
 
 /** The header that carries the key, on every call. Never in a query string. */
 export const KEY_HEADER = 'x-org-key'
-export const API_PREFIX = '/api/v1'
 /** The largest body either side reads, in bytes. */
 export const MAX_BODY_BYTES = 16 * 1024
 export const MAX_BATCH_DEVICES = 16
@@ -60,7 +59,7 @@ const decisionCode = z.string().regex(DECISION_CODE)
 const requestId = z.string().regex(REQUEST_ID)
 
 /** Where a question comes from; each field at most 256 characters, for the record only. */
-export const ValidateContext = z.object({
+const ValidateContext = z.object({
   boundary: label.optional(),
   tool: label.optional(),
   callId: label.optional(),
@@ -85,6 +84,12 @@ export const ValidateBatchRequest = z.object({
   deviceIds: z.array(deviceId).min(1).max(MAX_BATCH_DEVICES),
   nonce,
   context: ValidateContext.optional(),
+})
+export const ListQuery = z.object({
+  /** Without it all devices come in one answer. */
+  limit: z.coerce.number().int().min(1).max(1000).optional(),
+  /** The `nextCursor` of the page before. */
+  cursor: z.string().max(256).optional(),
 })
 export const RevokeRequest = z.object({ deviceId, reason: reason.optional() })
 export const UnrevokeRequest = z.object({ deviceId, ifEpoch: epoch.optional(), reason: reason.optional() })
@@ -127,6 +132,8 @@ export const RegisterResponse = PlanFields.extend({
   epoch: epoch.optional(),
   orgEpoch: epoch.optional(),
   request_id: z.string().optional(),
+  /** What denies the device all the same, such as a revoke that a removed device had and keeps. */
+  stillDeniedBy: z.array(z.string()).optional(),
 })
 
 export const ValidateResponse = z.object({
@@ -153,7 +160,7 @@ export const ValidateBatchResponse = z.object({
 })
 
 /** `epoch` is that of the device's own last stop or restore: what `ifEpoch` is compared with. */
-export const DeviceRow = z.object({
+const DeviceRow = z.object({
   deviceId: z.string(),
   status: z.enum(['active', 'revoked']),
   revoked: z.boolean(),
@@ -187,6 +194,22 @@ export const UsageResponse = PlanFields.extend({
     reason: z.string().nullable(),
     since: z.string().nullable(),
   }),
+})
+
+export const OrgCreateResponse = z.object({
+  status: z.literal('ok'),
+  handler: z.string(),
+  orgId: z.string(),
+  /** A `full` key, shown once. */
+  orgApiKey: z.string(),
+  /** The `kinds` that were asked for. */
+  keys: z.partialRecord(z.enum(KEY_KINDS), z.string()).optional(),
+})
+
+export const OrgPlanResponse = PlanFields.extend({
+  status: z.literal('ok'),
+  handler: z.string(),
+  orgId: z.string(),
 })
 
 /** The answer to every stop and restore: 2xx only after the change is durable (G5). */

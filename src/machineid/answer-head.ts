@@ -1,0 +1,26 @@
+import type { DenialCode } from '../guard/decision.ts'
+import type { AnswerHeaders } from './exchange.ts'
+
+const JSON_UTF8 = /^application\/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?$/i
+
+/** Why the answer to a question is refused by its status and headers, before its body is looked at (G4). */
+export function decisionHeadProblem(status: number, headers: AnswerHeaders): DenialCode | undefined {
+  return status === 200 ? headersProblem(headers) : statusProblem(status)
+}
+
+export function statusProblem(status: number): DenialCode {
+  if (status === 401 || status === 403) return 'AUTHORITY_UNAUTHORIZED'
+  if (status === 429) return 'AUTHORITY_RATE_LIMITED'
+  return status >= 300 && status < 400 ? 'AUTHORITY_REDIRECT' : 'AUTHORITY_BAD_STATUS'
+}
+
+export function headersProblem(headers: AnswerHeaders): DenialCode | undefined {
+  const encoding = headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity') return 'AUTHORITY_BAD_ENCODING'
+  // Own, so that nothing which was put on Object.prototype can stand in for a header that did not come.
+  const type = Object.hasOwn(headers, 'content-type') ? headers['content-type'] : undefined
+  if (typeof type !== 'string' || !JSON_UTF8.test(type)) return 'AUTHORITY_BAD_CONTENT_TYPE'
+  // Both are only ever set by a cache that answers in the authority's place.
+  if (headers['age'] !== undefined || headers['warning'] !== undefined) return 'AUTHORITY_CACHED'
+  return undefined
+}
