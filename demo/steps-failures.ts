@@ -22,7 +22,7 @@ export async function failures(world: World, report: Report): Promise<void> {
 
   await report.step('The org is enabled', 'OK', async () => {
     const usage = await world.admin.usage()
-    const enabled = await world.admin.enableOrg({ ifEpoch: usage.ok ? usage.value.org.epoch : undefined })
+    const enabled = await world.admin.enableOrg({ ifEpoch: usage.ok ? usage.value.org?.epoch : undefined })
     if (!enabled.ok) return `enable: ${enabled.code}`
     return (await pay('INV-1008'))?.code ?? 'no call'
   })

@@ -44,26 +44,33 @@ export async function ensureSecrets(options: FirstStart): Promise<OperatorSecret
   const { dataDir, service } = options
   const operator = readJson(operatorFile(dataDir), OperatorSecrets)
   const toolServer = readJson(toolServerFile(dataDir), ToolServerSecrets)
-  const orgs = await service.countOrgs()
-  if (orgs === 0 && operator === undefined && toolServer?.runtime === undefined)
-    return createSecrets(options, toolServer)
-  if (orgs > 0 && (operator === undefined || toolServer?.runtime === undefined)) {
-    const missing = operator === undefined ? operatorFile(dataDir) : toolServerFile(dataDir)
-    throw new HoldpointError(
-      'SECRETS_MISSING',
-      `The database in ${dataDir} has an org, but ${missing} is not there or holds no keys. Put the file back; keys are stored ` +
-        `hashed and cannot be read from the database. To begin anew, move ${dataDir} away.`,
-    )
+  const isNew = (await service.countOrgs()) === 0
+  const runtime = toolServer?.runtime
+  if (isNew && operator === undefined && runtime === undefined) return createSecrets(options, toolServer)
+  if (!isNew && (operator === undefined || runtime === undefined)) {
+    throw secretsMissing(dataDir, operator === undefined ? operatorFile(dataDir) : toolServerFile(dataDir))
   }
-  for (const key of [operator?.admin, operator?.stop, toolServer?.runtime]) {
-    if (key !== undefined && (await service.findKey(key))?.orgId === operator?.orgId) continue
-    throw new HoldpointError(
-      'SECRETS_UNKNOWN',
-      `${operatorFile(dataDir)} and ${toolServerFile(dataDir)} hold keys that the database in ${dataDir} does not know. ` +
-        `Put the database back that they belong to, or move the two files away together with it to begin anew.`,
-    )
+  for (const key of [operator?.admin, operator?.stop, runtime]) {
+    const known = key === undefined ? undefined : await service.findKey(key)
+    if (operator === undefined || known?.orgId !== operator.orgId) throw secretsUnknown(dataDir)
   }
   return operator as OperatorSecrets
+}
+
+function secretsMissing(dataDir: string, file: string): HoldpointError {
+  return new HoldpointError(
+    'SECRETS_MISSING',
+    `The database in ${dataDir} has an org, but ${file} is not there or holds no keys. Put the file back; keys are stored ` +
+      `hashed and cannot be read from the database. To begin anew, move ${dataDir} away.`,
+  )
+}
+
+function secretsUnknown(dataDir: string): HoldpointError {
+  return new HoldpointError(
+    'SECRETS_UNKNOWN',
+    `${operatorFile(dataDir)} and ${toolServerFile(dataDir)} hold keys that the database in ${dataDir} does not know. ` +
+      'Put the database back that they belong to, or move the two files away together with it to begin anew.',
+  )
 }
 
 async function createSecrets(

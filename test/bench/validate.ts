@@ -47,16 +47,15 @@ const times = { bare: [] as number[], ours: [] as number[] }
 for (let round = 0; round < ROUNDS; round++) {
   times.bare.push(...(await measure(bare, CALLS_PER_ROUND)))
   times.ours.push(...(await measure(ours, CALLS_PER_ROUND)))
-  process.stderr.write(`\rround ${round + 1} of ${ROUNDS}`)
+  if (process.stderr.isTTY) process.stderr.write(`\rround ${round + 1} of ${ROUNDS} `)
 }
-process.stderr.write('\n')
+if (process.stderr.isTTY) process.stderr.write('\n')
 
-const rows = Object.entries(times).map(([name, all]) => {
+for (const [name, all] of Object.entries(times)) {
   const sorted = all.toSorted((a, b) => a - b)
   const at = (share: number) => `${((sorted[Math.floor(sorted.length * share)] ?? 0) * 1000).toFixed(0)} µs`
-  return { '': name, calls: all.length, median: at(0.5), p99: at(0.99) }
-})
-console.table(rows)
+  console.log(`${name}  ${all.length} calls  median ${at(0.5)}  p99 ${at(0.99)}`)
+}
 console.log(
   `validate of ${DEVICE_IDS.length} devices, median: ${(median(times.ours) / median(times.bare)).toFixed(2)} × a bare undici POST`,
 )
