@@ -44,17 +44,16 @@ export async function ensureSecrets(options: FirstStart): Promise<OperatorSecret
   const { dataDir, service } = options
   const operator = readJson(operatorFile(dataDir), OperatorSecrets)
   const toolServer = readJson(toolServerFile(dataDir), ToolServerSecrets)
-  const isNew = (await service.countOrgs()) === 0
-  const runtime = toolServer?.runtime
-  if (isNew && operator === undefined && runtime === undefined) return createSecrets(options, toolServer)
-  if (!isNew && (operator === undefined || runtime === undefined)) {
-    throw secretsMissing(dataDir, operator === undefined ? operatorFile(dataDir) : toolServerFile(dataDir))
+  if ((await service.countOrgs()) === 0) {
+    if (operator === undefined && toolServer?.runtime === undefined) return createSecrets(options, toolServer)
+    throw secretsUnknown(dataDir)
   }
-  for (const key of [operator?.admin, operator?.stop, runtime]) {
-    const known = key === undefined ? undefined : await service.findKey(key)
-    if (operator === undefined || known?.orgId !== operator.orgId) throw secretsUnknown(dataDir)
+  if (operator === undefined) throw secretsMissing(dataDir, operatorFile(dataDir))
+  if (toolServer?.runtime === undefined) throw secretsMissing(dataDir, toolServerFile(dataDir))
+  for (const key of [operator.admin, operator.stop, toolServer.runtime]) {
+    if ((await service.findKey(key))?.orgId !== operator.orgId) throw secretsUnknown(dataDir)
   }
-  return operator as OperatorSecrets
+  return operator
 }
 
 function secretsMissing(dataDir: string, file: string): HoldpointError {

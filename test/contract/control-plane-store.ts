@@ -28,7 +28,7 @@ export const ORG: OrgRecord = {
   cap: 25,
   used: 0,
 }
-export const KEY: KeyRecord = {
+const KEY: KeyRecord = {
   keyId: 'abcdefghijklmnop',
   orgId: ORG.orgId,
   kind: 'runtime',
