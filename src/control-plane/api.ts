@@ -1,0 +1,46 @@
+import express, { type Express, type NextFunction, type Request, type Response } from 'express'
+import helmet from 'helmet'
+import type { ServerResponse } from 'node:http'
+
+import { PATHS } from '../machineid/wire.ts'
+import { deviceRoutes } from './api-devices.ts'
+import { orgRoutes } from './api-orgs.ts'
+import type { ApiContext, Route } from './api-route.ts'
+import { Refusal } from './refusal.ts'
+
+/** Every call of the API but the validates, which are answered before Express sees them. */
+function apiRoutes(context: ApiContext): Route[] {
+  return [...deviceRoutes(context), ...orgRoutes(context)]
+}
+
+export function createApi(context: ApiContext): Express {
+  const app = express()
+  app.disable('x-powered-by').disable('etag')
+  // Exactly the paths of the contract: a stop that a proxy's rule missed by a letter's case would be no stop.
+  app.enable('case sensitive routing').enable('strict routing')
+  app.use(helmet())
+  for (const { method, path, handle } of apiRoutes(context)) {
+    app[method](path, handle)
+    app.all(path, refuseMethod(context, [method]))
+  }
+  app.all(PATHS.validate, refuseMethod(context, ['post', 'get']))
+  app.all(PATHS.validateBatch, refuseMethod(context, ['post']))
+  app.use((_request, response) => {
+    const message = 'There is no such call. Compare the path: every call of this API begins with /api/v1/.'
+    context.onError(response, new Refusal('NOT_FOUND', message))
+  })
+  // Four parameters are how Express tells an error handler: what it throws itself, such as for a malformed URL.
+  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    const clients = typeof error === 'object' && error !== null && 'status' in error && error.status === 400
+    context.onError(response, clients ? new Refusal('BAD_REQUEST', 'This URL is malformed.') : error)
+  })
+  return app
+}
+
+function refuseMethod(context: ApiContext, methods: readonly string[]) {
+  const allowed = methods.map((method) => method.toUpperCase()).join(', ')
+  return (_request: unknown, response: ServerResponse) => {
+    response.setHeader('allow', allowed)
+    context.onError(response, new Refusal('METHOD_NOT_ALLOWED', `This call takes ${allowed}.`))
+  }
+}

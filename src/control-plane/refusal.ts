@@ -1,0 +1,88 @@
+import { HoldpointError } from '../errors.ts'
+import { judgeEpoch } from './rules.ts'
+import type { OrgRecord } from './store.ts'
+
+/** What the control plane says no with, and the HTTP status of each. Nothing was changed. */
+export const REFUSALS = {
+  BAD_REQUEST: 400,
+  DEVICE_ID_INVALID: 400,
+  KEY_MISSING: 401,
+  KEY_INVALID: 401,
+  PLATFORM_TOKEN_INVALID: 401,
+  INSUFFICIENT_SCOPE: 403,
+  KEY_NOT_BOUND_TO_DEVICE: 403,
+  PLATFORM_TOKEN_NOT_CONFIGURED: 403,
+  HOST_NOT_ALLOWED: 403,
+  ORIGIN_NOT_ALLOWED: 403,
+  DEVICE_REVOKED: 403,
+  DEVICE_REMOVED: 403,
+  DEVICE_LIMIT_REACHED: 403,
+  NOT_FOUND: 404,
+  ORG_NOT_FOUND: 404,
+  DEVICE_NOT_REGISTERED: 404,
+  METHOD_NOT_ALLOWED: 405,
+  EPOCH_STALE: 409,
+  EPOCH_REQUIRED: 428,
+} as const
+
+export type RefusalCode = keyof typeof REFUSALS
+
+export class Refusal extends HoldpointError {
+  override readonly name = 'Refusal'
+  declare readonly code: RefusalCode
+  /** More fields for the answer, such as the current `epoch`. */
+  readonly fields: Readonly<Record<string, unknown>>
+
+  constructor(code: RefusalCode, message: string, fields: Readonly<Record<string, unknown>> = {}) {
+    super(code, message)
+    this.fields = fields
+  }
+
+  get statusCode(): number {
+    return REFUSALS[this.code]
+  }
+}
+
+/** Compare-and-set on an epoch (G6): throws `EPOCH_STALE` or `EPOCH_REQUIRED` with the current one. */
+export function assertEpoch(current: number, ifEpoch: number | undefined, what: string): void {
+  const code = judgeEpoch(current, ifEpoch)
+  if (code !== undefined) throw epochRefusal(code, current, what)
+}
+
+export function epochRefusal(code: 'EPOCH_STALE' | 'EPOCH_REQUIRED', epoch: number, what: string): Refusal {
+  const message =
+    code === 'EPOCH_STALE'
+      ? `${what} has changed since the epoch you saw; its epoch is now ${epoch}. Look at it again before you restore.`
+      : `A restore needs "ifEpoch", the epoch you last saw. ${what} has epoch ${epoch}.`
+  return new Refusal(code, message, { epoch })
+}
+
+export function existingOrg(org: OrgRecord | undefined): OrgRecord {
+  if (org === undefined) throw new Refusal('ORG_NOT_FOUND', 'There is no such org. Check the org ID.')
+  return org
+}
+
+export function missingKey(): Refusal {
+  return new Refusal('KEY_MISSING', 'Send the org key in the header x-org-key, never in the URL.')
+}
+
+export function invalidKey(): Refusal {
+  return new Refusal(
+    'KEY_INVALID',
+    'This org key is not known here. Compare it, its end too, with the one that was issued.',
+  )
+}
+
+export function wrongKind(kind: string, wanted: readonly string[]): Refusal {
+  return new Refusal(
+    'INSUFFICIENT_SCOPE',
+    `A ${kind} key may not do this. It takes a key of kind ${wanted.join(' or ')}.`,
+  )
+}
+
+export function notBound(): Refusal {
+  return new Refusal(
+    'KEY_NOT_BOUND_TO_DEVICE',
+    'This runtime key is bound to other devices. Use the key of this device, or issue one that covers it.',
+  )
+}

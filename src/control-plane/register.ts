@@ -1,0 +1,118 @@
+import { planFields, type PlanView } from './plan.ts'
+import { epochRefusal } from './refusal.ts'
+import { allDenials, judgeRegister, standingOf, type RegisterRefusal } from './rules.ts'
+import type { Caller, ServiceContext } from './service.ts'
+import type { AuditEntry, Change, DeviceRecord, DeviceSnapshot, OrgRecord } from './store.ts'
+
+export interface RegisterAsked {
+  readonly deviceId: string
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  readonly restoreRemoved?: boolean | undefined
+  readonly ifEpoch?: number | undefined
+}
+
+export interface Registered extends PlanView {
+  readonly outcome: 'ok' | 'exists' | RegisterDenial
+  readonly epoch: number
+  readonly orgEpoch: number
+  /** What denies the device all the same. */
+  readonly stillDeniedBy: readonly string[]
+}
+
+export type RegisterDenial = Exclude<RegisterRefusal, 'EPOCH_REQUIRED' | 'EPOCH_STALE'>
+
+/** What registering changes. Throws `EPOCH_STALE` or `EPOCH_REQUIRED`; every other no is an `outcome`. */
+export function registerDevice(
+  context: Pick<ServiceContext, 'nowMs' | 'audit'>,
+  caller: Caller,
+  snapshot: DeviceSnapshot,
+  asked: RegisterAsked,
+): Change<Registered> {
+  const { org, device } = snapshot
+  const { restoreRemoved = false, ifEpoch } = asked
+  const verdict = judgeRegister(snapshot, { restoreRemoved, ifEpoch })
+  const note = (action: string, details: Partial<AuditEntry>) =>
+    context.audit(caller, action, { deviceId: asked.deviceId, ...details })
+
+  switch (verdict.admit) {
+    case 'no':
+      if (verdict.code === 'EPOCH_REQUIRED' || verdict.code === 'EPOCH_STALE') {
+        throw epochRefusal(verdict.code, device?.epoch ?? 0, 'The removed device')
+      }
+      return { result: registered(verdict.code, org, device) }
+    case 'exists':
+      return relabelled(org, device, asked.labels, note)
+    case 'new': {
+      const added = newDevice(asked, verdict.slot, context.nowMs())
+      return admitted(
+        { ...org, used: org.used + 1 },
+        added,
+        note('device.register', { after: visible(added) }),
+      )
+    }
+    case 'returning': {
+      const epoch = org.epoch + 1
+      const back = { ...newDevice(asked, verdict.slot, context.nowMs()), ...kept(device, asked), epoch }
+      const audit = note('device.restore_removed', {
+        before: device && visible(device),
+        after: visible(back),
+      })
+      return admitted({ ...org, epoch, used: org.used + 1 }, back, audit)
+    }
+  }
+}
+
+function newDevice({ deviceId, labels = {} }: RegisterAsked, slot: number, nowMs: number): DeviceRecord {
+  const times = { createdAtMs: nowMs, changedAtMs: nowMs }
+  return { deviceId, revoked: false, removed: false, slot, epoch: 0, reason: null, labels, ...times }
+}
+
+/** What a tombstone brings back: above all its revoked flag. */
+function kept(device: DeviceRecord | undefined, asked: RegisterAsked): Partial<DeviceRecord> {
+  if (device === undefined) return {}
+  const { revoked, createdAtMs, labels } = device
+  return { revoked, createdAtMs, labels: asked.labels ?? labels }
+}
+
+function admitted(org: OrgRecord, device: DeviceRecord, audit: AuditEntry): Change<Registered> {
+  return { org, device, audit, result: registered('ok', org, device) }
+}
+
+/** Registering again changes nothing but the labels, when there are new ones. It is no restore (G6). */
+function relabelled(
+  org: OrgRecord,
+  device: DeviceRecord | undefined,
+  labels: RegisterAsked['labels'],
+  note: (action: string, details: Partial<AuditEntry>) => AuditEntry,
+): Change<Registered> {
+  const result = registered('exists', org, device)
+  if (device === undefined || labels === undefined || sameLabels(labels, device.labels)) return { result }
+  const audit = note('device.labels', { before: device.labels, after: labels })
+  return { device: { ...device, labels }, audit, result }
+}
+
+function registered(outcome: Registered['outcome'], org: OrgRecord, device?: DeviceRecord): Registered {
+  const plan = planFields(org)
+  return {
+    ...plan,
+    // MachineID says so of an org that is exactly full, once something was refused for it.
+    overLimit: plan.overLimit || outcome === 'DEVICE_LIMIT_REACHED',
+    outcome,
+    epoch: device?.epoch ?? 0,
+    orgEpoch: org.epoch,
+    stillDeniedBy: allDenials(standingOf(org, device)),
+  }
+}
+
+function sameLabels(
+  left: Readonly<Record<string, string>>,
+  right: Readonly<Record<string, string>>,
+): boolean {
+  const names = Object.keys(left)
+  return names.length === Object.keys(right).length && names.every((name) => left[name] === right[name])
+}
+
+/** What an audit row says of a device. */
+export function visible({ revoked, removed, slot, epoch }: DeviceRecord) {
+  return { revoked, removed, slot, epoch }
+}

@@ -1,0 +1,213 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { ChangeResponse, PATHS, RegisterResponse, UsageResponse } from '../../src/machineid/wire.ts'
+import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
+
+let authority: TestControlPlane
+let count = 0
+beforeAll(async () => {
+  authority = await startTestControlPlane({ plan: 'scale' })
+})
+afterAll(() => authority.close())
+
+const newDevice = async () => {
+  const deviceId = `openai-agent:test:surface:${count++}`
+  await authority.register(deviceId)
+  return deviceId
+}
+const ask = (path: string, body: object, kind: keyof TestControlPlane['keys'] = 'operator') =>
+  authority.post(path, body, authority.keys[kind])
+const change = async (path: string, body: object) => {
+  const { status, body: answer } = await ask(path, body, 'admin')
+  expect(status).toBe(200)
+  return ChangeResponse.parse(answer)
+}
+const orgEpoch = async () =>
+  UsageResponse.parse((await authority.get(PATHS.usage, authority.keys.viewer)).body).orgEpoch
+const decision = async (deviceId: string) =>
+  (await ask(PATHS.validate, { deviceId }, 'runtime')).body as {
+    allowed: boolean
+    code: string
+    epoch: number
+  }
+
+describe('the epoch of an org', () => {
+  test('is raised by each stop and each restore, and answered by both', async () => {
+    const deviceId = await newDevice()
+    let before = await orgEpoch()
+    const steps: [string, object][] = [
+      [PATHS.revoke, { deviceId }],
+      [PATHS.unrevoke, { deviceId, ifEpoch: before + 1 }],
+      [PATHS.remove, { deviceId }],
+      [PATHS.orgDisable, {}],
+      [PATHS.orgEnable, { ifEpoch: before + 4 }],
+    ]
+    for (const [path, body] of steps) {
+      const { epoch, orgEpoch: now } = await change(path, body)
+      expect({ epoch, now }).toEqual({ epoch: before + 1, now: before + 1 })
+      before = now
+    }
+    const back = await ask(
+      PATHS.register,
+      { deviceId, restoreRemoved: true, ifEpoch: before - 2 },
+      'operator',
+    )
+    expect(RegisterResponse.parse(back.body)).toMatchObject({
+      status: 'ok',
+      epoch: before + 1,
+      orgEpoch: before + 1,
+    })
+    expect(await orgEpoch()).toBe(before + 1)
+  })
+
+  test('is raised by nothing else', async () => {
+    const deviceId = await newDevice()
+    const before = await orgEpoch()
+    await ask(PATHS.register, { deviceId, labels: { version: '2' } })
+    await ask(PATHS.register, { deviceId: `${deviceId}-more` })
+    await decision(deviceId)
+    await ask(PATHS.unrevoke, { deviceId, ifEpoch: 999_999 })
+    await ask(PATHS.revoke, { deviceId: 'a:b:unknown' })
+    await authority.service.setPlan({ actor: 't', kind: 'platform', requestId: '' }, authority.orgId, {
+      tier: 'max',
+    })
+    expect(await orgEpoch()).toBe(before)
+  })
+
+  test('survives a restart', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.revoke, { deviceId })
+    await authority.restart()
+    expect(await orgEpoch()).toBe(epoch)
+    expect(await decision(deviceId)).toMatchObject({ allowed: false, code: 'DEVICE_REVOKED', epoch })
+  })
+
+  test('belongs to the org: another one keeps its own', async () => {
+    const other = await authority.service.createOrg({ kinds: ['full'] })
+    await change(PATHS.revoke, { deviceId: await newDevice() })
+    expect((await authority.get(PATHS.usage, other.keys.full)).body.orgEpoch).toBe(0)
+  })
+})
+
+describe('a restore', () => {
+  test('of what has changed since is refused with 409 and the current epoch', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.revoke, { deviceId })
+    const { status, body } = await ask(PATHS.unrevoke, { deviceId, ifEpoch: epoch - 1 })
+    expect({ status, code: body.code, epoch: body.epoch }).toEqual({
+      status: 409,
+      code: 'EPOCH_STALE',
+      epoch,
+    })
+    expect(await decision(deviceId)).toMatchObject({ allowed: false })
+  })
+
+  test('G6: without an epoch it is 428, whoever asks, but for MachineID’s own unrevoke by a full key', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.revoke, { deviceId })
+    for (const kind of ['operator', 'admin'] as const) {
+      const { status, body } = await ask(PATHS.unrevoke, { deviceId }, kind)
+      expect({ status, code: body.code, epoch: body.epoch }).toEqual({
+        status: 428,
+        code: 'EPOCH_REQUIRED',
+        epoch,
+      })
+    }
+    expect((await ask(PATHS.unrevoke, { deviceId, ifEpoch: epoch - 1 }, 'full')).status).toBe(409)
+    expect((await ask(PATHS.unrevoke, { deviceId }, 'full')).status).toBe(200)
+    expect(await decision(deviceId)).toMatchObject({ allowed: true })
+
+    await change(PATHS.remove, { deviceId })
+    expect((await ask(PATHS.register, { deviceId, restoreRemoved: true }, 'full')).status).toBe(428)
+    await change(PATHS.orgDisable, {})
+    const enable = await ask(PATHS.orgEnable, {}, 'full')
+    expect(enable.status).toBe(428)
+    expect((await ask(PATHS.orgEnable, { ifEpoch: enable.body.epoch }, 'full')).status).toBe(200)
+  })
+
+  test('G6: revoking a revoked device is a new stop, which an older form cannot undo', async () => {
+    const deviceId = await newDevice()
+    const first = await change(PATHS.revoke, { deviceId })
+    const second = await change(PATHS.revoke, { deviceId })
+    expect(second.epoch).toBe(first.epoch + 1)
+    expect((await ask(PATHS.unrevoke, { deviceId, ifEpoch: first.epoch })).status).toBe(409)
+    expect(await decision(deviceId)).toMatchObject({ allowed: false })
+  })
+
+  test('G6: a form from before revoke, restore, revoke looks at the same state but is stale (ABA)', async () => {
+    const deviceId = await newDevice()
+    const seen = await change(PATHS.revoke, { deviceId })
+    await change(PATHS.unrevoke, { deviceId, ifEpoch: seen.epoch })
+    await change(PATHS.revoke, { deviceId })
+    expect((await ask(PATHS.unrevoke, { deviceId, ifEpoch: seen.epoch })).status).toBe(409)
+  })
+
+  test('G6: disabling a disabled org is a new stop too', async () => {
+    const first = await change(PATHS.orgDisable, {})
+    const second = await change(PATHS.orgDisable, {})
+    expect((await ask(PATHS.orgEnable, { ifEpoch: first.epoch }, 'admin')).status).toBe(409)
+    await change(PATHS.orgEnable, { ifEpoch: second.epoch })
+  })
+
+  test('compares with the device, not with the org: stops elsewhere do not make a form stale', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.revoke, { deviceId })
+    await change(PATHS.revoke, { deviceId: await newDevice() })
+    expect((await ask(PATHS.unrevoke, { deviceId, ifEpoch: epoch })).status).toBe(200)
+  })
+
+  test('of two with the same epoch one wins', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.revoke, { deviceId })
+    const answers = await Promise.all([1, 2, 3].map(() => ask(PATHS.unrevoke, { deviceId, ifEpoch: epoch })))
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409, 409])
+  })
+
+  test('says what denies the device all the same', async () => {
+    const deviceId = await newDevice()
+    await change(PATHS.revoke, { deviceId })
+    const removed = await change(PATHS.remove, { deviceId })
+    const org = await change(PATHS.orgDisable, {})
+    const restored = await change(PATHS.unrevoke, { deviceId, ifEpoch: removed.epoch })
+    expect(restored.stillDeniedBy).toEqual(['ORG_DISABLED', 'DEVICE_REMOVED', 'DEVICE_OVER_LIMIT'])
+    await change(PATHS.orgEnable, { ifEpoch: org.epoch })
+  })
+})
+
+describe('a removed device', () => {
+  test('keeps its revoked flag: brought back, it is still revoked', async () => {
+    const deviceId = await newDevice()
+    await change(PATHS.revoke, { deviceId })
+    const { epoch } = await change(PATHS.remove, { deviceId })
+    expect(await decision(deviceId)).toMatchObject({ allowed: false, code: 'DEVICE_REMOVED' })
+    const back = await ask(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch: epoch })
+    expect(back.body).toMatchObject({ status: 'ok', stillDeniedBy: ['DEVICE_REVOKED'] })
+    expect(await decision(deviceId)).toMatchObject({ allowed: false, code: 'DEVICE_REVOKED' })
+  })
+
+  test('does not come back by registering: not as runtime, nor without being asked for, nor with an old epoch', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.remove, { deviceId })
+    for (const kind of ['runtime', 'operator', 'full'] as const) {
+      const { status, body } = await ask(PATHS.register, { deviceId }, kind)
+      expect({ status, error: body.error }).toEqual({ status: 403, error: 'device_removed' })
+      expect(RegisterResponse.parse(body)).toMatchObject({ epoch, limit: 1000 })
+    }
+    const asRuntime = await ask(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch: epoch }, 'runtime')
+    expect(asRuntime.body.code).toBe('INSUFFICIENT_SCOPE')
+    expect((await ask(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch: epoch - 1 })).status).toBe(
+      409,
+    )
+    expect(await decision(deviceId)).toMatchObject({ allowed: false, code: 'DEVICE_REMOVED' })
+  })
+
+  test('is not listed, and removing it again is a new stop', async () => {
+    const deviceId = await newDevice()
+    const { epoch } = await change(PATHS.remove, { deviceId })
+    const list = (await authority.get(PATHS.list, authority.keys.viewer)).body.devices as {
+      deviceId: string
+    }[]
+    expect(list.map((device) => device.deviceId)).not.toContain(deviceId)
+    expect((await change(PATHS.remove, { deviceId })).epoch).toBe(epoch + 1)
+  })
+})

@@ -1,0 +1,42 @@
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+
+import { compile } from './compile.ts'
+import { pages, PROJECT, type CodeBlock } from './markdown.ts'
+import { createUserProject } from './user-project.ts'
+
+const BLOCKS = pages().flatMap((page) => page.blocks)
+const TYPESCRIPT = BLOCKS.filter(({ language }) => language === 'ts')
+/** A block that must not compile: without it, a compiler that looks at nothing would go unnoticed. */
+const WRONG: CodeBlock = {
+  at: 'wrong',
+  language: 'ts',
+  text: "import { nothing } from 'holdpoint'\nnothing()\n",
+}
+
+let complaints: Map<string, string[]>
+
+beforeAll(() => {
+  using project = createUserProject()
+  complaints = compile(project, [...TYPESCRIPT, WRONG], { extends: join(PROJECT, 'tsconfig.json') })
+}, 60_000)
+
+describe('every code block of README.md, CONTRIBUTING.md and docs/', () => {
+  test('says what language it is in, of those that are checked or need no check', () => {
+    const others = BLOCKS.filter(({ language }) => !['ts', 'sh', 'json'].includes(language))
+    expect(others.map(({ at, language }) => `${at} is "${language}"`)).toEqual([])
+  })
+
+  test.each(TYPESCRIPT.map(({ at }) => at))('%s compiles by itself, as strictly as the project', (at) => {
+    expect(complaints.get(at) ?? []).toEqual([])
+  })
+
+  test('and one that is wrong would be found; beyond that the compiler has nothing to say', () => {
+    expect(complaints.get(WRONG.at)).toEqual([expect.stringContaining("no exported member 'nothing'")])
+    expect(complaints.get('elsewhere') ?? []).toEqual([])
+  })
+
+  test.each(BLOCKS.filter(({ language }) => language === 'json'))('$at is JSON', ({ text }) => {
+    expect(() => void JSON.parse(text)).not.toThrow()
+  })
+})

@@ -1,0 +1,50 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { EXAMPLES_DIR, startWorld, type World } from './world.ts'
+
+const EXAMPLES = readdirSync(EXAMPLES_DIR).filter((name) => name.endsWith('.ts'))
+const DEVICES = ['openai-agent:dev:payments:01', 'openai-agent:dev:email:01']
+
+let world: World
+beforeAll(async () => {
+  world = await startWorld()
+}, 60_000)
+afterAll(() => world[Symbol.asyncDispose](), 60_000)
+
+describe('an example', () => {
+  test.each(EXAMPLES)('%s can be copied: it imports nothing beside it, and says how to run it', (example) => {
+    const text = readFileSync(join(EXAMPLES_DIR, example), 'utf8')
+    expect(text).not.toMatch(/from '\.|import\('\./)
+    expect(text.split('import ')[0]).toContain(`node --conditions=holdpoint-source examples/${example}`)
+  })
+
+  test.each(EXAMPLES)(
+    '%s exits 0, without a model key and against what npm start starts',
+    async (example) => {
+      const { status, text } = await world.run(example)
+      expect(text).toContain('OPENAI_API_KEY is not set')
+      expect({ status, text }).toEqual({ status: 0, text })
+    },
+    60_000,
+  )
+})
+
+describe('with payments and mail stopped beforehand', () => {
+  beforeAll(async () => {
+    for (const device of DEVICES) expect(await world.operator.revoke(device)).toMatchObject({ ok: true })
+  })
+
+  // One that is stopped in its own process, one at the tool server, one over MCP.
+  test.each(['guard-one-tool.ts', 'remote-tools.ts', 'mcp-client.ts'])(
+    '%s notices that what it shows is not so, and exits 1',
+    async (example) => {
+      const { status, text } = await world.run(example)
+      expect(text).toContain('AssertionError')
+      expect(text).toContain('DEVICE_REVOKED')
+      expect(status).toBe(1)
+    },
+    60_000,
+  )
+})
