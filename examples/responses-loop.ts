@@ -34,7 +34,7 @@ const scripted = env.OPENAI_API_KEY ? undefined : await startScriptedServer()
 const openai = new OpenAI(scripted && { baseURL: `${scripted.url}/v1`, apiKey: 'none' })
 
 const runId = `run_${crypto.randomUUID()}` // call ids are unique only within a run
-const request = { model: env.OPENAI_MODEL || 'gpt-5.1', tools }
+const request = { model: env.OPENAI_MODEL || 'gpt-5', tools }
 let response = await openai.responses.create({ ...request, input: 'Remind the customer of INV-1001.' })
 for (let turn = 0; turn < 10; turn++) {
   const outputs = await guardResponse(guard, guarded, response, { runId })

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { HoldpointError, messageOf } from './errors.ts'
+import type { TlsOptions } from './http.ts'
 import { TIMEOUT_MS } from './guard/guard.ts'
 import { deviceIdProblem } from './guard/device.ts'
 import { SERVER_SURFACE, type SurfaceOptions } from './guard/surface.ts'
@@ -76,15 +77,10 @@ const toolServerShape = guardShape.extend({
   CALLER_TOKENS_FILE: z.string().optional(),
 })
 
-export interface TlsFiles {
-  readonly cert: string
-  readonly key: string
-}
-
-export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsFiles | undefined }
+export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsOptions | undefined }
 export type GuardConfig = z.infer<typeof guardShape> & { readonly surfaces: SurfaceOptions | undefined }
 export type ToolServerConfig = z.infer<typeof toolServerShape> &
-  GuardConfig & { readonly tls: TlsFiles | undefined }
+  GuardConfig & { readonly tls: TlsOptions | undefined }
 
 /** Settings of later versions: refused rather than ignored, so that nobody believes they work. */
 const NOT_YET: Readonly<Record<string, string>> = {
@@ -153,7 +149,7 @@ function readSurfaces(env: Env, problems: string[]): SurfaceOptions | undefined 
   return Object.fromEntries(entries)
 }
 
-function readTls(env: Env, problems: string[]): TlsFiles | undefined {
+function readTls(env: Env, problems: string[]): TlsOptions | undefined {
   const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = env
   if (!certFile && !keyFile) return undefined
   if (!certFile || !keyFile) {

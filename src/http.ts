@@ -1,11 +1,15 @@
 import { isUtf8 } from 'node:buffer'
 import {
+  createServer,
   STATUS_CODES,
   type IncomingHttpHeaders,
   type IncomingMessage,
+  type RequestListener,
   type Server,
+  type ServerOptions,
   type ServerResponse,
 } from 'node:http'
+import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 
 import { HoldpointError, messageOf } from './errors.ts'
@@ -163,10 +167,27 @@ const CLIENT_ERROR_STATUS: Record<string, number> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 }
 
+/** Certificate chain and key, as PEM. */
+export interface TlsOptions {
+  readonly cert: string
+  readonly key: string
+}
+
+/** An HTTP server, or with `tls` an HTTPS server; not listening yet. */
+export function createWebServer(
+  options: ServerOptions,
+  tls: TlsOptions | undefined,
+  onRequest: RequestListener,
+): Server {
+  return tls === undefined
+    ? createServer(options, onRequest)
+    : createHttpsServer({ ...options, cert: tls.cert, key: tls.key }, onRequest)
+}
+
 export interface Listening {
   readonly host: string
   readonly port: number
-  /** `http://host:port`, without a slash at the end. */
+  /** `http://host:port` or `https://host:port`, without a slash at the end. */
   readonly url: string
 }
 
@@ -185,7 +206,8 @@ export function listen(server: Server, address: { host: string; port: number }):
     server.listen(port, host, () => {
       server.off('error', refuse)
       const bound = (server.address() as AddressInfo).port
-      resolve({ host, port: bound, url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}` })
+      const scheme = server instanceof HttpsServer ? 'https' : 'http'
+      resolve({ host, port: bound, url: `${scheme}://${host.includes(':') ? `[${host}]` : host}:${bound}` })
     })
   })
 }

@@ -1,8 +1,8 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 
 import { systemClock, type Clock } from '../clock.ts'
 import { messageOf, type HoldpointError } from '../errors.ts'
-import { answerUnparsable, closeServer, sendJson } from '../http.ts'
+import { answerUnparsable, closeServer, createWebServer, sendJson, type TlsOptions } from '../http.ts'
 import type { Logger } from '../log.ts'
 import { errorAnswerer } from './api-errors.ts'
 import { createApi } from './api.ts'
@@ -22,6 +22,8 @@ export interface ControlPlaneOptions {
   readonly platformToken?: string | undefined
   /** Host names beside localhost under which it is reached; with them, Host is checked off loopback too. */
   readonly hosts?: readonly string[] | undefined
+  /** To serve HTTPS itself. */
+  readonly tls?: TlsOptions | undefined
   readonly clock?: Clock | undefined
   /** Told once when the store can no longer be trusted: nothing is acknowledged from then on. Exit, start anew. */
   readonly onFatal?: ((problem: HoldpointError) => void) | undefined
@@ -60,7 +62,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   })
   const api = createApi({ service, platformToken, loopback, onError })
 
-  const server = createServer(SERVER_LIMITS, (request, response) => {
+  const server = createWebServer(SERVER_LIMITS, options.tls, (request, response) => {
     const problem = store.problem()
     if (answerHealth(store, request, response)) return
     if (problem !== undefined) return onError(response, problem)

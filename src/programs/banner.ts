@@ -8,18 +8,19 @@ const callerCurl = (dataDir: string) => join(dataDir, 'caller.curl')
 const operatorCurl = (dataDir: string, key: 'stop' | 'operator') => join(dataDir, `${key}.curl`)
 
 /** Files for `curl -K`, so that no key has to appear in a command or on a screen. */
-export function writeCurlFiles(dataDir: string): void {
+export function writeCurlFiles(dataDir: string, certificateFile: string | undefined): void {
   const { callerToken } = JSON.parse(readFileSync(toolServerFile(dataDir), 'utf8')) as { callerToken: string }
-  writeSecret(callerCurl(dataDir), curlConfig(`authorization: Bearer ${callerToken}`))
+  writeSecret(callerCurl(dataDir), curlConfig(`authorization: Bearer ${callerToken}`, certificateFile))
   if (!existsSync(operatorFile(dataDir))) return
   const keys = JSON.parse(readFileSync(operatorFile(dataDir), 'utf8')) as OperatorSecrets
   for (const key of ['stop', 'operator'] as const) {
-    writeSecret(operatorCurl(dataDir, key), curlConfig(`x-org-key: ${keys[key]}`))
+    writeSecret(operatorCurl(dataDir, key), curlConfig(`x-org-key: ${keys[key]}`, certificateFile))
   }
 }
 
-function curlConfig(header: string): string {
-  return `silent\nshow-error\nheader = "${header}"\nheader = "content-type: application/json"\nwrite-out = "\\n"\n`
+function curlConfig(header: string, certificateFile: string | undefined): string {
+  const trust = certificateFile === undefined ? '' : `cacert = "${certificateFile}"\n`
+  return `${trust}silent\nshow-error\nheader = "${header}"\nheader = "content-type: application/json"\nwrite-out = "\\n"\n`
 }
 
 export interface BannerOptions {

@@ -25,6 +25,7 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
       loopback: isLoopback(host),
       platformToken: platformToken ?? secrets.platformToken,
       hosts: config.ALLOWED_HOSTS,
+      tls: config.tls,
       onFatal: () => exit(log, 1),
     })
     const listening = listen(controlPlane.server, { host, port: config.CONTROL_PLANE_PORT })

@@ -32,7 +32,7 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
       toolServerEnv = withAuthority(env, fromHere(controlPlane.url), dataDir)
     }
     children.push(await spawnProgram({ program: 'tool-server', env: toolServerEnv, logDir, onLine: print }))
-    writeCurlFiles(dataDir)
+    writeCurlFiles(dataDir, toolServer.TLS_CERT_FILE)
     print(banner({ children, dataDir, paymentsDevice: paymentsDevice(toolServer) }))
     const ended = Promise.race(children.map((child) => child.ended.then(() => child)))
     const first = await Promise.race([asked.promise, ended])

@@ -1,5 +1,4 @@
-import { createServer as createHttpServer, type Server } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
+import type { Server } from 'node:http'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import helmet from 'helmet'
 
@@ -8,7 +7,15 @@ import type { GuardedToolCore } from '../agents/tool-answer.ts'
 import { GuardMisconfiguredError, messageOf } from '../errors.ts'
 import { localRequestId } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
-import { answerUnparsable, BadBodyError, closeServer, listen, type Listening } from '../http.ts'
+import {
+  answerUnparsable,
+  BadBodyError,
+  closeServer,
+  createWebServer,
+  listen,
+  type Listening,
+  type TlsOptions,
+} from '../http.ts'
 import type { Logger } from '../log.ts'
 import { identify } from './auth.ts'
 import type { Callers } from './callers.ts'
@@ -32,7 +39,7 @@ export interface ToolServerOptions {
   /** Express's setting `trust proxy`: whose word on a caller's address the log believes. Default: nobody's. */
   readonly trustProxy?: boolean | number | string | undefined
   /** Certificate chain and key as PEM, to serve HTTPS itself. */
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+  readonly tls?: TlsOptions | undefined
   /** Default: the guard's. */
   readonly log?: Logger
   /** As MCP clients see it. Default `holdpoint`. */
@@ -83,18 +90,14 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   )
   app.use(onError(log))
 
-  const { tls } = options
-  const server = tls
-    ? createHttpsServer({ ...TIMEOUTS, cert: tls.cert, key: tls.key }, app)
-    : createHttpServer(TIMEOUTS, app)
+  const server = createWebServer(TIMEOUTS, options.tls, app)
   answerUnparsable(server, localRequestId)
   return {
     app,
     server,
     listen: async ({ host = '127.0.0.1', port }) => {
       if (callers === undefined && !isLoopback(host)) throw noCallers(`HOST=${host}`)
-      const listening = await listen(server, { host, port })
-      return tls ? { ...listening, url: listening.url.replace('http:', 'https:') } : listening
+      return listen(server, { host, port })
     },
     close: async (closing = {}) => {
       await closeServer(server, closing)

@@ -1,8 +1,9 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
+import { selfSigned } from '../fixtures/certificate.ts'
 import { processesWith, runMain, temporaryDirectory } from '../fixtures/program.ts'
 
 const run = promisify(execFile)
@@ -73,6 +74,33 @@ describe('npm start', () => {
     expect(await shell(pay)).toMatchObject({ code: 'DEVICE_REVOKED' })
     second.process.kill('SIGTERM')
     expect(await second.ended).toBe(0)
+  })
+
+  test('with a certificate both servers speak https, and the tool server trusts only MACHINEID_CA_FILE', async () => {
+    await using dir = await temporaryDirectory()
+    const { cert, key } = selfSigned()
+    const [certFile, keyFile] = [join(dir.path, 'cert.pem'), join(dir.path, 'key.pem')]
+    writeFileSync(certFile, cert)
+    writeFileSync(keyFile, key)
+    const env = { ...PORTS, DATA_DIR: join(dir.path, 'data'), TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }
+    const trusting = runMain([], { ...env, MACHINEID_CA_FILE: certFile })
+    await trusting.printed(READY)
+    expect(trusting.output()).toMatch(/control-plane https:.*\ntool-server {3}https:/)
+    if (hasCurl)
+      expect(
+        await shell(
+          trusting
+            .output()
+            .split('\n')
+            .find((line) => line.includes('send_payment')),
+        ),
+      ).toHaveProperty('output')
+    trusting.process.kill('SIGTERM')
+    expect(await trusting.ended).toBe(0)
+
+    const distrusting = runMain([], env)
+    expect(await distrusting.ended).toBe(1)
+    expect(distrusting.output()).toContain('was denied: AUTHORITY_TLS')
   })
 
   test.skipIf(!onLinux)('kill -9 of the supervisor: its programs end by themselves', async () => {

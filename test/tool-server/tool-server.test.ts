@@ -13,7 +13,7 @@ import { scopeOf } from '../../src/tool-server/auth.ts'
 import { callersOf } from '../../src/tool-server/callers.ts'
 import { createToolServer } from '../../src/tool-server/tool-server.ts'
 import { startedGuard, testGuard } from '../fixtures/guard.ts'
-import { CERT_PEM, KEY_PEM } from './certificate.ts'
+import { selfSigned } from '../fixtures/certificate.ts'
 import { PAYMENTS, startTestToolServer, tokenWith, type TestToolServer } from './start.ts'
 import { createBank, testTools } from './tools.ts'
 
@@ -300,12 +300,13 @@ describe('shutting down', () => {
 
 test('serves HTTPS with its own certificate', async () => {
   const { guard } = await startedGuard()
-  const toolServer = createToolServer({ guard, tools: [], tls: { cert: CERT_PEM, key: KEY_PEM } })
+  const tls = selfSigned()
+  const toolServer = createToolServer({ guard, tools: [], tls })
   open.push(toolServer)
   const { url } = await toolServer.listen({ port: 0 })
   expect(url).toMatch(/^https:/)
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    get(`${url}/healthz`, { ca: CERT_PEM, agent: false }, resolve).on('error', reject)
+    get(`${url}/healthz`, { ca: tls.cert, agent: false }, resolve).on('error', reject)
   })
   response.resume()
   expect(response.statusCode).toBe(200)
