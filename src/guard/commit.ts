@@ -2,7 +2,7 @@ import { messageOf } from '../errors.ts'
 import { createAttempt, effectContext, type Attempt, type EffectCall } from './attempt.ts'
 import type { EffectReport } from './call.ts'
 import type { Allowed, LocalDenialCode } from './decision.ts'
-import { isEffect, type Effect } from './effect.ts'
+import { isEffect, type Effect, type Reconciled } from './effect.ts'
 import { LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
 import type { Guard, HoldPoint } from './guard.ts'
 import type { Begun, Outcome } from './journal.ts'
@@ -198,16 +198,15 @@ export class Commits {
   }
 
   async #reconcile(attempt: Attempt, token: string): Promise<Committed<unknown>> {
-    const signal = AbortSignal.timeout(attempt.effect.deadlineMs)
-    let found
-    try {
-      found = await attempt.effect.reconcile?.(
-        attempt.input,
-        effectContext(attempt, this.#call, signal, this.#allowed.epoch),
-      )
-    } catch (cause) {
-      this.#log(attempt, 'reconcile failed', { err: messageOf(cause) })
-    }
+    const { effect, input } = attempt
+    const deadline = new AbortController()
+    const signal = this.#effectSignal(attempt, deadline.signal)
+    const context = effectContext(attempt, this.#call, signal, this.#allowed.epoch)
+    const asking = (async () => effect.reconcile?.(input, context))()
+    const renew = () => this.#guard.journal.renew(token, LEASE_MS)
+    const { end } = await superviseEffect(asking, { effect, deadline, renew })
+    const found = end.value as Reconciled<unknown> | undefined
+    if (end.thrown !== undefined) this.#log(attempt, 'reconcile failed', { err: end.thrown })
     if (found?.state === 'absent') return this.#perform(attempt, token)
     if (found?.state === 'done') {
       const result = resultJson(found.result)

@@ -269,8 +269,9 @@ describe('C4: an unknown outcome is never repeated blindly', () => {
   test.each([
     ['says unknown', async () => ({ state: 'unknown' as const })],
     ['throws', () => Promise.reject(new Error('bank is closed'))],
+    ['never answers', () => new Promise<never>(() => {})],
   ])('reconcile that %s leaves it unknown', async (_name, reconcile) => {
-    const { pay, run } = await shop({ run: lost, reconcile })
+    const { pay, run } = await shop({ run: lost, reconcile, deadlineMs: 100 })
     await pay()
     expect(await pay()).toMatchObject({ ok: false, refusal: { error: 'outcome_unknown' } })
     expect(run).toHaveBeenCalledTimes(1)
