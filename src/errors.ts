@@ -1,3 +1,5 @@
+import { redact } from './redact.ts'
+
 /**
  * The base of every error this package throws: a stable `code`, a message that ends with the next step,
  * and the `cause` where there is one.
@@ -21,7 +23,11 @@ export class GuardMisconfiguredError extends HoldpointError {
   }
 }
 
-/** The text of anything that was thrown, which need not be an Error. */
+/** The text of anything that was thrown, which need not be an Error, without keys. Never throws. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
+  try {
+    return redact(String(thrown instanceof Error ? thrown.message : thrown))
+  } catch {
+    return 'Something was thrown that cannot be shown.'
+  }
 }

@@ -1,4 +1,5 @@
 import { canonicalJson, digestOf } from '../canonical-json.ts'
+import type { Instant } from '../clock.ts'
 import type { CallRequest } from './call.ts'
 import { effectKey, idempotencyKeyOf, type EffectContext } from './effect.ts'
 import type { AnyEffect } from './effect-run.ts'
@@ -18,6 +19,7 @@ export interface Attempt {
   readonly effect: AnyEffect
   readonly input: unknown
   readonly intent: Intent
+  readonly ordinal: number
   readonly idempotencyKey: string
   /** The hold point right before it. */
   readonly at: HoldPoint
@@ -59,7 +61,7 @@ export function createAttempt({
     deadlineMs: effect.deadlineMs,
   }
   const at: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId, signal }
-  return { effect, input, intent, idempotencyKey: idempotencyKeyOf(key), at, bodySignal }
+  return { effect, input, intent, ordinal, idempotencyKey: idempotencyKeyOf(key), at, bodySignal }
 }
 
 export function effectContext(
@@ -70,4 +72,42 @@ export function effectContext(
 ): EffectContext<never> {
   const { callId, runId, context } = call
   return { idempotencyKey: attempt.idempotencyKey, signal, context: context as never, callId, runId, epoch }
+}
+
+/** What was stored is what runs: the author may have changed the object since. */
+export function isStoredInput({ input, intent }: Attempt): boolean {
+  try {
+    return digestOf(input) === intent.inputDigest
+  } catch {
+    return false
+  }
+}
+
+/** An intent that is ours, and since when at the latest. */
+export interface Held {
+  readonly token: string
+  readonly heldAt: Instant
+  /** An earlier attempt at this key may have happened: only its own sink can say that it did not. */
+  readonly afterUnknown: boolean
+}
+
+/** Which commit of an effect within a call: the number of one that surely did not happen goes to the next. */
+export class Ordinals {
+  readonly #next = new Map<string, number>()
+  readonly #free = new Map<string, number[]>()
+
+  take(effect: string): number {
+    const free = this.#free.get(effect)?.shift()
+    if (free !== undefined) return free
+    const ordinal = this.#next.get(effect) ?? 0
+    this.#next.set(effect, ordinal + 1)
+    return ordinal
+  }
+
+  giveBack(effect: string, ordinal: number): void {
+    this.#free.set(
+      effect,
+      [...(this.#free.get(effect) ?? []), ordinal].toSorted((a, b) => a - b),
+    )
+  }
 }

@@ -1,5 +1,4 @@
 import { messageOf } from '../errors.ts'
-import { redact } from '../log.ts'
 import { Commits, type Committed } from './commit.ts'
 import type { Allowed, Boundary } from './decision.ts'
 import { EffectNotPerformed, type Effect } from './effect.ts'
@@ -64,17 +63,15 @@ export async function guardCall<T, Context>(
   request: CallRequest<Context>,
   body: (call: ActiveCall<Context>) => T | Promise<T>,
 ): Promise<CallOutcome<T>> {
-  const callId = request.callId ?? `call_${crypto.randomUUID()}`
+  // An empty id tells no call from another.
+  const callIdGiven = request.callId !== undefined && request.callId !== ''
+  const callId = callIdGiven ? request.callId : `call_${crypto.randomUUID()}`
   const { surface, tool, runId, signal, boundary = 'tool' } = request
   const at: HoldPoint = { surface, boundary, tool, callId, runId, signal }
   const checked = await guard.check(at)
   if (!checked.allowed) return refused(refusalOf(checked.decision), [])
 
-  const commits = new Commits(
-    guard,
-    { ...request, callId, callIdGiven: request.callId !== undefined },
-    checked.decision,
-  )
+  const commits = new Commits(guard, { ...request, callId, callIdGiven }, checked.decision)
   const started = checked.permit.start(() =>
     guard.track(signal, async (work) => {
       const active: ActiveCall<Context> = {
@@ -111,12 +108,15 @@ function failure(guard: Guard, at: HoldPoint, thrown: unknown, decision: Allowed
   if (notPerformed) guard.log.info(line, 'effect not performed')
   else guard.log.error(line, 'tool failed')
   const code = notPerformed ? thrown.code : 'TOOL_FAILED'
-  const message = notPerformed ? redact(thrown.message) : 'The tool failed. The error was logged.'
+  const message = notPerformed ? messageOf(thrown) : 'The tool failed. The error was logged.'
   return { error: 'tool_failed', code, boundary, deviceId, requestId, message }
 }
 
 function refused<T>(refusal: Refusal, effects: readonly EffectReport[]): CallOutcome<T> {
   const states = new Set(effects.map((effect) => effect.state))
-  const executed = states.has('unknown') ? 'unknown' : states.has('done') || states.has('replayed')
+  const executed =
+    states.has('unknown') || states.has('in_progress')
+      ? 'unknown'
+      : states.has('done') || states.has('replayed')
   return { ok: false, refusal, effects, executed }
 }

@@ -1,9 +1,25 @@
+import { ageMs, type Instant } from '../clock.ts'
 import { messageOf } from '../errors.ts'
-import { createAttempt, effectContext, type Attempt, type EffectCall } from './attempt.ts'
+import {
+  createAttempt,
+  effectContext,
+  isStoredInput,
+  Ordinals,
+  type Attempt,
+  type EffectCall,
+  type Held,
+} from './attempt.ts'
 import type { EffectReport } from './call.ts'
 import type { Allowed, LocalDenialCode } from './decision.ts'
-import { isEffect, type Effect, type Reconciled } from './effect.ts'
-import { LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
+import { EffectNotPerformed, isEffect, type Effect, type Reconciled } from './effect.ts'
+import {
+  afterUnknown,
+  LEASE_MS,
+  resultJson,
+  superviseEffect,
+  type AnyEffect,
+  type EffectEnd,
+} from './effect-run.ts'
 import type { Guard, HoldPoint } from './guard.ts'
 import type { Begun, Outcome } from './journal.ts'
 import type { Started } from './permit.ts'
@@ -32,7 +48,7 @@ export class Commits {
   readonly #guard: Guard
   readonly #call: EffectCall
   readonly #allowed: Allowed
-  readonly #ordinals = new Map<string, number>()
+  readonly #ordinals = new Ordinals()
   readonly #commits: Promise<unknown>[] = []
   #settled = false
 
@@ -53,20 +69,32 @@ export class Commits {
     input: Input,
     bodySignal: AbortSignal,
   ): Promise<Committed<Result>> {
-    const committing = this.#commit(effect as AnyEffect, input, bodySignal) as Promise<Committed<Result>>
+    const committing = this.#stickily(effect as AnyEffect, input, bodySignal) as Promise<Committed<Result>>
     // Handled here too, so that a commit that nobody awaits cannot bring the process down.
     committing.catch(() => undefined)
     this.#commits.push(committing)
     return committing
   }
 
+  /** Nothing of ours throws anything else; if it does, a body's `catch` must not hide it. */
+  async #stickily(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Promise<Committed<unknown>> {
+    try {
+      return await this.#commit(effect, input, bodySignal)
+    } catch (thrown) {
+      if (thrown instanceof CallRefusedError || thrown instanceof EffectNotPerformed) throw thrown
+      this.#guard.log.error({ effect: effect.name, err: messageOf(thrown) }, 'commit failed')
+      this.reports.push({ name: effect.name, state: 'unknown' })
+      throw this.#sticky(effectRefusal('unknown', this.#call.surface, this.#allowed.requestId))
+    }
+  }
+
   async #commit(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Promise<Committed<unknown>> {
     if (this.refusal !== undefined) throw new CallRefusedError(this.refusal)
     const attempt = this.#prepare(effect, input, bodySignal)
-    const begun = await this.#begin(attempt)
+    const { begun, heldAt } = await this.#begin(attempt)
     switch (begun.state) {
       case 'begun':
-        return this.#perform(attempt, begun.token)
+        return this.#perform(attempt, { token: begun.token, heldAt, afterUnknown: false })
       case 'done':
         return this.#replay(attempt, begun.result)
       case 'unknown':
@@ -84,8 +112,7 @@ export class Commits {
     if (!isEffect(effect)) this.#refuse(own, 'GUARD_MISCONFIGURED')
     if (effect.key === 'each-call' && !callIdGiven && COSTLY.has(effect.kind))
       this.#refuse(own, 'CALL_ID_REQUIRED')
-    const ordinal = this.#ordinals.get(effect.name) ?? 0
-    this.#ordinals.set(effect.name, ordinal + 1)
+    const ordinal = this.#ordinals.take(effect.name)
     try {
       const effectSurface = effect.surface === undefined ? surface : this.#guard.surface(effect.surface)
       const { orgId } = this.#allowed
@@ -108,11 +135,12 @@ export class Commits {
   }
 
   /** While another owner lives, waits for its outcome inside our own budget. */
-  async #begin(attempt: Attempt, retakeUnknown = false): Promise<Begun> {
+  async #begin(attempt: Attempt, retakeUnknown = false): Promise<{ begun: Begun; heldAt: Instant }> {
     const untilMs = performance.now() + this.#guard.timeoutMs
     for (;;) {
+      const heldAt = this.#guard.clock.now()
       const begun = await this.#tryBegin(attempt, retakeUnknown)
-      if (begun.state !== 'running' || performance.now() >= untilMs) return begun
+      if (begun.state !== 'running' || performance.now() >= untilMs) return { begun, heldAt }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
   }
@@ -127,7 +155,11 @@ export class Commits {
     }
   }
 
-  async #perform(attempt: Attempt, token: string): Promise<Committed<unknown>> {
+  async #perform(attempt: Attempt, held: Held): Promise<Committed<unknown>> {
+    if (this.refusal !== undefined) {
+      await this.#notStarted(attempt, held)
+      throw new CallRefusedError(this.refusal)
+    }
     const checked = await this.#guard.check(attempt.at)
     const deadline = new AbortController()
     const signal = this.#effectSignal(attempt, deadline.signal)
@@ -139,20 +171,29 @@ export class Commits {
               attempt.input,
               effectContext(attempt, this.#call, signal, checked.decision.epoch),
             ),
-          () => this.#mayNotStart(attempt),
+          () => this.#mayNotStart(attempt, held),
         )
       : { started: false, denied: checked.decision }
     if (!started.started) {
-      await this.#settleJournal(attempt, token, { state: 'denied' })
-      this.reports.push({ name: attempt.effect.name, state: 'denied' })
+      await this.#notStarted(attempt, held)
       throw this.#sticky(refusalOf(started.denied))
     }
-    return this.#finish(attempt, token, started.value, deadline)
+    return this.#finish(attempt, held, started.value, deadline)
   }
 
-  #mayNotStart(attempt: Attempt): LocalDenialCode | undefined {
+  #mayNotStart(attempt: Attempt, { heldAt }: Held): LocalDenialCode | undefined {
     if (this.#settled) return 'LATE_COMMIT'
-    return attempt.bodySignal.aborted ? 'CALL_ABORTED' : undefined
+    if (this.refusal !== undefined || attempt.bodySignal.aborted) return 'CALL_ABORTED'
+    // E1: a machine that was suspended since it stored the intent may have lost it to another owner.
+    if (!(ageMs(heldAt, this.#guard.clock.now()) < LEASE_MS)) return 'PERMIT_EXPIRED'
+    return isStoredInput(attempt) ? undefined : 'GUARD_MISCONFIGURED'
+  }
+
+  /** A repeat that did not start leaves an unknown outcome as unknown as it was. */
+  async #notStarted(attempt: Attempt, { token, afterUnknown: wasUnknown }: Held): Promise<void> {
+    const state = wasUnknown ? 'unknown' : 'denied'
+    await this.#settleJournal(attempt, token, { state })
+    this.reports.push({ name: attempt.effect.name, state })
   }
 
   #effectSignal({ effect, bodySignal }: Attempt, deadline: AbortSignal): AbortSignal {
@@ -162,14 +203,16 @@ export class Commits {
 
   async #finish(
     attempt: Attempt,
-    token: string,
+    held: Held,
     running: Promise<unknown>,
     deadline: AbortController,
   ): Promise<Committed<unknown>> {
-    const { effect, idempotencyKey } = attempt
-    const renew = () => this.#guard.journal.renew(token, LEASE_MS)
-    const { end, late } = await superviseEffect(running, { effect, deadline, renew })
-    await this.#settleJournal(attempt, token, end.outcome)
+    const { effect, intent, idempotencyKey } = attempt
+    const renew = () => this.#guard.journal.renew(held.token, LEASE_MS)
+    const supervised = await superviseEffect(running, { effect, deadline, renew })
+    const read = (one: EffectEnd) => (held.afterUnknown ? afterUnknown(one) : one)
+    const end = read(supervised.end)
+    await this.#settleJournal(attempt, held.token, end.outcome)
     this.#log(attempt, 'effect ended', { state: end.outcome.state, replayed: false, err: end.thrown })
     if (end.outcome.state === 'done') {
       this.reports.push({ name: effect.name, state: 'done' })
@@ -177,27 +220,34 @@ export class Commits {
     }
     if (end.notPerformed !== undefined) {
       this.reports.push({ name: effect.name, state: 'failed' })
+      this.#ordinals.giveBack(effect.name, attempt.ordinal)
       throw end.notPerformed
     }
     // The effect may still end after its deadline; what it says then is better than unknown.
-    void late.then(async ({ outcome }) => {
-      if (outcome.state !== 'unknown') await this.#settleJournal(attempt, token, outcome)
+    this.#guard.overdueKeys.add(intent.key)
+    void supervised.late.then(async (late) => {
+      this.#guard.overdueKeys.delete(intent.key)
+      const { outcome } = read(late)
+      if (outcome.state !== 'unknown') await this.#settleJournal(attempt, held.token, outcome)
     })
     return this.#stop(attempt, 'unknown')
   }
 
   /** C4: the sink repeats nothing while it honours the key; after that only `reconcile` or an operator can tell. */
   async #settleUnknown(attempt: Attempt, sinceFirstAttemptMs: number): Promise<Committed<unknown>> {
-    const { reconcile, sinkKeyTtlMs } = attempt.effect
-    const sinkRepeatsNothing = sinkKeyTtlMs !== undefined && sinceFirstAttemptMs < sinkKeyTtlMs
+    if (this.#guard.overdueKeys.has(attempt.intent.key)) return this.#stop(attempt, 'running')
+    const { reconcile, sinkKeyTtlMs = 0 } = attempt.effect
+    // A store whose clock was set back cannot tell how long ago it was.
+    const sinkRepeatsNothing = sinceFirstAttemptMs >= 0 && sinceFirstAttemptMs < sinkKeyTtlMs
     if (!sinkRepeatsNothing && reconcile === undefined) return this.#stop(attempt, 'unknown')
-    const begun = await this.#begin(attempt, true)
+    const { begun, heldAt } = await this.#begin(attempt, true)
     if (begun.state === 'done') return this.#replay(attempt, begun.result)
     if (begun.state !== 'begun') return this.#stop(attempt, 'unknown')
-    return sinkRepeatsNothing ? this.#perform(attempt, begun.token) : this.#reconcile(attempt, begun.token)
+    const held: Held = { token: begun.token, heldAt, afterUnknown: true }
+    return sinkRepeatsNothing ? this.#perform(attempt, held) : this.#reconcile(attempt, held)
   }
 
-  async #reconcile(attempt: Attempt, token: string): Promise<Committed<unknown>> {
+  async #reconcile(attempt: Attempt, { token }: Held): Promise<Committed<unknown>> {
     const { effect, input } = attempt
     const deadline = new AbortController()
     const signal = this.#effectSignal(attempt, deadline.signal)
@@ -207,7 +257,11 @@ export class Commits {
     const { end } = await superviseEffect(asking, { effect, deadline, renew })
     const found = end.value as Reconciled<unknown> | undefined
     if (end.thrown !== undefined) this.#log(attempt, 'reconcile failed', { err: end.thrown })
-    if (found?.state === 'absent') return this.#perform(attempt, token)
+    if (found?.state === 'absent') {
+      const heldAt = this.#guard.clock.now()
+      if (!(await renew().catch(() => false))) return this.#stop(attempt, 'unknown')
+      return this.#perform(attempt, { token, heldAt, afterUnknown: false })
+    }
     if (found?.state === 'done') {
       const result = resultJson(found.result)
       await this.#settleJournal(attempt, token, { state: 'done', result })

@@ -1,5 +1,4 @@
 import { messageOf } from '../errors.ts'
-import { redact } from '../log.ts'
 import { EffectNotPerformed, notSent, type Effect } from './effect.ts'
 import type { Outcome } from './journal.ts'
 
@@ -15,6 +14,8 @@ export interface EffectEnd {
   readonly value?: unknown
   /** With `failed`: why it surely did not happen. */
   readonly notPerformed?: EffectNotPerformed
+  /** With `failed`: the effect did not say so itself; the connection failed before anything was sent. */
+  readonly inferred?: true
   /** With `unknown`: why, where the effect itself said so. */
   readonly thrown?: string
 }
@@ -41,30 +42,44 @@ export async function superviseEffect(
     deadline.abort(new Error(thrown))
     overdue.resolve({ outcome: { state: 'unknown' }, thrown })
   }, effect.deadlineMs)
+  const lost = () =>
+    deadline.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
+  let aliveUntilMs = performance.now() + LEASE_MS
   const renewal = setInterval(() => {
-    const lost = () =>
-      deadline.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
-    renew().then((alive) => (alive ? undefined : lost()), lost)
+    // A renewal that never answers is none.
+    if (performance.now() >= aliveUntilMs) return lost()
+    renew().then((alive) => {
+      if (!alive) return lost()
+      aliveUntilMs = performance.now() + LEASE_MS
+    }, lost)
   }, LEASE_MS / 3)
   const late = running.then(
     (value): EffectEnd => ({ outcome: { state: 'done', result: resultJson(value) }, value }),
     endOfThrow,
   )
-  const end = await Promise.race([late, overdue.promise])
-  clearTimeout(timer)
-  clearInterval(renewal)
-  return { end, late }
+  try {
+    return { end: await Promise.race([late, overdue.promise]), late }
+  } finally {
+    clearTimeout(timer)
+    clearInterval(renewal)
+  }
 }
 
 function endOfThrow(thrown: unknown): EffectEnd {
-  const text = redact(messageOf(thrown))
+  const text = messageOf(thrown)
   if (thrown instanceof EffectNotPerformed)
     return { outcome: { state: 'failed' }, notPerformed: thrown, thrown: text }
   if (!notSent(thrown)) return { outcome: { state: 'unknown' }, thrown: text }
   const notPerformed = new EffectNotPerformed('The service could not be reached; nothing was sent.', {
     cause: thrown,
   })
-  return { outcome: { state: 'failed' }, notPerformed, thrown: text }
+  return { outcome: { state: 'failed' }, notPerformed, inferred: true, thrown: text }
+}
+
+/** An effect that repeats an unknown outcome: that this attempt was not sent says nothing about the earlier one. */
+export function afterUnknown(end: EffectEnd): EffectEnd {
+  if (end.inferred !== true) return end
+  return { outcome: { state: 'unknown' }, ...(end.thrown === undefined ? {} : { thrown: end.thrown }) }
 }
 
 /** A result that JSON cannot hold is done all the same; a replay then gives undefined. */

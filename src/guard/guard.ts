@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from '../clock.ts'
-import { GuardMisconfiguredError } from '../errors.ts'
+import { GuardMisconfiguredError, messageOf } from '../errors.ts'
 import { createLogger, type Logger } from '../log.ts'
 import type { Answer, Authority } from './authority.ts'
 import { guardCall, type ActiveCall, type CallOutcome, type CallRequest } from './call.ts'
@@ -85,9 +85,11 @@ export class Guard {
   readonly journal: Journal
   readonly log: Logger
   readonly timeoutMs: number
+  readonly clock: Clock
+  /** Keys of effects that outlived their deadline and still run here. For commits only. */
+  readonly overdueKeys = new Set<string>()
   readonly #options: GuardOptions
   readonly #surfaces: ReadonlyMap<string, Surface>
-  readonly #clock: Clock
   readonly #maxAgeMs: number
   readonly #registrar: Registrar
   readonly #bodies = new InFlight()
@@ -95,6 +97,7 @@ export class Guard {
   readonly #shutdown = new AbortController()
   #state: State = 'new'
   #pendingQuestions = 0
+  #closing: Promise<boolean> | undefined
   #lastAnswer: LastAnswer | undefined
 
   /** Use `createGuard`. */
@@ -106,7 +109,7 @@ export class Guard {
     this.journal = options.journal ?? createMemoryJournal()
     this.log = options.log ?? createLogger()
     this.#options = options
-    this.#clock = options.clock ?? systemClock
+    this.clock = options.clock ?? systemClock
     const surfaces = resolveSurfaces(options.serverDeviceId, options.surfaces ?? [])
     this.#surfaces = new Map(
       [...surfaces].map(([name, deviceIds]) => [name, Object.freeze({ name, deviceIds, guard: this })]),
@@ -177,11 +180,10 @@ export class Guard {
     const code = this.#notServing()
     if (code !== undefined) return { allowed: false, decision: this.#deny(at, { code }) }
     const asked = this.#ask(at)
-    for (const observe of this.#observers)
-      observe(
-        at,
-        asked.then((checked) => checked.decision),
-      )
+    if (this.#observers.size > 0) {
+      const verdict = asked.then((checked) => checked.decision)
+      for (const observe of this.#observers) this.#tell(() => observe(at, verdict))
+    }
     return asked
   }
 
@@ -221,7 +223,11 @@ export class Guard {
    * Denies every new boundary, signals running bodies, waits for them at most `graceMs` (default 10,000), then
    * aborts effects too. True when everything had ended.
    */
-  async close({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<boolean> {
+  close({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<boolean> {
+    return (this.#closing ??= this.#close(graceMs))
+  }
+
+  async #close(graceMs: number): Promise<boolean> {
     this.#state = 'shutting_down'
     this.#registrar.stop()
     this.#bodies.abortAll(new Error('The guard is shutting down.'))
@@ -233,13 +239,22 @@ export class Guard {
     return settled
   }
 
+  /** Whoever only wants to know cannot change a decision by throwing. */
+  #tell(listener: () => void): void {
+    try {
+      listener()
+    } catch (cause) {
+      this.log.error({ err: messageOf(cause) }, 'a listener of the guard threw')
+    }
+  }
+
   #notServing(): LocalDenialCode | undefined {
     if (this.#state === 'new') return 'GUARD_NOT_STARTED'
     return this.#state === 'shutting_down' ? 'GUARD_SHUTTING_DOWN' : undefined
   }
 
   async #ask(at: HoldPoint): Promise<Checked> {
-    const enteredAtMs = this.#clock.now().monotonicMs
+    const enteredAtMs = this.clock.now().monotonicMs
     if (this.#pendingQuestions >= (this.#options.maxPendingQuestions ?? 1024)) {
       return { allowed: false, decision: this.#deny(at, { code: 'GUARD_OVERLOADED' }) }
     }
@@ -259,7 +274,7 @@ export class Guard {
     this.#lastAnswer = {
       answered: answer.answered,
       code: answer.answered ? undefined : answer.code,
-      at: new Date(this.#clock.now().wallMs).toISOString(),
+      at: new Date(this.clock.now().wallMs).toISOString(),
     }
     return this.#decide(at, answer, enteredAtMs)
   }
@@ -271,7 +286,7 @@ export class Guard {
       const code = deviceId === undefined ? verdict.code : this.#registrar.explain(deviceId, verdict.code)
       const denied = this.#deny(at, { code, requestId, enteredAtMs, deviceId, cause })
       if (deviceId === this.serverDeviceId && this.#state === 'started')
-        this.#options.onServerDenied?.(denied)
+        this.#tell(() => this.#options.onServerDenied?.(denied))
       return { allowed: false, decision: denied }
     }
     const { requestId, orgId, orgEpoch, sentAt } = verdict.answer
@@ -287,7 +302,7 @@ export class Guard {
       decision,
       sentAt,
       maxAgeMs: this.#maxAgeMs,
-      clock: this.#clock,
+      clock: this.clock,
       refusal: () => this.#mayNotStart(at),
       deny: (code) => this.#deny(at, { code, requestId, enteredAtMs }),
     })
@@ -303,7 +318,7 @@ export class Guard {
     const base = this.#decisionBase(
       at,
       requestId ?? localRequestId(),
-      enteredAtMs ?? this.#clock.now().monotonicMs,
+      enteredAtMs ?? this.clock.now().monotonicMs,
     )
     const denied: Denied = { allowed: false, code, ...base, deviceId: deviceId ?? base.deviceId }
     logDecision(this.log, at, denied, cause)
@@ -312,7 +327,7 @@ export class Guard {
 
   #decisionBase({ surface, boundary }: HoldPoint, requestId: string, enteredAtMs: number) {
     const { deviceIds } = surface
-    const latencyMs = this.#clock.now().monotonicMs - enteredAtMs
+    const latencyMs = this.clock.now().monotonicMs - enteredAtMs
     return { boundary, deviceId: deviceIds[0] as string, deviceIds, requestId, latencyMs }
   }
 }

@@ -31,6 +31,7 @@ export class Registrar {
   /** In the declared order. Gives back why `serverDeviceId` could not be asked for, if so; the others are tried later. */
   async registerAll(serverDeviceId: string): Promise<Unanswered | undefined> {
     for (const deviceId of this.#options.deviceIds) {
+      if (this.#stopped) return undefined
       const registration = await this.#register(deviceId)
       if (!registration.answered && deviceId === serverDeviceId) return registration
     }

@@ -10,7 +10,7 @@ import {
   mayAskFor,
   mintKey,
 } from '../../src/control-plane/keys.ts'
-import { redact } from '../../src/log.ts'
+import { redact } from '../../src/redact.ts'
 import { KEY_KINDS } from '../../src/machineid/wire.ts'
 
 describe('a key', () => {
