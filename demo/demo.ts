@@ -35,4 +35,7 @@ console.log(
     ? '\nEvery step was as expected.'
     : `\n${failed} of ${report.rows.length} steps were not as expected.`,
 )
+if (failed > 0 && !isScripted) {
+  console.log('If the model did not answer, unset OPENAI_API_KEY: the demo then runs on a scripted model.')
+}
 process.exitCode = failed === 0 ? 0 : 1

@@ -32,13 +32,20 @@ export function createReport(print: (line: string) => void): Report {
   }
 }
 
+/** The whole text was printed when the step ended. */
+function short(text: string): string {
+  return text.length <= SEEN_CHARS ? text : `${text.slice(0, SEEN_CHARS - 1)}…`
+}
+
+const SEEN_CHARS = 48
+
 /** The closing table, as wide as its longest cells. */
 export function table(rows: readonly Row[]): string {
   const cells = rows.map((row) => [
     asExpected(row) ? 'ok' : 'FAILED',
     row.step,
     row.expected,
-    asExpected(row) ? 'the same' : row.seen,
+    asExpected(row) ? 'the same' : short(row.seen),
     `${row.timeMs.toFixed(0)} ms`,
   ])
   const all = [['', 'step', 'expected', 'seen', 'time'], ...cells]

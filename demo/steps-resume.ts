@@ -45,7 +45,10 @@ export async function pauseAndResume(world: World, report: Report): Promise<void
   })
   const state = paused?.state === undefined ? '' : serializeState(paused.state)
   const approvals = (paused?.approvals ?? []).map(({ callId, digest }) => ({ callId, digest, approve: true }))
-  const resume = () => resumeAgent(world.guard, agent(), state, { runId: RUN_ID, approvals })
+  const resume = () => {
+    if (state === '') throw new Error('there is no paused run to resume')
+    return resumeAgent(world.guard, agent(), state, { runId: RUN_ID, approvals })
+  }
 
   await report.step('Revoked; the approved run is resumed', 'denied at resume, 0 refunds', async () => {
     await world.operator.revoke(DEVICES.server, { reason: 'demo: the whole tool server' })

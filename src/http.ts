@@ -124,7 +124,12 @@ function parseBody(headers: IncomingHttpHeaders, body: Buffer | undefined): unkn
     if (!isUtf8(body)) throw new Error('not UTF-8')
     return JSON.parse(body.toString('utf8'))
   } catch (cause) {
-    return new BadBodyError(400, 'MALFORMED_JSON', 'The body is not well-formed JSON in UTF-8.', { cause })
+    return new BadBodyError(
+      400,
+      'MALFORMED_JSON',
+      'The body is not well-formed JSON in UTF-8. Check the quotes of the JSON text that you send.',
+      { cause },
+    )
   }
 }
 

@@ -26,9 +26,11 @@ async function main(command: string | undefined): Promise<number> {
   }
   const program = PROGRAMS[command]
   if (program === undefined) {
-    const known = Object.keys(PROGRAMS).join(', ')
-    process.stderr.write(`Unknown program "${command}". There are: ${known}, or none for both.\n`)
-    return 2
+    const known = `There are: ${Object.keys(PROGRAMS).join(', ')}, or none for both.`
+    const isHelp = ['help', '-h', '--help'].includes(command)
+    if (isHelp) process.stdout.write(`${known} Settings: .env.example\n`)
+    else process.stderr.write(`Unknown program "${command}". ${known}\n`)
+    return isHelp ? 0 : 2
   }
   await program()
   return 0

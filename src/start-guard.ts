@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readGuardConfig, type Env, type GuardConfig } from './config.ts'
-import { GuardMisconfiguredError, HoldpointError } from './errors.ts'
-import type { Denied } from './guard/decision.ts'
+import { GuardMisconfiguredError } from './errors.ts'
 import { createGuard, type Guard, type GuardOptions } from './guard/guard.ts'
 import { createMemoryJournal } from './guard/memory-journal.ts'
 import { createLogger } from './log.ts'
 import { MachineID } from './machineid/client.ts'
+import { StartupDenied } from './startup-denied.ts'
 import { createSqliteJournal } from './store/sqlite/journal.ts'
 
 export interface StartGuardOptions extends Partial<Omit<GuardOptions, 'journal' | 'onClose'>> {
@@ -14,20 +14,6 @@ export interface StartGuardOptions extends Partial<Omit<GuardOptions, 'journal' 
   readonly journal?: GuardOptions['journal'] | 'memory'
   /** Where the settings are read from. Default `process.env`. */
   readonly env?: Env
-}
-
-/** The authority said no, or nothing, to the server device at startup. `decision` says which; nothing was started. */
-export class StartupDenied extends HoldpointError {
-  override readonly name = 'StartupDenied'
-  readonly decision: Denied
-
-  constructor(decision: Denied) {
-    super(
-      decision.code,
-      `Startup of ${decision.deviceId} was denied: ${decision.code} (request ${decision.requestId}). ${nextStep(decision)}`,
-    )
-    this.decision = decision
-  }
 }
 
 /**
@@ -92,12 +78,4 @@ function readCa(file: string): string {
   } catch (cause) {
     throw new GuardMisconfiguredError(`MACHINEID_CA_FILE: ${file} cannot be read.`, { cause })
   }
-}
-
-function nextStep({ code }: Denied): string {
-  if (code.startsWith('AUTHORITY_UNAUTHORIZED'))
-    return 'Does MACHINEID_ORG_KEY belong to this control plane, and may it validate this device?'
-  if (code.startsWith('AUTHORITY_'))
-    return 'Is the control plane running, and is MACHINEID_BASE_URL its address? Try: npm start'
-  return 'Ask whoever stopped it; a stopped process cannot release itself.'
 }

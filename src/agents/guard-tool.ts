@@ -25,7 +25,8 @@ const gates = new WeakSet<object>()
 /**
  * Gates a function tool that somebody else made, `agent.asTool()` included: in place, once, at the `tool` boundary.
  * The first step of an adoption, and a smaller promise than `guardedTool` gives: the SDK starts the body a few
- * microtasks after the verdict, a direct `invoke` goes past it, and its effects are not journalled. Gives the tool back.
+ * microtasks after the verdict, a direct `invoke` goes past it, and its effects are not journalled. The gate stands
+ * after the tool's own input guardrails: gate the tool again when some were added since. Gives the tool back.
  */
 export function guardTool<Tool extends { readonly type: string; readonly name: string }>(
   tool: Tool,
@@ -44,21 +45,26 @@ export function guardTool<Tool extends { readonly type: string; readonly name: s
   return tool
 }
 
-/** The guardrails with a gate before them, unless one is among them. */
+/**
+ * The guardrails and, last, one gate: the SDK runs them in order, and none of them may take its time between the
+ * verdict and the body (G3).
+ */
 export function withGate(
   guardrails: readonly ToolInputGuardrailDefinition<unknown>[] | undefined,
   surfaceOf: (toolName: string) => Surface,
   { onDenied = 'tell' }: GuardToolOptions,
 ): ToolInputGuardrailDefinition<unknown>[] {
-  const own = guardrails ?? []
-  if (own.some((guardrail) => gates.has(guardrail))) return [...own]
+  const all = guardrails ?? []
+  const own = all.filter((guardrail) => !gates.has(guardrail))
+  const present = all.find((guardrail) => gates.has(guardrail))
+  if (present !== undefined) return [...own, present]
   const gate: ToolInputGuardrailDefinition<unknown> = {
     type: 'tool_input',
     name: 'holdpoint',
     run: (call) => askFor(call, surfaceOf(call.toolCall.name), onDenied),
   }
   gates.add(gate)
-  return [gate, ...own]
+  return [...own, gate]
 }
 
 async function askFor(

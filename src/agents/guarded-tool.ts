@@ -23,7 +23,7 @@ import type {
   ReadOnlyToolOptions,
   SeveralEffectsToolOptions,
 } from './tool-options.ts'
-import { issuesOf, toolSchema } from './tool-schema.ts'
+import { toolSchema, type ToolSchema } from './tool-schema.ts'
 import { traceQuestion } from './trace.ts'
 
 export { guardedToolCore, isGuarded } from './tool-core.ts'
@@ -56,11 +56,12 @@ function buildTool(surface: Surface, options: AnyToolOptions): SdkTool {
   const execute = (args: unknown, runContext: RunContext<unknown> | undefined, details: ToolCallDetails) =>
     executeGuarded(guarded, args, runContext ?? new RunContext(), details)
   const guarded: GuardedTool = {
-    sdkTool: tool(sdkOptions(surface, options, body.hasEffects, execute)),
+    sdkTool: tool(sdkOptions(surface, options, { schema, hasEffects: body.hasEffects, execute })),
     surface,
     onDenied: options.onDenied ?? 'tell',
     schema,
     body,
+    runOnly: runOnlyOptions(options),
   }
   registerCore(guarded)
   surface.guard.observe(traceQuestion)
@@ -83,6 +84,23 @@ function refuseUnsupported(options: AnyToolOptions): void {
   }
 }
 
+/** What a direct call would skip: the SDK's runs apply these, its `invoke` does not. */
+function runOnlyOptions({ inputGuardrails, outputGuardrails, isEnabled }: AnyToolOptions): readonly string[] {
+  return [
+    ...((inputGuardrails?.length ?? 0) > 0 ? ['inputGuardrails'] : []),
+    ...((outputGuardrails?.length ?? 0) > 0 ? ['outputGuardrails'] : []),
+    ...((isEnabled ?? true) === true ? [] : ['isEnabled']),
+  ]
+}
+
+/** Nobody is asked to approve what cannot run, and the app's own policy sees only arguments that fit. */
+function approvalPolicy(own: AnyToolOptions['needsApproval'], schema: ToolSchema) {
+  if (typeof own !== 'function') return own
+  const policy = own as (runContext: RunContext<unknown>, args: unknown, callId?: string) => unknown
+  return async (runContext: RunContext<unknown>, args: unknown, callId?: string) =>
+    schema.issues(args).length === 0 && policy(runContext, args, callId)
+}
+
 type Execute = (
   args: unknown,
   runContext: RunContext<unknown> | undefined,
@@ -92,14 +110,15 @@ type Execute = (
 function sdkOptions(
   surface: Surface,
   options: AnyToolOptions,
-  hasEffects: boolean,
-  execute: Execute,
+  { schema, hasEffects, execute }: { schema: ToolSchema; hasEffects: boolean; execute: Execute },
 ): ToolOptions<ToolInputParameters, unknown> {
-  const { isEnabled, name, timeoutErrorFunction } = options
+  const { isEnabled, name, needsApproval, timeoutErrorFunction } = options
   const failing = { surface, tool: name }
   const built = {
     ...options,
+    parameters: schema.parameters,
     execute,
+    needsApproval: approvalPolicy(needsApproval, schema),
     errorFunction: (runContext: RunContext<unknown>, error: unknown, details: ToolCallDetails) => {
       // `execute` throws only to abort the run.
       if (error instanceof GuardDeniedError) throw error
@@ -107,7 +126,7 @@ function sdkOptions(
       return answerText(
         runContext,
         error instanceof ModelBehaviorError
-          ? badArgumentsAnswer(issuesOf((error as { originalError?: unknown }).originalError))
+          ? badArgumentsAnswer(['The arguments are not well-formed JSON.'])
           : failedAnswer({ ...failing, callId, code: 'TOOL_FAILED', executed: 'unknown', cause: error }),
       )
     },

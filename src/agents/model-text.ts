@@ -74,7 +74,7 @@ export function answerOf(outcome: CallOutcome<unknown>, onDenied: OnDenied): Too
     return refusedAnswer(refusal, { effects, executed, onDenied })
   }
   const { value, replayed, effects, decision } = outcome
-  const output = replayed ? jsonText({ replayed: true, effects, result: value }) : valueText(value)
+  const output = replayed ? replayedText(effects, value) : valueText(value)
   return { kind: 'output', output, replayed, requestId: decision.requestId }
 }
 
@@ -87,16 +87,25 @@ export function badArgumentsAnswer(issues: readonly string[]): ToolAnswer {
   }
 }
 
-function valueText(value: unknown): string {
-  if (typeof value === 'string') return value
-  return value === undefined ? 'Done.' : jsonText(value)
+/** The mark stays also on a result that JSON cannot hold. */
+function replayedText(effects: readonly EffectReport[], value: unknown): string {
+  return (
+    tryJson({ replayed: true, effects, result: value }) ??
+    JSON.stringify({ replayed: true, effects, result: 'cannot be shown' })
+  )
 }
 
-/** It has happened by now, so a result that JSON cannot hold must not look like a failure. */
-function jsonText(value: unknown): string {
+function valueText(value: unknown): string {
+  if (typeof value === 'string') return value
+  if (value === undefined) return 'Done.'
+  // It has happened by now, so a result that JSON cannot hold must not look like a failure.
+  return tryJson(value) ?? 'Done. The result cannot be shown.'
+}
+
+function tryJson(value: unknown): string | undefined {
   try {
-    return JSON.stringify(value) ?? 'Done.'
+    return JSON.stringify(value)
   } catch {
-    return 'Done. The result cannot be shown.'
+    return undefined
   }
 }

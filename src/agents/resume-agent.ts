@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import { RunContext, RunState, type Agent, type AgentOutputType, type TextOutput } from '@openai/agents'
 import type { Guard } from '../guard/guard.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { SERVER_SURFACE } from '../guard/surface.ts'
 import { refusalBody } from './model-text.ts'
 import { applyDecisions, type ApprovalDecision } from './pending-approvals.ts'
-import { driveRun, newRunId, type AgentRun, type RunAgentOptions } from './run-agent.ts'
+import { driveRun, type AgentRun, type RunAgentOptions } from './run-agent.ts'
 import { withoutApprovals } from './run-state-text.ts'
 
 export interface ResumeAgentOptions<
@@ -19,7 +20,8 @@ export interface ResumeAgentOptions<
  * The resume gate: asks for the server device at `resume`, and only then reads the state, applies the decisions and
  * goes on in a session. Denied, it reads nothing, connects to nothing and runs nothing. Approvals inside the state do
  * not count, and its context is replaced. Give the `runId` of the run, so that an effect with the key `'each-call'`
- * is recognised. Also for states of errors: `serializeState(error.state)`. Throws `APPROVAL_UNKNOWN` and
+ * that it had before the pause is recognised. By default it is made from the state's text: the same text resumed twice
+ * pays once, and another state of the run counts as another run. Also for states of errors: `serializeState(error.state)`. Throws `APPROVAL_UNKNOWN` and
  * `APPROVAL_MISMATCH` before anything runs; rejects otherwise as `runAgent` does.
  */
 export async function resumeAgent<Context, Output extends AgentOutputType = TextOutput>(
@@ -29,7 +31,7 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
   options: ResumeAgentOptions<Context, Output> = {},
 ): Promise<AgentRun<Context, Output>> {
   const { approvals = [], context } = options
-  const runId = options.runId ?? newRunId()
+  const runId = options.runId ?? runIdOf(serializedState)
   const at = {
     surface: guard.surface(SERVER_SURFACE),
     boundary: 'resume',
@@ -50,4 +52,8 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
   options.signal?.throwIfAborted()
   const denial = refusalBody(refusalOf(outcome.decision), { onDenied: 'stop' })
   return { runId, status: 'denied', output: undefined, approvals: [], denial }
+}
+
+function runIdOf(serializedState: string): string {
+  return `run_${createHash('sha256').update(serializedState).digest('hex').slice(0, 32)}`
 }

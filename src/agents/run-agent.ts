@@ -72,7 +72,7 @@ export function runAgent<Context, Output extends AgentOutputType = TextOutput>(
   )
 }
 
-export function newRunId(): string {
+function newRunId(): string {
   return `run_${crypto.randomUUID()}`
 }
 

@@ -58,6 +58,9 @@ export interface GuardedToolCore {
   /** The parameters as the Responses API wants them, and whether strictly. */
   readonly parameters: Record<string, unknown>
   readonly strict: boolean
-  /** Parses, asks, runs. Never rejects. A tool that needs approval answers `APPROVAL_REQUIRED` here. */
+  /** The options of the tool that only runs of the SDK apply, such as `inputGuardrails`: with one, `call` refuses. */
+  readonly runOnly: readonly string[]
+  /** Parses, asks, runs. Never rejects. A tool that needs approval answers `APPROVAL_REQUIRED` here, and one with an
+   * option of `runOnly` answers `GUARD_MISCONFIGURED`. */
   call(call: ToolCall): Promise<ToolAnswer>
 }

@@ -21,6 +21,7 @@ export interface GuardedTool {
   readonly onDenied: OnDenied
   readonly schema: ToolSchema
   readonly body: ToolBody
+  readonly runOnly: readonly string[]
 }
 
 /** What the SDK runs: every path to the author's code leads through here. Throws only to abort a run. */

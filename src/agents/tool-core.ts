@@ -1,9 +1,9 @@
 import type { FunctionTool } from '@openai/agents'
+import { refusalOf } from '../guard/refusal.ts'
 import { directRunContext, type DirectCall } from './direct-call.ts'
-import { badArgumentsAnswer, failedAnswer } from './model-text.ts'
+import { badArgumentsAnswer, failedAnswer, refusedAnswer } from './model-text.ts'
 import type { GuardedToolCore, ToolAnswer, ToolCall } from './tool-answer.ts'
 import type { GuardedTool } from './tool-call.ts'
-import { argumentIssues } from './tool-schema.ts'
 
 /** By `invoke`, which a namespaced copy of a tool shares with it. */
 const cores = new WeakMap<object, GuardedToolCore>()
@@ -21,7 +21,7 @@ export function isGuarded(tool: unknown): boolean {
 }
 
 export function registerCore(tool: GuardedTool): void {
-  const { sdkTool, surface, onDenied, schema } = tool
+  const { sdkTool, surface, onDenied, schema, runOnly } = tool
   const { name, description, parameters, strict } = sdkTool
   const core: GuardedToolCore = {
     name,
@@ -31,6 +31,7 @@ export function registerCore(tool: GuardedTool): void {
     inputSchema: schema.toZod(parameters),
     parameters,
     strict,
+    runOnly,
     call: (call) => callDirectly(tool, core, call),
   }
   cores.set(sdkTool.invoke, core)
@@ -38,6 +39,7 @@ export function registerCore(tool: GuardedTool): void {
 
 async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: ToolCall): Promise<ToolAnswer> {
   const { sdkTool, surface, body } = tool
+  if (tool.runOnly.length > 0) return refuseRunOnly(tool, call)
   const text = textOf(call.arguments)
   if (text === undefined) return badArgumentsAnswer(['The arguments must be a JSON object.'])
   const direct: DirectCall = { ...call }
@@ -67,8 +69,18 @@ async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: Tool
       cause,
     })
   }
-  if (answer.kind !== 'bad_arguments' || answer.issues.length > 0) return answer
-  return badArgumentsAnswer(argumentIssues(core.inputSchema, text))
+  return answer
+}
+
+/** What keeps a call back in a run must not be skipped where there is none (G4). */
+function refuseRunOnly(
+  { sdkTool: { name }, surface, onDenied, runOnly }: GuardedTool,
+  { callId, runId, signal }: ToolCall,
+): ToolAnswer {
+  const { guard } = surface
+  guard.log.error({ tool: name, options: runOnly }, 'only runs of the SDK apply these options of the tool')
+  const at = { surface, boundary: 'tool', tool: name, callId, runId, signal } as const
+  return refusedAnswer(refusalOf(guard.denyNow(at, 'GUARD_MISCONFIGURED')), { onDenied })
 }
 
 function textOf(value: unknown): string | undefined {

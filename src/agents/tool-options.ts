@@ -49,6 +49,7 @@ export interface GuardedToolOptions<P extends ToolInputParameters, Context = unk
         args: ToolExecuteArgument<P>,
         callId?: string,
       ) => boolean | Promise<boolean>)
+  /** Applied by runs of the SDK only, as are guardrails: with one of them, other hosts refuse the tool. */
   readonly isEnabled?:
     boolean | ((at: { runContext: RunContext<Context>; agent: Agent<Context> }) => boolean | Promise<boolean>)
   /** How long a call may take, hold points included, in milliseconds. An effect that has started is not undone. */

@@ -3,7 +3,9 @@ import { z } from 'zod'
 import { GuardMisconfiguredError, messageOf } from '../errors.ts'
 
 export interface ToolSchema {
-  /** What is wrong with parsed arguments that the SDK itself did not check: those described by JSON Schema. */
+  /** For `tool()`: what it parses never fails on arguments that do not fit; `issues` tells those apart. */
+  readonly parameters: ToolInputParameters
+  /** What is wrong with arguments as the SDK parsed them. Names places and what is expected there. */
   readonly issues: (args: unknown) => readonly string[]
   /** The same parameters as zod. `parameters` is what the SDK made of them for the model. */
   readonly toZod: (parameters: Record<string, unknown>) => z.ZodType
@@ -17,18 +19,28 @@ export function toolSchema(toolName: string, parameters: ToolInputParameters): T
   if (parameters === undefined || parameters === null) {
     throw new GuardMisconfiguredError(`Tool "${toolName}" needs parameters. For none at all: z.object({})`)
   }
-  if (isZod(parameters)) return { issues: () => [], toZod: () => parameters }
+  if (isZod(parameters))
+    return {
+      parameters: lenientZod(parameters) as typeof parameters & ToolInputParameters,
+      issues: parsingIssues,
+      toZod: () => parameters,
+    }
   if ('~standard' in parameters)
-    return { issues: () => [], toZod: (jsonSchema) => fromJsonSchema(toolName, jsonSchema) }
+    return {
+      parameters: lenientStandard(parameters),
+      issues: parsingIssues,
+      toZod: (jsonSchema) => fromJsonSchema(toolName, jsonSchema),
+    }
   const schema = fromJsonSchema(toolName, parameters)
   return {
+    parameters,
     issues: (args) => issuesOf(schema.safeParse(args).error),
     toZod: () => schema,
   }
 }
 
 /** `path: message` for each issue of a zod or Standard Schema error; what is no such error has none. */
-export function issuesOf(error: unknown): readonly string[] {
+function issuesOf(error: unknown): readonly string[] {
   const issues = (error as { issues?: unknown } | undefined)?.issues
   if (!Array.isArray(issues)) return []
   return issues.map(({ path, message }: { path?: readonly unknown[]; message?: unknown }) =>
@@ -38,31 +50,46 @@ export function issuesOf(error: unknown): readonly string[] {
   )
 }
 
-/** Why the SDK could not parse `text`, which by default it keeps to itself. */
-export function argumentIssues(schema: z.ZodType, text: string): readonly string[] {
-  let args: unknown
-  try {
-    args = JSON.parse(text)
-  } catch {
-    return ['The arguments are not well-formed JSON.']
-  }
-  const error = parseError(schema, args)
-  // In strict mode a model gives null for what is optional, and the SDK takes that: null is a reason only if no other is.
-  const notNull = error?.issues.filter(({ path }) => valueAt(args, path) !== null) ?? []
-  return notNull.length > 0 ? issuesOf({ issues: notNull }) : issuesOf(error)
+/** Stands for arguments that do not fit. A symbol, because no JSON can forge it; plain, because the SDK copies plain data only. */
+const ISSUES = Symbol('issues')
+
+interface BadArguments {
+  readonly [ISSUES]: readonly string[]
 }
 
-function parseError(schema: z.ZodType, args: unknown): z.ZodError | undefined {
-  try {
-    return schema.safeParse(args).error
-  } catch {
-    // A schema that can only be parsed asynchronously: the SDK refused it, and no more is known.
-    return undefined
-  }
+function badArguments(error: unknown): BadArguments {
+  const issues = issuesOf(error)
+  return { [ISSUES]: issues.length > 0 ? issues : ['These arguments could not be checked.'] }
 }
 
-function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value)
+function parsingIssues(args: unknown): readonly string[] {
+  return (args as Partial<BadArguments> | null | undefined)?.[ISSUES] ?? []
+}
+
+/** Arguments that do not fit are no error here: by default the SDK would keep to itself what is wrong with them. */
+function lenientZod(parameters: z.ZodType): z.ZodType {
+  const parse = (input: unknown): unknown => {
+    try {
+      const parsed = parameters.safeParse(input)
+      return parsed.success ? parsed.data : badArguments(parsed.error)
+    } catch {
+      // A schema that throws, or can only be parsed asynchronously.
+      return badArguments(undefined)
+    }
+  }
+  // zod's own clone keeps the descriptions, which the model sees.
+  return Object.assign(z.core.clone(parameters), { parse })
+}
+
+function lenientStandard<P extends { readonly '~standard': object }>(parameters: P): P {
+  const standard = parameters['~standard'] as { validate(input: unknown): unknown }
+  const validate = (input: unknown): unknown => {
+    const result = standard.validate(input)
+    const failed = Boolean((result as { issues?: unknown }).issues)
+    return failed ? { value: badArguments(result) } : result
+  }
+  const lenient = Object.create(standard, { validate: { value: validate } }) as object
+  return Object.create(parameters, { '~standard': { value: lenient } }) as P
 }
 
 /** Standard Schema allows path segments of the form `{ key }`. */

@@ -30,7 +30,7 @@ export function errorAnswerer(options: {
     tellFatal()
     // Whoever hung up while sending is not there to be told.
     if (response.destroyed || response.socket?.destroyed !== false) return
-    log.error({ requestId, reason: messageOf(error) }, 'a request failed')
+    log.error({ request_id: requestId, reason: messageOf(error) }, 'a request failed')
     if (error instanceof HoldpointError) send(503, STORE_UNAVAILABLE)
     else send(500, INTERNAL)
   }

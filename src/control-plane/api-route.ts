@@ -4,7 +4,7 @@ import type { z } from 'zod'
 
 import { readJson, sendJson } from '../http.ts'
 import { KEY_HEADER, MAX_BODY_BYTES, type KeyKind } from '../machineid/wire.ts'
-import { invalidKey, missingKey, Refusal, wrongKind } from './refusal.ts'
+import { invalidDeviceId, invalidKey, missingKey, Refusal, wrongKind } from './refusal.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
 import type { KeyRecord } from './store.ts'
 
@@ -158,10 +158,13 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
 function parse<T>(schema: z.ZodType<T>, given: unknown): T {
   const result = schema.safeParse(given)
   if (result.success) return result.data
-  const issue = result.error.issues[0]
-  const field = issue?.path[0]
-  if (field === 'deviceId')
-    throw new Refusal('DEVICE_ID_INVALID', issue?.message ?? 'This is not a device ID.')
-  const where = field === undefined ? 'The request' : `"${String(field)}"`
-  throw new Refusal('BAD_REQUEST', `${where}: ${issue?.message ?? 'not as expected'}.`)
+  const { path = [], code, message = 'is not as expected' } = result.error.issues[0] ?? {}
+  const [field] = path
+  if (field === 'deviceId') throw invalidDeviceId((given as { deviceId?: unknown }).deviceId)
+  if (field === undefined) {
+    throw new Refusal('BAD_REQUEST', code === 'custom' ? message : 'The body must be a JSON object.')
+  }
+  // Below `labels` the names are the caller's own, and may be anything.
+  const named = field === 'context' ? path.join('.') : String(field)
+  throw new Refusal('BAD_REQUEST', `"${named}" ${message}.`)
 }

@@ -3,6 +3,7 @@ import helmet from 'helmet'
 import type { ServerResponse } from 'node:http'
 
 import { PATHS } from '../machineid/wire.ts'
+import { redact } from '../redact.ts'
 import { deviceRoutes } from './api-devices.ts'
 import { orgRoutes } from './api-orgs.ts'
 import type { ApiContext, Route } from './api-route.ts'
@@ -25,16 +26,26 @@ export function createApi(context: ApiContext): Express {
   }
   app.all(PATHS.validate, refuseMethod(context, ['post', 'get']))
   app.all(PATHS.validateBatch, refuseMethod(context, ['post']))
-  app.use((_request, response) => {
-    const message = 'There is no such call. Compare the path: every call of this API begins with /api/v1/.'
-    context.onError(response, new Refusal('NOT_FOUND', message))
-  })
+  app.use((request, response) => context.onError(response, noSuchCall(request)))
   // Four parameters are how Express tells an error handler: what it throws itself, such as for a malformed URL.
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
     const clients = typeof error === 'object' && error !== null && 'status' in error && error.status === 400
     context.onError(response, clients ? new Refusal('BAD_REQUEST', 'This URL is malformed.') : error)
   })
   return app
+}
+
+const API = '/api/v1/'
+const SHOWN_CHARACTERS = 200
+
+/** Without the query, which is where keys end up by mistake. */
+function noSuchCall({ method, path }: Request): Refusal {
+  const asked = `${method} ${redact(path).slice(0, SHOWN_CHARACTERS)}`
+  const compare = path.startsWith(API)
+    ? path.endsWith('/') && path !== API && 'Leave out the slash at its end.'
+    : `Every call of this API begins with ${API}.`
+  const sentences = [`There is no call ${asked}.`, compare, 'docs/http.md lists the calls.']
+  return new Refusal('NOT_FOUND', sentences.filter(Boolean).join(' '))
 }
 
 function refuseMethod(context: ApiContext, methods: readonly string[]) {

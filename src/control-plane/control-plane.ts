@@ -47,6 +47,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const service = createService({
     store,
     clock,
+    log,
     onDenialsLost: (error, denials) => {
       log.error({ denials, reason: messageOf(error) }, 'denials could not be stored')
       tellFatal()

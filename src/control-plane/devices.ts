@@ -64,7 +64,7 @@ export function createDeviceService(context: ServiceContext): DeviceService {
     unrevoke: (caller, orgId, asked) =>
       change('device.unrevoke', caller, orgId, asked, (device) => {
         const unconditional = asked.unconditional && asked.ifEpoch === undefined
-        if (!unconditional) assertEpoch(device.epoch, asked.ifEpoch, 'The device')
+        if (!unconditional) assertEpoch(device.epoch, asked.ifEpoch, 'the device')
         return { revoked: false }
       }),
     remove: (caller, orgId, asked) =>

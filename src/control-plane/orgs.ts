@@ -72,7 +72,7 @@ export function createOrgService({ store, nowMs, audit }: ServiceContext): OrgSe
   ) =>
     store.changeOrg(orgId, (found) => {
       const org = existingOrg(found)
-      if (!disabled) assertEpoch(org.orgSwitch.epoch, asked.ifEpoch, 'The org switch')
+      if (!disabled) assertEpoch(org.orgSwitch.epoch, asked.ifEpoch, 'the org switch')
       const epoch = org.epoch + 1
       const orgSwitch = { epoch, by: caller.actor, reason: asked.reason ?? null, atMs: nowMs() }
       const changed: OrgRecord = { ...org, epoch, disabled, orgSwitch }
@@ -173,7 +173,7 @@ function assertBindings(kind: KeyKind, bindings: readonly string[] | undefined):
   if (kind !== 'runtime') {
     throw new Refusal(
       'BAD_REQUEST',
-      `Only runtime keys are bound to devices. Leave "bindings" out for a ${kind} key.`,
+      `Only runtime keys are bound to devices. Leave "bindings" out for ${kind} keys.`,
     )
   }
   if (bindings.length > 0 && bindings.every(isDevicePattern)) return

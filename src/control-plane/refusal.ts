@@ -1,4 +1,6 @@
 import { HoldpointError } from '../errors.ts'
+import { deviceIdProblem } from '../guard/device.ts'
+import { orList } from '../machineid/wire.ts'
 import { judgeEpoch } from './rules.ts'
 import type { OrgRecord } from './store.ts'
 
@@ -46,15 +48,20 @@ export class Refusal extends HoldpointError {
 /** Compare-and-set on an epoch (G6): throws `EPOCH_STALE` or `EPOCH_REQUIRED` with the current one. */
 export function assertEpoch(current: number, ifEpoch: number | undefined, what: string): void {
   const code = judgeEpoch(current, ifEpoch)
-  if (code !== undefined) throw epochRefusal(code, current, what)
+  if (code !== undefined) throw epochRefusal(code, { ifEpoch, current, what })
 }
 
-export function epochRefusal(code: 'EPOCH_STALE' | 'EPOCH_REQUIRED', epoch: number, what: string): Refusal {
+/** `what` has the epoch, for example `the device`. */
+export function epochRefusal(
+  code: 'EPOCH_STALE' | 'EPOCH_REQUIRED',
+  asked: { readonly ifEpoch: number | undefined; readonly current: number; readonly what: string },
+): Refusal {
+  const { ifEpoch, current, what } = asked
   const message =
     code === 'EPOCH_STALE'
-      ? `${what} has changed since the epoch you saw; its epoch is now ${epoch}. Look at it again before you restore.`
-      : `A restore needs "ifEpoch", the epoch you last saw. ${what} has epoch ${epoch}.`
-  return new Refusal(code, message, { epoch })
+      ? `ifEpoch is ${ifEpoch}, but ${what}'s epoch is ${current}. Look at it again before you restore.`
+      : `A restore needs "ifEpoch", the epoch you last saw. At present ${what}'s epoch is ${current}.`
+  return new Refusal(code, message, { epoch: current })
 }
 
 export function existingOrg(org: OrgRecord | undefined): OrgRecord {
@@ -74,9 +81,10 @@ export function invalidKey(): Refusal {
 }
 
 export function wrongKind(kind: string, wanted: readonly string[]): Refusal {
+  const article = /^[aeiou]/.test(kind) ? 'An' : 'A'
   return new Refusal(
     'INSUFFICIENT_SCOPE',
-    `A ${kind} key may not do this. It takes a key of kind ${wanted.join(' or ')}.`,
+    `${article} ${kind} key may not do this. It takes a key of kind ${orList(wanted)}.`,
   )
 }
 
@@ -85,4 +93,16 @@ export function notBound(): Refusal {
     'KEY_NOT_BOUND_TO_DEVICE',
     'This runtime key is bound to other devices. Use the key of this device, or issue one that covers it.',
   )
+}
+
+/** For a value that `deviceIdProblem` complains about. The value is not told: it may be a key. */
+export function invalidDeviceId(value: unknown, field = 'deviceId'): Refusal {
+  const problem = deviceIdProblem(value) ?? 'Compare it with the one that was registered.'
+  return new Refusal('DEVICE_ID_INVALID', `"${field}" ${whatIsWrong(value)}. ${problem}`)
+}
+
+function whatIsWrong(value: unknown): string {
+  if (value === undefined) return 'is missing'
+  if (typeof value !== 'string') return 'must be a string'
+  return value === '' ? 'is empty' : 'is not valid'
 }

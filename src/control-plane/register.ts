@@ -37,7 +37,8 @@ export function registerDevice(
   switch (verdict.admit) {
     case 'no':
       if (verdict.code === 'EPOCH_REQUIRED' || verdict.code === 'EPOCH_STALE') {
-        throw epochRefusal(verdict.code, device?.epoch ?? 0, 'The removed device')
+        const current = device?.epoch ?? 0
+        throw epochRefusal(verdict.code, { ifEpoch, current, what: 'the removed device' })
       }
       return { result: registered(verdict.code, org, device) }
     case 'exists':

@@ -1,5 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import { logChanges } from './change-log.ts'
 import { createDenialLog, type DenialLog } from './denials.ts'
 import { createDeviceService, type DeviceService } from './devices.ts'
 import { uuidv7 } from './ids.ts'
@@ -39,8 +41,10 @@ export function createService(options: {
   /** Told when denials could not be stored. */
   readonly onDenialsLost: (error: unknown, denials: number) => void
   readonly clock?: Clock | undefined
+  /** Gets one line for each change of what is allowed, once it is durable. */
+  readonly log?: Logger | undefined
 }): ControlPlaneService {
-  const { store, onDenialsLost, clock = systemClock } = options
+  const { store, onDenialsLost, clock = systemClock, log } = options
   const nowMs = () => Math.floor(clock.now().wallMs)
   const newId = () => uuidv7(nowMs())
   const denials = createDenialLog({
@@ -49,11 +53,19 @@ export function createService(options: {
     onLost: onDenialsLost,
   })
   const context: ServiceContext = {
-    store,
+    store: log === undefined ? store : logChanges(store, log),
     denials,
     nowMs,
     newId,
-    audit: ({ actor }, action, details) => ({ id: newId(), atMs: nowMs(), actor, action, ...details }),
+    audit: ({ actor, kind, requestId }, action, details) => ({
+      id: newId(),
+      atMs: nowMs(),
+      actor,
+      actorKind: kind,
+      requestId,
+      action,
+      ...details,
+    }),
   }
   return { denials, newId, ...createOrgService(context), ...createDeviceService(context) }
 }

@@ -56,6 +56,9 @@ export interface AuditEntry {
   readonly atMs: number
   /** A key id, `platform`, or `local` for what this process did itself. */
   readonly actor: string
+  /** The kind of that key, and the request that asked: for the log line, not stored. */
+  readonly actorKind?: string | undefined
+  readonly requestId?: string | undefined
   readonly action: string
   readonly deviceId?: string | undefined
   readonly reason?: string | undefined

@@ -1,6 +1,6 @@
 import { deviceIdProblem } from '../guard/device.ts'
 import { MAX_BATCH_DEVICES } from '../machineid/wire.ts'
-import { Refusal } from './refusal.ts'
+import { invalidDeviceId, Refusal } from './refusal.ts'
 
 // ValidateRequest and ValidateBatchRequest of machineid/wire.ts, by hand: this runs at every hold point, and a test
 // holds both against the schemas.
@@ -24,7 +24,7 @@ type Fields = Readonly<Record<string, unknown>>
 /** Throws `BAD_REQUEST` or `DEVICE_ID_INVALID`. */
 export function parseValidate(body: unknown): Question {
   const fields = fieldsOf(body, 'The body')
-  const deviceIds = [deviceIdOf(own(fields, 'deviceId'))]
+  const deviceIds = [deviceIdOf(own(fields, 'deviceId'), 'deviceId')]
   const nonce = own(fields, 'nonce')
   return {
     deviceIds,
@@ -41,7 +41,7 @@ export function parseValidateBatch(body: unknown): Question {
     throw new Refusal('BAD_REQUEST', `"deviceIds" must be a list of 1 to ${MAX_BATCH_DEVICES} device IDs.`)
   }
   return {
-    deviceIds: deviceIds.map(deviceIdOf),
+    deviceIds: deviceIds.map((value, index) => deviceIdOf(value, `deviceIds[${index}]`)),
     nonce: nonceOf(own(fields, 'nonce')),
     context: contextOf(own(fields, 'context')),
   }
@@ -57,9 +57,8 @@ function own(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined
 }
 
-function deviceIdOf(value: unknown): string {
-  const problem = deviceIdProblem(value)
-  if (problem !== undefined) throw new Refusal('DEVICE_ID_INVALID', problem)
+function deviceIdOf(value: unknown, field: string): string {
+  if (deviceIdProblem(value) !== undefined) throw invalidDeviceId(value, field)
   return value as string
 }
 

@@ -101,7 +101,8 @@ export async function guardCall<T, Context>(
 function failure(guard: Guard, at: HoldPoint, thrown: unknown, decision: Allowed): Refusal {
   if (thrown instanceof CallRefusedError) return thrown.refusal
   const { tool, callId, runId, boundary } = at
-  const { deviceId, requestId } = decision
+  const { requestId } = decision
+  const deviceId = at.surface.deviceIds.at(-1) as string
   const line = { tool, call_id: callId, run_id: runId, request_id: requestId, err: messageOf(thrown) }
   // Only what the author wrote for this purpose is shown; other errors may hold anything.
   const notPerformed = thrown instanceof EffectNotPerformed

@@ -18,7 +18,6 @@ import { failClosed } from './fail-closed.ts'
 import { InFlight, type Work } from './in-flight.ts'
 import type { Journal } from './journal.ts'
 import { judge } from './judge.ts'
-import { createMemoryJournal } from './memory-journal.ts'
 import { Permit } from './permit.ts'
 import { Registrar } from './registrar.ts'
 import { resolveSurfaces, SERVER_SURFACE, type Surface, type SurfaceOptions } from './surface.ts'
@@ -31,8 +30,8 @@ export interface GuardOptions {
   readonly serverDeviceId: string
   /** Default: none but the server device. */
   readonly surfaces?: SurfaceOptions
-  /** Where effects are stored. Default: memory, which forgets on exit; `startGuard` uses a SQLite file. */
-  readonly journal?: Journal
+  /** Where effects are stored: `createSqliteJournal`, or `createMemoryJournal`, which forgets on exit. */
+  readonly journal: Journal
   /** Default: pino to standard output. */
   readonly log?: Logger
   /** The whole budget of one question, in milliseconds, 100 to 3,000. Default 2,000. */
@@ -106,7 +105,7 @@ export class Guard {
     this.serverDeviceId = options.serverDeviceId
     this.timeoutMs = timeBudget(options.timeoutMs)
     this.#maxAgeMs = permitAge(options.maxAgeMs, this.timeoutMs)
-    this.journal = options.journal ?? createMemoryJournal()
+    this.journal = options.journal
     this.log = options.log ?? createLogger()
     this.#options = options
     this.clock = options.clock ?? systemClock

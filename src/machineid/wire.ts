@@ -43,14 +43,37 @@ export type AuthorityDenialCode = (typeof AUTHORITY_DENIAL_CODES)[number]
 export const PLAN_LIMITS = { free: 3, pro: 25, scale: 250, max: 1000 } as const
 export type PlanTier = keyof typeof PLAN_LIMITS | 'custom'
 
+/** `a, b or c`. */
+export function orList(words: Iterable<string>): string {
+  return new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(words)
+}
+
+// The messages of the requests' schemas follow the name of the field: "reason" must be …
+
+const must = (expected: string) => ({ error: `must be ${expected}` })
+
+function text(minLength: number, maxLength: number) {
+  const error = must(
+    minLength === 0
+      ? `a string of at most ${maxLength} characters`
+      : `a string of ${minLength} to ${maxLength} characters`,
+  )
+  return z.string(error).min(minLength, error).max(maxLength, error)
+}
+
+function choice<const T extends readonly [string, ...string[]]>(values: T) {
+  return z.enum(values, must(orList(values)))
+}
+
 const deviceId = z.string().superRefine((value, context) => {
   const problem = deviceIdProblem(value)
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
 })
-const reason = z.string().min(1).max(500)
-const epoch = z.number().int().nonnegative()
-const nonce = z.string().min(16).max(128)
-const label = z.string().max(256)
+const EPOCH = must('an epoch: a whole number, 0 or above')
+const epoch = z.number(EPOCH).int(EPOCH).nonnegative(EPOCH)
+const reason = text(1, 500)
+const nonce = text(16, 128)
+const label = text(0, 256)
 
 /** Codes and request IDs reach logs and models as the authority gave them, so neither can be a sentence. */
 export const DECISION_CODE = /^[A-Z][A-Z0-9_]{0,63}$/
@@ -59,20 +82,24 @@ const decisionCode = z.string().regex(DECISION_CODE)
 const requestId = z.string().regex(REQUEST_ID)
 
 /** Where a question comes from; each field at most 256 characters, for the record only. */
-const ValidateContext = z.object({
-  boundary: label.optional(),
-  tool: label.optional(),
-  callId: label.optional(),
-  runId: label.optional(),
-  replica: label.optional(),
-})
+const ValidateContext = z.object(
+  {
+    boundary: label.optional(),
+    tool: label.optional(),
+    callId: label.optional(),
+    runId: label.optional(),
+    replica: label.optional(),
+  },
+  must('an object'),
+)
+const LABELS = must('an object of strings: names of at most 64 characters, values of at most 256')
 
 export const RegisterRequest = z.object({
   deviceId,
-  labels: z.record(z.string().max(64), z.string().max(256)).optional(),
+  labels: z.record(z.string(LABELS).max(64, LABELS), z.string(LABELS).max(256, LABELS), LABELS).optional(),
   context: ValidateContext.optional(),
   /** Brings a removed ID back, only with the epoch of its removal. Not for runtime keys. */
-  restoreRemoved: z.literal(true).optional(),
+  restoreRemoved: z.literal(true, must('true, or left out')).optional(),
   ifEpoch: epoch.optional(),
 })
 export const ValidateRequest = z.object({
@@ -85,28 +112,32 @@ export const ValidateBatchRequest = z.object({
   nonce,
   context: ValidateContext.optional(),
 })
+const PAGE = must('a whole number from 1 to 1000')
+const CURSOR = must('the nextCursor of the page before')
 export const ListQuery = z.object({
   /** Without it all devices come in one answer. */
-  limit: z.coerce.number().int().min(1).max(1000).optional(),
+  limit: z.coerce.number(PAGE).int(PAGE).min(1, PAGE).max(1000, PAGE).optional(),
   /** The `nextCursor` of the page before. */
-  cursor: z.string().max(256).optional(),
+  cursor: z.string(CURSOR).max(256, CURSOR).optional(),
 })
 export const RevokeRequest = z.object({ deviceId, reason: reason.optional() })
 export const UnrevokeRequest = z.object({ deviceId, ifEpoch: epoch.optional(), reason: reason.optional() })
 export const RemoveRequest = z.object({ deviceId, reason: reason.optional() })
 export const OrgDisableRequest = z.object({ reason: reason.optional() })
 export const OrgEnableRequest = z.object({ ifEpoch: epoch.optional(), reason: reason.optional() })
+const KINDS = must(`a list of kinds of keys, each ${orList(KEY_KINDS)}`)
 export const OrgCreateRequest = z.object({
-  email: z.email().optional(),
-  kinds: z.array(z.enum(KEY_KINDS)).optional(),
+  email: z.email(must('an email address, for example ops@example.com')).optional(),
+  kinds: z.array(z.enum(KEY_KINDS, KINDS), KINDS).optional(),
 })
+const LIMIT = must('a whole number from 0 to 10000000')
 export const OrgPlanRequest = z
   .object({
-    orgId: z.string().min(1).max(64),
-    tier: z.enum(['free', 'pro', 'scale', 'max', 'custom']),
+    orgId: text(1, 64),
+    tier: choice(['free', 'pro', 'scale', 'max', 'custom']),
     /** Required with tier `custom`, not allowed with the others. */
-    limit: z.number().int().min(0).max(10_000_000).optional(),
-    state: z.enum(['active', 'frozen', 'unpaid']).optional(),
+    limit: z.number(LIMIT).int(LIMIT).min(0, LIMIT).max(10_000_000, LIMIT).optional(),
+    state: choice(['active', 'frozen', 'unpaid']).optional(),
   })
   .refine((plan) => (plan.tier === 'custom') === (plan.limit !== undefined), {
     message: 'Give "limit" with tier "custom", and only then.',

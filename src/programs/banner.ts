@@ -1,11 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { INVOICES } from '../../tools/invoices.ts'
+import type { ProgramEndedError } from './lifecycle.ts'
 import type { Child } from './supervisor.ts'
 import { operatorFile, toolServerFile, writeSecret, type OperatorSecrets } from './secrets.ts'
 
+const OPERATOR_KEYS = ['stop', 'operator', 'admin'] as const
 const callerCurl = (dataDir: string) => join(dataDir, 'caller.curl')
-const operatorCurl = (dataDir: string, key: 'stop' | 'operator') => join(dataDir, `${key}.curl`)
+const operatorCurl = (dataDir: string, key: (typeof OPERATOR_KEYS)[number]) => join(dataDir, `${key}.curl`)
 
 /** Files for `curl -K`, so that no key has to appear in a command or on a screen. */
 export function writeCurlFiles(dataDir: string, certificateFile: string | undefined): void {
@@ -13,7 +15,7 @@ export function writeCurlFiles(dataDir: string, certificateFile: string | undefi
   writeSecret(callerCurl(dataDir), curlConfig(`authorization: Bearer ${callerToken}`, certificateFile))
   if (!existsSync(operatorFile(dataDir))) return
   const keys = JSON.parse(readFileSync(operatorFile(dataDir), 'utf8')) as OperatorSecrets
-  for (const key of ['stop', 'operator'] as const) {
+  for (const key of OPERATOR_KEYS) {
     writeSecret(operatorCurl(dataDir, key), curlConfig(`x-org-key: ${keys[key]}`, certificateFile))
   }
 }
@@ -29,28 +31,75 @@ export interface BannerOptions {
   readonly paymentsDevice: string | undefined
 }
 
-/** What runs where, and what to try next. Every command works as printed, in the folder where it was printed. */
+/** What runs where, and what to try next. The commands work as printed, in the folder where they were printed. */
 export function banner({ children, dataDir, paymentsDevice }: BannerOptions): string {
-  const url = Object.fromEntries(children.map((child) => [child.program, child.url]))
-  const lines = children.map(
-    (child) =>
-      `${child.program.padEnd(13)} ${child.url}  (log: ${join(dataDir, 'logs', `${child.program}.log`)})`,
-  )
-  lines.push(
-    '',
-    'Pay an invoice, then stop payments and try the next one:',
-    `  curl -K ${callerCurl(dataDir)} ${url['tool-server']}/tools/send_payment -d '${JSON.stringify(firstPayment())}'`,
-  )
-  if (url['control-plane'] !== undefined && paymentsDevice !== undefined) {
+  const curl = commands(children, dataDir)
+  const lines = children.map((child) => whatRuns(child, dataDir))
+  if (paymentsDevice === undefined || !curl.hasControlPlane) {
+    lines.push('', 'In another terminal, in this folder, pay an invoice:', curl.pay(0))
+  } else {
     lines.push(
-      `  curl -K ${operatorCurl(dataDir, 'stop')} ${url['control-plane']}/api/v1/devices/revoke -d '{"deviceId":"${paymentsDevice}"}'`,
+      '',
+      'In another terminal, in this folder: pay, stop payments, try to pay again, restore (EPOCH is what the stop answered).',
+      curl.pay(0),
+      curl.operate('stop', 'devices/revoke', `{"deviceId":"${paymentsDevice}"}`),
+      curl.pay(1),
+      curl.operate('operator', 'devices/unrevoke', `{"deviceId":"${paymentsDevice}","ifEpoch":EPOCH}`),
     )
   }
   lines.push('See it all in one go: npm run demo')
   return lines.join('\n')
 }
 
-function firstPayment() {
-  const { invoiceId, amountCents } = INVOICES[0] ?? {}
-  return { call_id: 'call_1', arguments: { invoiceId, amountCents } }
+export interface StoppedBannerOptions {
+  readonly children: readonly Child[]
+  readonly dataDir: string
+  readonly denied: ProgramEndedError
+}
+
+/** The control plane runs, the tool server was denied: how to undo the stop. */
+export function stoppedBanner({ children, dataDir, denied }: StoppedBannerOptions): string {
+  const curl = commands(children, dataDir)
+  const undo =
+    denied.denied?.code === 'ORG_DISABLED'
+      ? [curl.operate('admin', 'usage'), curl.operate('admin', 'org/enable', '{"ifEpoch":EPOCH}')]
+      : [
+          curl.operate('operator', 'devices/list'),
+          curl.operate(
+            'operator',
+            'devices/unrevoke',
+            `{"deviceId":"${denied.denied?.deviceId}","ifEpoch":EPOCH}`,
+          ),
+        ]
+  return [
+    ...children.map((child) => whatRuns(child, dataDir)),
+    `The tool server does not run. ${denied.message}`,
+    'To undo the stop: look up its epoch (org.epoch, or the epoch of the device), restore, then end this and run npm start again.',
+    ...undo,
+  ].join('\n')
+}
+
+function whatRuns({ program, url }: Child, dataDir: string): string {
+  return `${program.padEnd(13)} ${url}  (log: ${join(dataDir, 'logs', `${program}.log`)})`
+}
+
+function commands(children: readonly Child[], dataDir: string) {
+  const url = Object.fromEntries(children.map((child) => [child.program, child.url]))
+  return {
+    hasControlPlane: url['control-plane'] !== undefined,
+    pay: (index: number) =>
+      `  curl -K ${quoted(callerCurl(dataDir))} ${url['tool-server']}/tools/send_payment -d '${JSON.stringify(payment(index))}'`,
+    operate: (key: (typeof OPERATOR_KEYS)[number], call: string, body?: string) =>
+      `  curl -K ${quoted(operatorCurl(dataDir, key))} ${url['control-plane']}/api/v1/${call}${body === undefined ? '' : ` -d '${body}'`}`,
+  }
+}
+
+function payment(index: number) {
+  const { invoiceId, amountCents } = INVOICES[index] ?? {}
+  return { call_id: `call_${index + 1}`, arguments: { invoiceId, amountCents } }
+}
+
+/** For a shell, where the path needs it. */
+function quoted(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
 }

@@ -1,5 +1,6 @@
 import { HoldpointError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { StartupDenied } from '../startup-denied.ts'
 
 /** A program that runs: where, and how it ends. */
 export interface Running {
@@ -7,11 +8,10 @@ export interface Running {
   close(): Promise<void>
 }
 
-/** What a supervised program tells its parent once it can be used. */
-export interface ReadyMessage {
-  readonly ready: true
-  readonly url: string
-}
+/** What a supervised program tells its parent: that it can be used, or that it was denied and has started nothing. */
+export type ProgramMessage =
+  | { readonly state: 'ready'; readonly url: string }
+  | { readonly state: 'denied'; readonly code: string; readonly deviceId: string }
 
 /**
  * Runs a program until SIGTERM, SIGINT, or the end of its supervisor; then closes it and exits 0. A second signal
@@ -20,7 +20,13 @@ export interface ReadyMessage {
 export async function runProgram(start: () => Promise<Running>, log: Logger): Promise<void> {
   process.on('uncaughtException', (error) => die(log, error))
   process.on('unhandledRejection', (error) => die(log, error))
-  const running = await start()
+  const running = await start().catch((error: unknown) => {
+    if (error instanceof StartupDenied) {
+      const { code, deviceId } = error.decision
+      process.send?.({ state: 'denied', code, deviceId } satisfies ProgramMessage)
+    }
+    throw error
+  })
   let ending = false
   const end = (signal: string) => {
     if (ending) process.exit(130)
@@ -34,7 +40,7 @@ export async function runProgram(start: () => Promise<Running>, log: Logger): Pr
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
   process.once('disconnect', () => end('disconnect'))
-  process.send?.({ ready: true, url: running.url } satisfies ReadyMessage)
+  process.send?.({ state: 'ready', url: running.url } satisfies ProgramMessage)
 }
 
 /** For an error that no code expected: state is on disk, so a fresh process is safer than this one. */
@@ -58,12 +64,17 @@ export function explain(error: unknown): string {
     : `${error.message} (${error.code})`
 }
 
+type Denial = Extract<ProgramMessage, { state: 'denied' }>
+
 /** One of our programs ended before it could be used. The message is what it said itself. */
 export class ProgramEndedError extends HoldpointError {
   override readonly name = 'ProgramEndedError'
+  /** When the authority denied its startup. */
+  readonly denied: Denial | undefined
 
-  constructor(message: string) {
+  constructor(message: string, denied?: Denial) {
     super('PROGRAM_ENDED', message)
+    this.denied = denied
   }
 }
 

@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { readControlPlaneConfig, readToolServerConfig, type Env, type ToolServerConfig } from '../config.ts'
+import { isUnavailable } from '../guard/decision.ts'
 import { resolveSurfaces, shippedSurfaces } from '../guard/surface.ts'
-import { banner, writeCurlFiles } from './banner.ts'
-import { explain } from './lifecycle.ts'
-import { spawnProgram, type Child } from './supervisor.ts'
+import { banner, stoppedBanner, writeCurlFiles } from './banner.ts'
+import { explain, ProgramEndedError } from './lifecycle.ts'
+import { spawnProgram, type Child, type SpawnOptions } from './supervisor.ts'
 import { toolServerFile } from './secrets.ts'
 
 /**
@@ -14,6 +15,10 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
   const toolServer = readToolServerConfig(env)
   const ownControlPlane = toolServer.MACHINEID_BASE_URL === undefined
   if (ownControlPlane) readControlPlaneConfig(env)
+  else
+    print(
+      `MACHINEID_BASE_URL is set: only the tool server starts here, and asks ${toolServer.MACHINEID_BASE_URL}.`,
+    )
   const dataDir = toolServer.DATA_DIR
   const logDir = join(dataDir, 'logs')
   const children: Child[] = []
@@ -31,19 +36,42 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
       children.push(controlPlane)
       toolServerEnv = withAuthority(env, fromHere(controlPlane.url), dataDir)
     }
-    children.push(await spawnProgram({ program: 'tool-server', env: toolServerEnv, logDir, onLine: print }))
+    const denied = await startToolServer(children, { env: toolServerEnv, logDir, onLine: print })
     writeCurlFiles(dataDir, toolServer.TLS_CERT_FILE)
-    print(banner({ children, dataDir, paymentsDevice: paymentsDevice(toolServer) }))
+    print(
+      denied === undefined
+        ? banner({ children, dataDir, paymentsDevice: paymentsDevice(toolServer) })
+        : stoppedBanner({ children, dataDir, denied }),
+    )
     const ended = Promise.race(children.map((child) => child.ended.then(() => child)))
     const first = await Promise.race([asked.promise, ended])
     if (first !== 'asked') print(`The ${first.program} has ended. Its log: ${logDir}/${first.program}.log`)
-    const status = first === 'asked' ? 0 : 1
+    const status = first === 'asked' && denied === undefined ? 0 : 1
     await stopAll()
     return status
   } catch (error) {
     print(explain(error))
     await stopAll()
     return 1
+  }
+}
+
+/**
+ * A tool server that was stopped must not take the control plane with it: nobody could restore it then. Gives back the
+ * denial in that case.
+ */
+async function startToolServer(
+  children: Child[],
+  options: Omit<SpawnOptions, 'program'>,
+): Promise<ProgramEndedError | undefined> {
+  try {
+    children.push(await spawnProgram({ program: 'tool-server', ...options }))
+    return undefined
+  } catch (error) {
+    const isStop =
+      error instanceof ProgramEndedError && error.denied !== undefined && !isUnavailable(error.denied.code)
+    if (children.length > 0 && isStop) return error
+    throw error
   }
 }
 

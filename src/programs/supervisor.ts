@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { ProgramEndedError, type ReadyMessage } from './lifecycle.ts'
+import { ProgramEndedError, type ProgramMessage } from './lifecycle.ts'
 import { makeDataDir } from './secrets.ts'
 
 export type Program = 'control-plane' | 'tool-server'
@@ -49,21 +49,21 @@ export async function spawnProgram({ program, env, logDir, onLine }: SpawnOption
   })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
   void ended.then(() => logFile.end())
-  const url = await Promise.race([readiness(child), ended.then(() => undefined)])
-  if (url === undefined) {
+  const message = await Promise.race([firstMessage(child), ended.then(() => undefined)])
+  if (message?.state !== 'ready') {
+    await ended
+    const said = complaint.join('\n')
     throw new ProgramEndedError(
-      complaint.join('\n') || `The ${program} ended before it was ready. Its log: ${logDir}/${program}.log`,
+      said || `The ${program} ended before it was ready. Its log: ${logDir}/${program}.log`,
+      message,
     )
   }
+  const { url } = message
   return { program, url, process: child, ended, stop: () => stop(child, ended) }
 }
 
-function readiness(child: ChildProcess): Promise<string> {
-  return new Promise((resolve) => {
-    child.on('message', (message: ReadyMessage) => {
-      if (message.ready) resolve(message.url)
-    })
-  })
+function firstMessage(child: ChildProcess): Promise<ProgramMessage> {
+  return new Promise((resolve) => child.once('message', (message) => resolve(message as ProgramMessage)))
 }
 
 async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
@@ -73,7 +73,7 @@ async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void>
   clearTimeout(timer)
 }
 
-/** Warnings and errors, short; undefined for what only the log file needs. */
+/** Warnings, errors and what an operator changed, short; undefined for what only the log file needs. */
 function forPeople(program: Program, line: string): string | undefined {
   let entry: Record<string, unknown>
   try {
@@ -81,9 +81,12 @@ function forPeople(program: Program, line: string): string | undefined {
   } catch {
     return `${program}: ${line}`
   }
-  if (!['warn', 'error', 'fatal'].includes(String(entry['level']))) return undefined
-  const details = ['code', 'boundary', 'tool', 'device_id', 'request_id', 'err']
-    .filter((name) => typeof entry[name] === 'string')
-    .map((name) => (name === 'request_id' ? `request ${String(entry[name])}` : String(entry[name])))
+  const isChange = entry['actor'] !== undefined
+  if (!isChange && !['warn', 'error', 'fatal'].includes(String(entry['level']))) return undefined
+  const details = ['code', 'boundary', 'tool', 'path', 'device_id', 'epoch', 'reason', 'request_id', 'err']
+    .filter((name) => ['string', 'number'].includes(typeof entry[name]))
+    .map((name) => `${LABELS[name] ?? ''}${String(entry[name])}`)
   return [`${program}: ${String(entry['msg'] ?? entry['level'])}`, ...details].join('  ')
 }
+
+const LABELS: Record<string, string> = { request_id: 'request ', epoch: 'epoch ' }

@@ -28,10 +28,14 @@ export interface Callers {
 const CallersFile = z.strictObject({
   callers: z.array(
     z.strictObject({
-      id: z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/),
-      name: z.string().min(1).max(100),
-      scopes: z.array(z.enum(SCOPES)),
-      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      // In-process calls go by `local`: a caller of that id would share their keys.
+      id: z
+        .string('text')
+        .regex(/^[A-Za-z0-9._:-]{1,64}$/, '1 to 64 of A-Z, a-z, 0-9, ".", "_", ":" and "-"')
+        .refine((id) => id !== 'local', 'another id: "local" is who calls inside the process'),
+      name: z.string('text').min(1, '1 to 100 characters').max(100, '1 to 100 characters'),
+      scopes: z.array(z.enum(SCOPES, `one of ${SCOPES.join(', ')}`), 'a list'),
+      sha256: z.string('64 lowercase hex digits').regex(/^[0-9a-f]{64}$/, '64 lowercase hex digits'),
     }),
   ),
 })
@@ -105,8 +109,18 @@ function parseCallers(text: string, file: string): Callers {
     throw unreadable(file, 'it is not JSON', cause)
   }
   const parsed = CallersFile.safeParse(json)
-  if (!parsed.success) throw unreadable(file, z.prettifyError(parsed.error), parsed.error)
+  if (!parsed.success) throw unreadable(file, problemsOf(parsed.error), parsed.error)
   return callersOf(parsed.data.callers)
+}
+
+/** `callers[0].sha256: 64 lowercase hex digits`, joined by semicolons. Never what stands there: it may be a token. */
+function problemsOf({ issues }: z.ZodError): string {
+  return issues
+    .map(({ path, message }) => {
+      const at = z.core.toDotPath(path)
+      return at === '' ? message : `${at}: ${message}`
+    })
+    .join('; ')
 }
 
 function unreadable(file: string, why: string, cause: unknown): HoldpointError {

@@ -118,7 +118,9 @@ function guardedCores(tools: readonly object[], guard: Guard): Map<string, Guard
           ? 'belongs to another guard. Make it with a surface of the guard of this server'
           : cores.has(name)
             ? 'is there twice. Give one of the two another name'
-            : undefined
+            : core.runOnly.length > 0
+              ? `has ${core.runOnly.join(', ')}: only runs of the SDK apply it. Leave it out, or check inside the tool`
+              : undefined
     if (core === undefined || problem !== undefined) {
       throw new GuardMisconfiguredError(`The tool "${name}" ${problem}.`)
     }

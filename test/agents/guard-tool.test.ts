@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import {
   Agent,
   hostedMcpTool,
@@ -44,7 +45,7 @@ test('a foreign tool asks at tool, in place: its invoke and its own guardrails s
   expect(guardTool(foreign, guard.surface('payments'))).toBe(foreign)
   expect(foreign.invoke).toBe(invoke)
   expect(foreign.inputGuardrails).toHaveLength(2)
-  expect(foreign.inputGuardrails[1]).toBe(own)
+  expect(foreign.inputGuardrails[0]).toBe(own)
   const { agent, model } = scripted([foreign], [[call()], done])
   await run(agent, 'go')
   expect(ran).toEqual(['foreign'])
@@ -72,6 +73,45 @@ test('a foreign tool of a revoked surface does not run, and the model is told in
     on_denied: 'tell',
   })
 })
+
+test('G3: revoked while a slow guardrail of the tool itself runs: the foreign tool does not run', async () => {
+  const { guard, authority } = await startedGuard()
+  const ran: string[] = []
+  const foreign = foreignTool(ran)
+  foreign.inputGuardrails = [slowGuardrail(() => authority.stop(PAYMENTS))]
+  const { agent, model } = scripted([guardTool(foreign, guard.surface('payments'))], [[call()], done])
+  await run(agent, 'go')
+  expect(ran).toEqual([])
+  expect(refusalIn(model, 'c1')).toMatchObject({ code: 'DEVICE_REVOKED', boundary: 'tool', executed: false })
+})
+
+test('G3: gating again moves the gate behind guardrails that were added since, and adds none', async () => {
+  const { guard, authority } = await startedGuard()
+  const ran: string[] = []
+  const foreign = guardTool(foreignTool(ran), guard.surface('payments'))
+  const [gate] = foreign.inputGuardrails ?? []
+  const slow = slowGuardrail(() => authority.stop(PAYMENTS))
+  foreign.inputGuardrails = [...(foreign.inputGuardrails ?? []), slow]
+  guardTool(foreign, guard.surface('payments'))
+  expect(foreign.inputGuardrails).toEqual([slow, gate])
+  const { agent } = scripted([foreign], [[call()], done])
+  await run(agent, 'go')
+  expect(ran).toEqual([])
+})
+
+/** A check of the tool's own that takes 600 ms; `during` happens in the middle of it. */
+function slowGuardrail(during: () => void) {
+  return {
+    type: 'tool_input' as const,
+    name: 'slow',
+    run: async () => {
+      await setTimeout(300)
+      during()
+      await setTimeout(300)
+      return { behavior: { type: 'allow' as const } }
+    },
+  }
+}
 
 test('gating twice changes nothing, and a guarded tool needs no gate', async () => {
   const { guard, authority } = await startedGuard()

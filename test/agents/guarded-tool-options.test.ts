@@ -1,4 +1,4 @@
-import { run, Runner, tool } from '@openai/agents'
+import { run, RunContext, Runner, tool } from '@openai/agents'
 import { functionCall } from '@openai/agents/testing'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -352,4 +352,119 @@ test.each<[string, object, RegExp]>([
 test('an undeclared surface is refused when the tool is made', async () => {
   const { guard } = await startedGuard()
   expect(() => guard.surface('refunds')).toThrow(/"refunds" is not declared/)
+})
+
+const allow = async () => ({ behavior: { type: 'allow' as const } })
+test.each([
+  ['inputGuardrails', { inputGuardrails: [{ name: 'own', run: allow }] }],
+  ['outputGuardrails', { outputGuardrails: [{ name: 'own', run: allow }] }],
+  ['isEnabled', { isEnabled: false }],
+  ['isEnabled', { isEnabled: () => true }],
+])('a direct call cannot apply %s, so it is refused, logged, and runs nothing', async (option, options) => {
+  const { guard, authority, lines } = await startedGuard()
+  const ran: string[] = []
+  const own = guardedTool(guard.surface('payments'), {
+    ...reading,
+    name: 'read',
+    parameters: z.object({}),
+    execute: () => void ran.push('read'),
+    ...options,
+  })
+  expect(await guardedToolCore(own)?.call({ arguments: {}, callId: 'c1' })).toMatchObject({
+    kind: 'refused',
+    body: { error: 'permission_denied', code: 'GUARD_MISCONFIGURED', executed: false },
+  })
+  expect(ran).toEqual([])
+  expect(authority.boundaries).toEqual(['startup'])
+  expect(lines).toContainEqual(expect.objectContaining({ tool: 'read', options: [option] }))
+  expect(lines).toContainEqual(expect.objectContaining({ tool: 'read', code: 'GUARD_MISCONFIGURED' }))
+})
+
+test('isEnabled: true and empty lists of guardrails are in nobody’s way', async () => {
+  const { guard } = await startedGuard()
+  const own = guardedTool(guard.surface('payments'), {
+    ...reading,
+    name: 'read',
+    parameters: z.object({}),
+    execute: () => 'x',
+    isEnabled: true,
+    inputGuardrails: [],
+    outputGuardrails: [],
+  })
+  expect((await guardedToolCore(own)?.call({ arguments: {} }))?.output).toBe('x')
+})
+
+const described = z
+  .object({ id: z.string().describe('of the thing'), cents: z.number().int(), note: z.string().optional() })
+  .describe('What to pay')
+const WRONG = { id: 'secret-value', cents: 'secret-amount', note: null }
+const WHAT_IS_WRONG = ['cents: Invalid input: expected number, received string']
+
+test.each<[string, object]>([
+  ['zod', described],
+  ['Standard Schema', { '~standard': described['~standard'] }],
+])(
+  'in a run and in a direct invoke bad arguments are told by place, never by value: %s',
+  async (_n, schema) => {
+    const { guard, authority } = await startedGuard()
+    const asked: unknown[] = []
+    const own = guardedTool(guard.surface('payments'), {
+      ...reading,
+      name: 'read',
+      parameters: schema as typeof described,
+      needsApproval: (_runContext, args) => {
+        asked.push(args)
+        return false
+      },
+      execute: ({ id }) => id,
+    })
+    const fits = { ...WRONG, cents: 5 }
+    const script = [
+      [functionCall('read', WRONG, { callId: 'bad' })],
+      [functionCall('read', fits, { callId: 'good' })],
+    ]
+    const { agent, model } = scripted([own], [...script, done])
+    await run(agent, 'go')
+    const told = toldIn(model)
+    expect(JSON.parse(told['bad'] ?? '')).toMatchObject({ error: 'bad_arguments', issues: WHAT_IS_WRONG })
+    expect(told['bad']).not.toContain('secret')
+    expect(told['good']).toBe('secret-value')
+    expect(authority.boundaries).toEqual(['startup', 'tool'])
+
+    const invoked = await own.invoke(new RunContext(), JSON.stringify(WRONG))
+    expect(JSON.parse(invoked)).toMatchObject({ error: 'bad_arguments', issues: WHAT_IS_WRONG })
+    for (const text of ['null', '[]', '"x"', '7'])
+      expect(JSON.parse(await own.invoke(new RunContext(), text)).issues).toEqual([
+        expect.stringMatching(/object/),
+      ])
+    expect(JSON.parse(await own.invoke(new RunContext(), '{"id":')).issues).toEqual([
+      'The arguments are not well-formed JSON.',
+    ])
+    expect(asked.every((args) => (args as typeof fits).cents === 5)).toBe(true)
+    expect(authority.boundaries).toEqual(['startup', 'tool'])
+  },
+)
+
+test('G4: a schema that throws or is asynchronous refuses the arguments', async () => {
+  const { guard } = await startedGuard()
+  const ran: unknown[] = []
+  const own = guardedTool(guard.surface('payments'), {
+    ...reading,
+    name: 'read',
+    parameters: z.object({ id: z.string().refine(async () => true) }),
+    execute: (args) => void ran.push(args),
+  })
+  expect(JSON.parse(await own.invoke(new RunContext(), '{"id":"a"}'))).toMatchObject({
+    error: 'bad_arguments',
+    issues: ['These arguments could not be checked.'],
+  })
+  expect(ran).toEqual([])
+})
+
+test('descriptions of a zod schema reach the model', async () => {
+  const { guard } = await startedGuard()
+  const shared = { name: 'read', description: 'Read', parameters: described }
+  const own = guardedTool(guard.surface('payments'), { ...shared, effects: 'none', execute: () => 'x' })
+  expect(own.parameters).toEqual(tool({ ...shared, execute: () => 'x' }).parameters)
+  expect(JSON.stringify(own.parameters)).toMatch(/What to pay.*of the thing|of the thing.*What to pay/)
 })

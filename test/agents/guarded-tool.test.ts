@@ -453,3 +453,26 @@ test('a core says what hosts need, and calls of it never reject', async () => {
   expect(guardedToolCore({ name: 'x', invoke: () => {} })).toBeUndefined()
   expect(isGuarded(undefined)).toBe(false)
 })
+
+test('a replayed result that JSON cannot hold is still marked as replayed', async () => {
+  const { guard } = await startedGuard()
+  let sent = 0
+  const tool = guardedTool(guard.surface('payments'), {
+    name: 'pay',
+    description: 'Pay',
+    parameters: noArguments,
+    effects: { pay: defineEffect({ kind: 'payment', name: 'pay', key: () => 'k', run: () => (sent += 1) }) },
+    execute: async (_args, { effects }) => {
+      await effects.pay({})
+      return 10n
+    },
+  })
+  const core = guardedToolCore(tool)
+  expect((await core?.call({ arguments: {} }))?.output).toBe('Done. The result cannot be shown.')
+  expect(JSON.parse((await core?.call({ arguments: {} }))?.output ?? '')).toEqual({
+    replayed: true,
+    effects: [{ name: 'pay', state: 'replayed' }],
+    result: 'cannot be shown',
+  })
+  expect(sent).toBe(1)
+})

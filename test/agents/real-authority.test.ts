@@ -7,6 +7,7 @@ import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 import { Bank, done, refundCall, refundTool, refusalIn, scripted, toldIn } from './helpers.ts'
+import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 
 // The real control plane over real sockets, with its SQLite file.
 const SERVER = 'openai-agent:test:tool-server:01'
@@ -17,6 +18,7 @@ async function against() {
   const authority = new MachineID({ orgKey: plane.keys.runtime, baseUrl: plane.url })
   const log = createLogger({ level: 'silent' })
   const guard = createGuard({
+    journal: createMemoryJournal(),
     authority,
     serverDeviceId: SERVER,
     surfaces: ['payments'],

@@ -232,3 +232,13 @@ test('a resumed run streams too', async () => {
   expect(bank.refunds).toHaveLength(1)
   expect(types).toContain('run_item_stream_event')
 })
+
+test('the same snapshot resumed twice without a run id pays once, also with each-call', async () => {
+  const { guard, agent, model, bank, text } = await paused({ key: 'each-call' })
+  const first = await resumeAgent(guard, agent, text, { approvals: [approve('c1')] })
+  const second = await resumeAgent(guard, agent, text, { approvals: [approve('c1')] })
+  expect(first.runId).toMatch(/^run_[0-9a-f]{32}$/)
+  expect(second.runId).toBe(first.runId)
+  expect(bank.refunds).toHaveLength(1)
+  expect(JSON.parse(toldIn(model)['c1'] ?? '')).toMatchObject({ replayed: true, result: { receipt: 'r-1' } })
+})

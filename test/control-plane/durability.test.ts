@@ -123,7 +123,7 @@ describe('one file, one control plane', { timeout: 60_000 }, () => {
     const { told: second } = await start()
     expect(second.error).toMatchObject({ code: 'STORE_IN_USE' })
     expect(second.error?.message).toMatch(
-      /control-plane\.db is in use by another control plane\. Stop that one/,
+      /control-plane\.db is in use by another control plane\. Stop that one, or set DATA_DIR/,
     )
     expect((await post(told.url, told.keys.full, PATHS.orgDisable, {}))?.status).toBe(200)
   })

@@ -128,7 +128,7 @@ describe('startup denied', () => {
     )
     expect(said).toMatch(/"boundary":"startup","allowed":false,"code":"AUTHORITY_UNREACHABLE"/)
     expect(said).toMatch(
-      /Startup of openai-agent:dev:tool-server:01 was denied: AUTHORITY_UNREACHABLE .* Try: npm start/,
+      /Startup of openai-agent:dev:tool-server:01 was denied: AUTHORITY_UNREACHABLE .* Without that variable npm start runs one here/,
     )
     expect(said).not.toContain('listening')
   })

@@ -27,15 +27,20 @@ describe('npm start', () => {
       expect(lines.length).toBeLessThan(10)
       expect(program.output()).not.toMatch(/hpc_|org_/)
 
-      const [pay, revoke] = lines.filter((line) => line.trim().startsWith('curl'))
+      const [pay, revoke, payNext, restore] = lines.filter((line) => line.trim().startsWith('curl'))
       expect(await shell(pay)).toMatchObject({
         call_id: 'call_1',
         output: expect.stringContaining('INV-1001'),
       })
       expect(await shell(pay)).toMatchObject({ replayed: true })
-      expect(await shell(revoke)).toMatchObject({ status: 'ok', deviceId: 'openai-agent:dev:payments:01' })
-      expect(await shell(pay)).toMatchObject({ error: 'permission_denied', code: 'DEVICE_REVOKED' })
+      const { epoch } = (await shell(revoke)) as { epoch: number }
+      expect(await shell(payNext)).toMatchObject({ error: 'permission_denied', code: 'DEVICE_REVOKED' })
       await program.printed('denied  DEVICE_REVOKED')
+      expect(await shell(restore?.replace('EPOCH', String(epoch)))).toMatchObject({ status: 'ok' })
+      expect(await shell(payNext)).toMatchObject({
+        call_id: 'call_2',
+        output: expect.stringContaining('INV-1002'),
+      })
 
       program.process.kill('SIGTERM')
       expect(await program.ended).toBe(0)
@@ -102,6 +107,42 @@ describe('npm start', () => {
     expect(await distrusting.ended).toBe(1)
     expect(distrusting.output()).toContain('was denied: AUTHORITY_TLS')
   })
+
+  test.skipIf(!hasCurl)(
+    'after the org was disabled it keeps the control plane, so that somebody can enable it, and says how',
+    async () => {
+      await using dir = await temporaryDirectory()
+      const env = { ...PORTS, DATA_DIR: dir.path }
+      const first = runMain([], env)
+      await first.printed(READY)
+      const revoke = first
+        .output()
+        .split('\n')
+        .find((line) => line.includes('devices/revoke'))
+      await shell(revoke?.replace(/devices\/revoke.*/, "org/disable -d '{}'"))
+      first.process.kill('SIGTERM')
+      await first.ended
+
+      const stopped = runMain([], env)
+      await stopped.printed('org/enable')
+      expect(stopped.output()).toMatch(
+        /The tool server does not run\. Startup of .* was denied: ORG_DISABLED/,
+      )
+      const [usage, enable] = stopped
+        .output()
+        .split('\n')
+        .filter((line) => line.trim().startsWith('curl'))
+      const { org } = (await shell(usage)) as { org: { epoch: number } }
+      expect(await shell(enable?.replace('EPOCH', String(org.epoch)))).toMatchObject({ status: 'ok' })
+      stopped.process.kill('SIGTERM')
+      expect(await stopped.ended).toBe(1)
+
+      const again = runMain([], env)
+      await again.printed(READY)
+      again.process.kill('SIGTERM')
+      expect(await again.ended).toBe(0)
+    },
+  )
 
   test.skipIf(!onLinux)('kill -9 of the supervisor: its programs end by themselves', async () => {
     await using dir = await temporaryDirectory()

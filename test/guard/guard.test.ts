@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createGuard } from '../../src/guard/guard.ts'
 import { EMAIL, PAYMENTS, SERVER, startedGuard, testGuard } from '../fixtures/guard.ts'
 import { ScriptedAuthority } from '../fixtures/scripted-authority.ts'
+import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 
 describe('startup', () => {
   test('registers every declared device once, server first, then asks for the server device', async () => {
@@ -249,7 +250,7 @@ describe('hold points', () => {
 
 test('nothing is asked and nothing is opened until start', () => {
   const authority = new ScriptedAuthority()
-  createGuard({ authority, serverDeviceId: SERVER })
+  createGuard({ journal: createMemoryJournal(), authority, serverDeviceId: SERVER })
   expect(authority.questions).toEqual([])
   expect(authority.registered).toEqual([])
 })

@@ -9,6 +9,7 @@ import { PATHS } from '../../src/machineid/wire.ts'
 import { httpAnswer, startRawServer, type RawHandler } from '../fixtures/raw-server.ts'
 import { ManualClock } from '../fixtures/scripted-authority.ts'
 import { goodAnswer, goodRegistration, SERVER_DEVICE } from '../machineid/bad-answers/row.ts'
+import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 
 // Rows 160 to 164 of the bad answers: the answer is good, but it is too late for it, or it was used.
 
@@ -34,7 +35,14 @@ async function startedGuard(clock: Clock, options: Partial<GuardOptions> = {}): 
   const server = await startRawServer(handler)
   const authority = new MachineID({ orgKey: 'org_permit_rows', baseUrl: server.url, clock })
   const log = createLogger({ level: 'silent' })
-  const guard = createGuard({ authority, serverDeviceId: SERVER_DEVICE, clock, log, ...options })
+  const guard = createGuard({
+    journal: createMemoryJournal(),
+    authority,
+    serverDeviceId: SERVER_DEVICE,
+    clock,
+    log,
+    ...options,
+  })
   onTestFinished(async () => {
     await guard.close({ graceMs: 0 })
     await authority.close()

@@ -114,6 +114,23 @@ describe('a SQLite journal that is opened again', () => {
   })
 })
 
+test('listing unknown outcomes writes nothing, and needs no write lock: anybody may ask for it', async () => {
+  const file = newFile()
+  let now = 1_700_000_000_000
+  const journal = createSqliteJournal({ file, nowMs: () => now })
+  await begun(journal)
+  now += LEASE_MS + 1
+  const other = openSqlite(file)
+  other.exec('BEGIN IMMEDIATE')
+  expect(await journal.listUnknown()).toMatchObject([
+    { key: 'k', state: 'unknown', changedAtMs: 1_700_000_000_000 + LEASE_MS },
+  ])
+  other.exec('ROLLBACK')
+  expect(other.prepare('SELECT state FROM effect_journal').get()).toEqual({ state: 'intent' })
+  other.close()
+  await journal.close()
+})
+
 test('a closed journal refuses, so that nothing starts without an intent', async () => {
   const journal = createSqliteJournal({ file: newFile() })
   await journal.close()

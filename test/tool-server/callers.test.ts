@@ -100,3 +100,29 @@ test('a token that landed in the file is not repeated in the error', () => {
     expect.objectContaining({ message: expect.not.stringContaining(token) }),
   )
 })
+
+test('the id "local" is refused: its effects would be those of calls inside the process', () => {
+  const file = fileOf({ callers: [{ ...record, id: 'local' }] })
+  expect(() => readCallers(file)).toThrow(
+    expect.objectContaining({
+      code: 'CALLERS_UNREADABLE',
+      message: expect.stringContaining('callers[0].id: another id: "local"'),
+    }),
+  )
+})
+
+test('problems are told in one line of plain text, each with its place', () => {
+  const file = fileOf({
+    callers: [
+      { ...record, sha256: 'AB', scopes: ['everything'] },
+      { ...record, id: '' },
+    ],
+  })
+  expect(() => readCallers(file)).toThrow(
+    `The caller tokens (CALLER_TOKENS_FILE) cannot be read from ${file}: ` +
+      'callers[0].scopes[0]: one of tools:call, runs:start, runs:resume, runs:approve; ' +
+      'callers[0].sha256: 64 lowercase hex digits; ' +
+      'callers[1].id: 1 to 64 of A-Z, a-z, 0-9, ".", "_", ":" and "-". ' +
+      'Expected {"callers":[{"id","name","scopes","sha256"}]}. Until then no caller is known.',
+  )
+})

@@ -40,6 +40,16 @@ const echo = (guard: Guard, name = 'echo') =>
     execute: ({ text }) => text,
   })
 
+const hidden = (guard: Guard) =>
+  guardedTool(guard.surface('tool-server'), {
+    name: 'hidden',
+    description: 'Is for some agents only',
+    parameters: z.object({}),
+    isEnabled: ({ agent }) => agent.name === 'support',
+    effects: 'none',
+    execute: () => 'x',
+  })
+
 describe('tools that cannot be hosted', () => {
   const { guard } = testGuard()
   const unguarded = tool({
@@ -54,6 +64,7 @@ describe('tools that cannot be hosted', () => {
     ['something that is no tool', [{ name: 'thing' }], /"thing" is not guarded/],
     ['a tool of another guard', [echo(testGuard().guard)], /"echo" belongs to another guard/],
     ['two tools of one name', [echo(guard), echo(guard)], /"echo" is there twice/],
+    ['a tool with isEnabled', [hidden(guard)], /"hidden" has isEnabled: only runs of the SDK apply it/],
   ])('%s: GUARD_MISCONFIGURED, naming it', (_name, tools, message) => {
     expect(() => createToolServer({ guard, tools })).toThrow(
       expect.objectContaining({ code: 'GUARD_MISCONFIGURED', message: expect.stringMatching(message) }),

@@ -114,12 +114,11 @@ export function createSqliteJournal(options: SqliteJournalOptions): Journal {
       writer.transact(
         () => statements.settle.run(outcome.state, resultOf(outcome), nowMs(), token).changes === 1,
       ),
-    listUnknown: async () =>
-      writer.transact(() => {
-        const now = nowMs()
-        statements.expireAll.run(now, now, now)
-        return (statements.listUnknown.all() as unknown as Row[]).map(entryOf)
-      }),
+    // Only reads: health checks ask for it, and must neither wait for the write lock nor take it.
+    listUnknown: async () => {
+      const now = nowMs()
+      return (statements.listUnknown.all(now, now) as unknown as Row[]).map(entryOf)
+    },
     resolveUnknown: async (key, outcome) =>
       writer.transact(() => {
         const now = nowMs()
@@ -138,7 +137,6 @@ function prepare(db: DatabaseSync) {
   const end = 'UPDATE effect_journal SET state = ?, result = ?, changed_at_ms = ? WHERE'
   return {
     expireKey: db.prepare(`${expire} AND key = ? AND ${passed}`),
-    expireAll: db.prepare(`${expire} AND ${passed}`),
     read: db.prepare('SELECT * FROM effect_journal WHERE key = ?'),
     write: db.prepare(`
       INSERT INTO effect_journal VALUES (
@@ -155,7 +153,10 @@ function prepare(db: DatabaseSync) {
     settle: db.prepare(`${end} token = ? AND state IN ('intent', 'unknown')`),
     resolve: db.prepare(`${end} key = ? AND state = 'unknown'`),
     listUnknown: db.prepare(
-      `SELECT * FROM effect_journal WHERE state = 'unknown' ORDER BY first_attempt_at_ms, rowid`,
+      `SELECT *, 'unknown' AS state,
+         iif(state = 'intent', max(lease_until_ms, deadline_at_ms), changed_at_ms) AS changed_at_ms
+       FROM effect_journal WHERE state IN ('intent', 'unknown') AND (state = 'unknown' OR (${passed}))
+       ORDER BY first_attempt_at_ms, rowid`,
     ),
   }
 }

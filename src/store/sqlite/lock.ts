@@ -20,7 +20,7 @@ export function holdExclusively(file: string): { release(): void } {
     if (error.code !== 'STORE_LOCKED') throw error
     throw new HoldpointError(
       'STORE_IN_USE',
-      `The database ${file} is in use by another control plane. Stop that one, or choose another data directory.`,
+      `The database ${file} is in use by another control plane. Stop that one, or set DATA_DIR to another directory.`,
       { cause: thrown },
     )
   }

@@ -3,6 +3,7 @@ import type { Authority } from '../../../src/guard/authority.ts'
 import type { Decision } from '../../../src/guard/decision.ts'
 import { createLogger } from '../../../src/log.ts'
 import { SERVER_DEVICE } from './row.ts'
+import { createMemoryJournal } from '../../../src/guard/memory-journal.ts'
 
 export interface GuardedRun {
   readonly decision: Decision
@@ -17,6 +18,7 @@ export async function runGuarded(
   arm: () => void,
 ): Promise<GuardedRun> {
   const guard = createGuard({
+    journal: createMemoryJournal(),
     authority,
     serverDeviceId: SERVER_DEVICE,
     timeoutMs,
