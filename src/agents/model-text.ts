@@ -58,7 +58,7 @@ export function failedAnswer({ surface, tool, callId, code, executed, cause }: F
   const requestId = localRequestId()
   const err = cause === undefined ? undefined : messageOf(cause)
   surface.guard.log.error({ tool, call_id: callId, request_id: requestId, code, err }, 'tool failed')
-  const deviceId = surface.deviceIds[0] as string
+  const deviceId = surface.deviceIds.at(-1) as string
   const refusal = { error: 'tool_failed', code, boundary: 'tool', deviceId, requestId } as const
   return refusedAnswer({ ...refusal, message: FAILURES[code] }, { onDenied: 'tell', executed })
 }
