@@ -13,11 +13,13 @@ import { toolServerFile } from './secrets.ts'
  */
 export async function startAll(env: Env, print: (text: string) => void): Promise<number> {
   const toolServer = readToolServerConfig(env)
-  const ownControlPlane = toolServer.MACHINEID_BASE_URL === undefined
+  const authority = toolServer.MACHINEID_BASE_URL
+  const ownControlPlane = authority === undefined
   if (ownControlPlane) readControlPlaneConfig(env)
+  // Only the origin: a URL may carry a password.
   else
     print(
-      `MACHINEID_BASE_URL is set: only the tool server starts here, and asks ${toolServer.MACHINEID_BASE_URL}.`,
+      `MACHINEID_BASE_URL is set: only the tool server starts here, and asks ${new URL(authority).origin}.`,
     )
   const dataDir = toolServer.DATA_DIR
   const logDir = join(dataDir, 'logs')
