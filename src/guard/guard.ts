@@ -17,7 +17,7 @@ import { logDecision } from './decision-log.ts'
 import { failClosed } from './fail-closed.ts'
 import { InFlight, type Work } from './in-flight.ts'
 import type { Journal } from './journal.ts'
-import { judge } from './judge.ts'
+import { assertAnswer, judge } from './judge.ts'
 import { Permit } from './permit.ts'
 import { Registrar } from './registrar.ts'
 import { resolveSurfaces, SERVER_SURFACE, type Surface, type SurfaceOptions } from './surface.ts'
@@ -258,16 +258,18 @@ export class Guard {
       return { allowed: false, decision: this.#deny(at, { code: 'GUARD_OVERLOADED' }) }
     }
     this.#pendingQuestions += 1
-    const answer = await failClosed<Answer>(() =>
-      this.#options.authority.ask({
-        deviceIds: at.surface.deviceIds,
-        boundary: at.boundary,
-        tool: at.tool,
-        callId: at.callId,
-        runId: at.runId,
-        timeoutMs: this.timeoutMs,
-        signal: at.signal,
-      }),
+    const answer = await failClosed<Answer>(async () =>
+      assertAnswer(
+        await this.#options.authority.ask({
+          deviceIds: at.surface.deviceIds,
+          boundary: at.boundary,
+          tool: at.tool,
+          callId: at.callId,
+          runId: at.runId,
+          timeoutMs: this.timeoutMs,
+          signal: at.signal,
+        }),
+      ),
     )
     this.#pendingQuestions -= 1
     this.#lastAnswer = {

@@ -1,5 +1,6 @@
 import type { Answer } from './authority.ts'
 import type { DenialCode } from './decision.ts'
+import { AuthorityFailure } from './fail-closed.ts'
 
 export type Verdict =
   | { readonly allowed: true; readonly answer: Answer & { answered: true } }
@@ -13,6 +14,14 @@ export type Verdict =
       readonly cause?: unknown
     }
 
+/** An authority that breaks its own contract has not answered (G4). */
+export function assertAnswer(answer: Answer): Answer {
+  const isAnswer =
+    answer?.answered === false || (answer?.answered === true && Array.isArray(answer.decisions))
+  if (isAnswer) return answer
+  throw new AuthorityFailure('AUTHORITY_BAD_BODY', 'The authority gave something that is no answer.')
+}
+
 /** What an answer means for exactly these devices (G2): allowed only when every one of them is. */
 export function judge(answer: Answer, deviceIds: readonly string[]): Verdict {
   const { requestId } = answer
@@ -20,7 +29,7 @@ export function judge(answer: Answer, deviceIds: readonly string[]): Verdict {
   const { decisions } = answer
   if (
     decisions.length !== deviceIds.length ||
-    !decisions.every((one, index) => one.deviceId === deviceIds[index])
+    !decisions.every((one, index) => one?.deviceId === deviceIds[index])
   ) {
     return { allowed: false, code: 'AUTHORITY_WRONG_DEVICE', requestId }
   }

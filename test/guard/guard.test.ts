@@ -221,6 +221,22 @@ describe('hold points', () => {
     expect(checked.decision).toMatchObject({ allowed: false, code: 'ODD' })
   })
 
+  test.each([
+    ['nothing', undefined, 'AUTHORITY_BAD_BODY'],
+    ['an answer without decisions', { answered: true, requestId: 'r' }, 'AUTHORITY_BAD_BODY'],
+    [
+      'empty decisions',
+      { answered: true, requestId: 'r', decisions: [null, null] },
+      'AUTHORITY_WRONG_DEVICE',
+    ],
+    ['a truthy answered', { answered: 1, decisions: [] }, 'AUTHORITY_BAD_BODY'],
+  ])('G4: an authority that gives %s has not answered', async (_name, answer, code) => {
+    const { guard, authority } = await startedGuard()
+    authority.next(() => answer as never)
+    const checked = await guard.check({ surface: guard.surface('payments'), boundary: 'tool' })
+    expect(checked.decision).toMatchObject({ allowed: false, code })
+  })
+
   test('more questions at once than allowed: the others are denied GUARD_OVERLOADED without waiting', async () => {
     const { guard, authority } = await startedGuard({ maxPendingQuestions: 2 })
     const gate = Promise.withResolvers<void>()

@@ -1,11 +1,10 @@
 // What a careful reader found by trying to break it: each of these once paid twice, hid an outcome or ended the process.
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ActiveCall } from '../../src/guard/call.ts'
 import { defineEffect, EffectNotPerformed, type Effect, type EffectOptions } from '../../src/guard/effect.ts'
 import type { Journal } from '../../src/guard/journal.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
-import { PAYMENTS, startedGuard, type TestGuard } from '../fixtures/guard.ts'
-import { SERVER } from '../fixtures/guard.ts'
+import { PAYMENTS, SERVER, startedGuard, type TestGuard } from '../fixtures/guard.ts'
 
 type Input = { invoice: string; cents: number }
 type Charge = Effect<Input, unknown>
@@ -209,6 +208,70 @@ describe('C2: what starts is what was stored, and still ours', () => {
     })
     expect(outcome).toMatchObject({ ok: false, executed: false })
     expect(run).not.toHaveBeenCalled()
+  })
+
+  test('C5: an effect that was allowed while another commit of its call was denied does not start', async () => {
+    const run = vi.fn(() => 'paid')
+    const { pay, authority } = await shop({ run })
+    const denied = Promise.withResolvers<void>()
+    let questions = 0
+    authority.beforeAnswer = async ({ boundary }) => {
+      if (boundary !== 'side_effect') return
+      questions += 1
+      if (questions === 1) return authority.stop(PAYMENTS)
+      await denied.promise
+      authority.restore(PAYMENTS)
+    }
+    const outcome = await pay(async (call, charge) => {
+      const first = call.commit(charge, INPUT).catch(() => denied.resolve())
+      await Promise.allSettled([first, call.commit(charge, { invoice: 'INV-2', cents: 1 })])
+    })
+    expect(questions).toBe(2)
+    expect(outcome).toMatchObject({ ok: false, refusal: { code: 'DEVICE_REVOKED' } })
+    expect(run).not.toHaveBeenCalled()
+  })
+
+  test('E1: reconcile found nothing, but the intent is no longer ours: it does not run', async () => {
+    const run = vi.fn().mockRejectedValueOnce(lost).mockResolvedValue('paid')
+    const memory = createMemoryJournal()
+    const journal: Journal = { ...memory, renew: async () => false }
+    const made = await startedGuard({ journal, timeoutMs: 100 })
+    const charge: Charge = defineEffect({
+      kind: 'payment',
+      name: 'charge',
+      key: () => 'INV-1',
+      run,
+      reconcile: async () => ({ state: 'absent' as const }),
+    })
+    await callOn(made, charge)
+    expect(await callOn(made, charge)).toMatchObject({ ok: false, refusal: { code: 'OUTCOME_UNKNOWN' } })
+    expect(run).toHaveBeenCalledTimes(1)
+  })
+
+  test('E1: an owner whose renewals never answer aborts its effect when the lease is over', async () => {
+    vi.useFakeTimers({
+      toFake: ['setInterval', 'setTimeout', 'clearInterval', 'clearTimeout', 'performance'],
+    })
+    onTestFinished(() => void vi.useRealTimers())
+    const journal: Journal = { ...createMemoryJournal(), renew: () => new Promise(() => {}) }
+    const made = await startedGuard({ journal })
+    let signal: AbortSignal | undefined
+    const charge: Charge = defineEffect({
+      kind: 'payment',
+      name: 'charge',
+      key: () => 'INV-1',
+      deadlineMs: 600_000,
+      run: (_input, effect) => {
+        signal = effect.signal
+        return new Promise((_resolve, reject) => effect.signal.addEventListener('abort', () => reject(lost)))
+      },
+    })
+    const paying = callOn(made, charge)
+    await vi.advanceTimersByTimeAsync(59_000)
+    expect(signal?.aborted).toBe(false)
+    await vi.advanceTimersByTimeAsync(2000)
+    expect(signal?.aborted).toBe(true)
+    expect(await paying).toMatchObject({ ok: false, refusal: { code: 'OUTCOME_UNKNOWN' } })
   })
 })
 
