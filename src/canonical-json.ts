@@ -8,7 +8,12 @@ export function canonicalJson(value: unknown): string {
 
 /** SHA-256 of the canonical JSON, in hex. */
 export function digestOf(value: unknown): string {
-  return createHash('sha256').update(canonicalJson(value)).digest('hex')
+  return digestOfText(canonicalJson(value))
+}
+
+/** SHA-256 of a text, in hex. */
+export function digestOfText(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }
 
 function sortKeys(value: unknown): unknown {

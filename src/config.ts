@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { HoldpointError, messageOf } from './errors.ts'
 import type { TlsOptions } from './http.ts'
-import { TIMEOUT_MS } from './guard/guard.ts'
+import { TIMEOUT_MS } from './guard/time-budget.ts'
 import { deviceIdProblem } from './guard/device.ts'
 import { SERVER_SURFACE, type SurfaceOptions } from './guard/surface.ts'
 

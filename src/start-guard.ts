@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readGuardConfig, type Env, type GuardConfig } from './config.ts'
-import { GuardMisconfiguredError } from './errors.ts'
 import { createGuard, type Guard, type GuardOptions } from './guard/guard.ts'
 import { createMemoryJournal } from './guard/memory-journal.ts'
 import { createLogger } from './log.ts'
@@ -56,26 +54,22 @@ function ownJournal(config: GuardConfig, chosen: StartGuardOptions['journal']) {
 }
 
 function clientFromConfig(config: GuardConfig): MachineID {
-  if (config.MACHINEID_BASE_URL === undefined) {
-    throw new GuardMisconfiguredError(
-      'MACHINEID_BASE_URL is required: http://127.0.0.1:4100 for the control plane that npm start runs, https://machineid.io for hosted MachineID.',
-    )
+  const {
+    MACHINEID_ORG_KEY,
+    MACHINEID_ORG_KEY_FILE,
+    MACHINEID_BASE_URL,
+    MACHINEID_CA_FILE,
+    MACHINEID_PROFILE,
+  } = config
+  const env = {
+    MACHINEID_ORG_KEY,
+    MACHINEID_ORG_KEY_FILE,
+    MACHINEID_BASE_URL,
+    MACHINEID_CA_FILE,
+    MACHINEID_PROFILE,
   }
-  return new MachineID({
-    baseUrl: config.MACHINEID_BASE_URL,
-    orgKey: config.MACHINEID_ORG_KEY,
-    orgKeyFile: config.MACHINEID_ORG_KEY_FILE,
-    profile: config.MACHINEID_PROFILE,
+  return MachineID.fromEnv(env, {
     timeoutMs: config.VALIDATE_TIMEOUT_MS,
-    caPem: config.MACHINEID_CA_FILE === undefined ? undefined : readCa(config.MACHINEID_CA_FILE),
     replica: config.MACHINEID_DEVICE_ID,
   })
-}
-
-function readCa(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new GuardMisconfiguredError(`MACHINEID_CA_FILE: ${file} cannot be read.`, { cause })
-  }
 }

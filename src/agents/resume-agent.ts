@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import { RunContext, RunState, type Agent, type AgentOutputType, type TextOutput } from '@openai/agents'
+import { digestOfText } from '../canonical-json.ts'
 import type { Guard } from '../guard/guard.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { SERVER_SURFACE } from '../guard/surface.ts'
@@ -55,5 +55,5 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
 }
 
 function runIdOf(serializedState: string): string {
-  return `run_${createHash('sha256').update(serializedState).digest('hex').slice(0, 32)}`
+  return `run_${digestOfText(serializedState).slice(0, 32)}`
 }

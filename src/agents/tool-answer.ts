@@ -4,11 +4,13 @@ import type { RefusalWord } from '../guard/refusal.ts'
 import type { Surface } from '../guard/surface.ts'
 import type { z } from 'zod'
 
+export const ON_DENIED = ['tell', 'stop', 'abort'] as const
+
 /**
  * What a denied or failed call does to the run: `tell` the model and go on, `stop` the run cleanly, `abort` it.
  * Where there is no run all three tell.
  */
-export type OnDenied = 'tell' | 'stop' | 'abort'
+export type OnDenied = (typeof ON_DENIED)[number]
 
 /** The one JSON object a model or caller is told, the same over every transport. Field names as on the wire. */
 export interface RefusalBody {

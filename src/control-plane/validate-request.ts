@@ -1,4 +1,5 @@
 import { deviceIdProblem } from '../guard/device.ts'
+import { own } from '../machineid/strict-json.ts'
 import { MAX_BATCH_DEVICES } from '../machineid/wire.ts'
 import { invalidDeviceId, Refusal } from './refusal.ts'
 
@@ -50,11 +51,6 @@ export function parseValidateBatch(body: unknown): Question {
 function fieldsOf(value: unknown, what: string): Fields {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
   throw new Refusal('BAD_REQUEST', `${what} must be a JSON object.`)
-}
-
-/** A field that the caller sent, never one that the object inherits. */
-function own(fields: Fields, name: string): unknown {
-  return Object.hasOwn(fields, name) ? fields[name] : undefined
 }
 
 function deviceIdOf(value: unknown, field: string): string {

@@ -1,4 +1,4 @@
-import { canonicalJson, digestOf } from '../canonical-json.ts'
+import { canonicalJson, digestOf, digestOfText } from '../canonical-json.ts'
 import type { Instant } from '../clock.ts'
 import type { CallRequest } from './call.ts'
 import { effectKey, idempotencyKeyOf, type EffectContext } from './effect.ts'
@@ -48,7 +48,7 @@ export function createAttempt({
 }: AttemptOptions): Attempt {
   const { tool, callId, runId, caller = 'local', signal } = call
   const key = effectKey(effect, input, { orgId, caller, runId, callId, ordinal })
-  const stored = effect.redact === undefined ? input : effect.redact(input)
+  const text = canonicalJson(input)
   const intent: Intent = {
     key,
     effect: effect.name,
@@ -56,8 +56,8 @@ export function createAttempt({
     tool,
     runId,
     callId,
-    inputDigest: digestOf(input),
-    input: canonicalJson(stored),
+    inputDigest: digestOfText(text),
+    input: effect.redact === undefined ? text : canonicalJson(effect.redact(input)),
     deadlineMs: effect.deadlineMs,
   }
   const at: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId, signal }

@@ -21,10 +21,20 @@ export interface CallRequest<Context = unknown> {
   readonly context?: Context
 }
 
+export const EFFECT_ENDS = [
+  'done',
+  'replayed',
+  'failed',
+  'denied',
+  'unknown',
+  'in_progress',
+  'conflict',
+] as const
+
 /** How an effect of the call ended. `replayed`: it was done by an earlier call, and nothing ran now. */
 export interface EffectReport {
   readonly name: string
-  readonly state: 'done' | 'replayed' | 'failed' | 'denied' | 'unknown' | 'in_progress' | 'conflict'
+  readonly state: (typeof EFFECT_ENDS)[number]
 }
 
 export type CallOutcome<T> =

@@ -1,5 +1,6 @@
 /** Where a hold point stands: what would begin if the authority said yes. */
-export type Boundary = 'startup' | 'task' | 'tool' | 'side_effect' | 'resume'
+export const BOUNDARIES = ['startup', 'task', 'tool', 'side_effect', 'resume'] as const
+export type Boundary = (typeof BOUNDARIES)[number]
 
 /** Denials that are decided on our side of the wire. Codes of the authority itself are passed through as they are. */
 export const LOCAL_DENIAL_CODES = [

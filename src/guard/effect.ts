@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { digestOfText } from '../canonical-json.ts'
 import { GuardMisconfiguredError, HoldpointError } from '../errors.ts'
 
 /** What an effect does to the world. Comes from code, never from the model. */
@@ -165,5 +165,5 @@ export function effectKey<Input>(
 
 /** What the sink gets: opaque, 43 characters, the same for the same journal key. */
 export function idempotencyKeyOf(key: string): string {
-  return `hp_${createHash('sha256').update(key).digest('hex').slice(0, 40)}`
+  return `hp_${digestOfText(key).slice(0, 40)}`
 }

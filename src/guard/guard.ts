@@ -21,8 +21,7 @@ import { assertAnswer, judge } from './judge.ts'
 import { Permit } from './permit.ts'
 import { Registrar } from './registrar.ts'
 import { resolveSurfaces, SERVER_SURFACE, type Surface, type SurfaceOptions } from './surface.ts'
-
-export const TIMEOUT_MS = { default: 2000, min: 100, max: 3000 } as const
+import { timeBudget } from './time-budget.ts'
 
 export interface GuardOptions {
   readonly authority: Authority
@@ -97,7 +96,7 @@ export class Guard {
   #state: State = 'new'
   #pendingQuestions = 0
   #closing: Promise<boolean> | undefined
-  #lastAnswer: LastAnswer | undefined
+  #lastAnswer: { readonly answer: Answer; readonly atMs: number } | undefined
 
   /** Use `createGuard`. */
   constructor(options: GuardOptions) {
@@ -129,17 +128,15 @@ export class Guard {
 
   /** Whether the last question got a usable answer. Undefined before the first. For health checks only. */
   get lastAnswer(): LastAnswer | undefined {
-    return this.#lastAnswer
+    if (this.#lastAnswer === undefined) return undefined
+    const { answer, atMs } = this.#lastAnswer
+    const code = answer.answered ? undefined : answer.code
+    return { answered: answer.answered, code, at: new Date(atMs).toISOString() }
   }
 
   /** Bodies that are running now. */
   get inFlight(): number {
     return this.#bodies.count
-  }
-
-  /** The surfaces that were declared, and what each asks about. */
-  get surfaces(): readonly Surface[] {
-    return [...this.#surfaces.values()]
   }
 
   /** Aborted when the grace time of a shutdown is over: also effects that wanted to finish must end now. */
@@ -272,11 +269,7 @@ export class Guard {
       ),
     )
     this.#pendingQuestions -= 1
-    this.#lastAnswer = {
-      answered: answer.answered,
-      code: answer.answered ? undefined : answer.code,
-      at: new Date(this.clock.now().wallMs).toISOString(),
-    }
+    this.#lastAnswer = { answer, atMs: this.clock.now().wallMs }
     return this.#decide(at, answer, enteredAtMs)
   }
 
@@ -349,13 +342,6 @@ const SETTLE_MS = 1000
 /** Builds a guard from its parts: no connection, no timer, no question yet. Throws `GUARD_MISCONFIGURED`. */
 export function createGuard(options: GuardOptions): Guard {
   return new Guard(options)
-}
-
-function timeBudget(timeoutMs: number = TIMEOUT_MS.default): number {
-  if (timeoutMs >= TIMEOUT_MS.min && timeoutMs <= TIMEOUT_MS.max) return timeoutMs
-  throw new GuardMisconfiguredError(
-    `timeoutMs (VALIDATE_TIMEOUT_MS) must be ${TIMEOUT_MS.min} to ${TIMEOUT_MS.max} milliseconds.`,
-  )
 }
 
 function permitAge(maxAgeMs: number | undefined, timeoutMs: number): number {

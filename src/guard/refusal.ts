@@ -3,14 +3,16 @@ import { isUnavailable, type Boundary, type DenialCode, type Denied } from './de
 import type { Surface } from './surface.ts'
 
 /** The words a model or caller is told; `code` says which case of it. */
-export type RefusalWord =
-  | 'permission_denied'
-  | 'permission_check_unavailable'
-  | 'approval_required'
-  | 'in_progress'
-  | 'effect_key_conflict'
-  | 'outcome_unknown'
-  | 'tool_failed'
+export const REFUSAL_WORDS = [
+  'permission_denied',
+  'permission_check_unavailable',
+  'approval_required',
+  'in_progress',
+  'effect_key_conflict',
+  'outcome_unknown',
+  'tool_failed',
+] as const
+export type RefusalWord = (typeof REFUSAL_WORDS)[number]
 
 /** Why a call did not do what was asked. Holds nothing that must not be shown to a model. */
 export interface Refusal {

@@ -1,3 +1,4 @@
+import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
 import type { Authority, Registration, Unanswered } from './authority.ts'
 import type { DenialCode } from './decision.ts'
@@ -47,13 +48,11 @@ export class Registrar {
   retryUnanswered(delayMs: number = RETRY_MIN_MS): void {
     if (this.#stopped || this.#unanswered.size === 0) return
     clearTimeout(this.#retryTimer)
-    // Half fixed, half random, so that a fleet does not come back in step.
-    const jitteredMs = delayMs / 2 + (Math.random() * delayMs) / 2
     this.#retryTimer = setTimeout(() => {
       void Promise.all([...this.#unanswered].map((deviceId) => this.#register(deviceId))).then(() =>
         this.retryUnanswered(Math.min(delayMs * 2, RETRY_MAX_MS)),
       )
-    }, jitteredMs).unref()
+    }, jittered(delayMs)).unref()
   }
 
   stop(): void {

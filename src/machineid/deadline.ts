@@ -1,6 +1,6 @@
 import { ageMs, type Clock, type Instant } from '../clock.ts'
 import { AuthorityFailure } from '../guard/fail-closed.ts'
-import { TIMEOUT_MS } from '../guard/guard.ts'
+import { TIMEOUT_MS } from '../guard/time-budget.ts'
 
 type Stop = (failure: AuthorityFailure) => void
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 
 import { systemClock, type Clock } from '../clock.ts'
 import { GuardMisconfiguredError, messageOf } from '../errors.ts'
-import { TIMEOUT_MS } from '../guard/guard.ts'
+import { timeBudget } from '../guard/time-budget.ts'
 import { isLoopback } from '../loopback.ts'
 
 /**
@@ -60,7 +60,7 @@ export function resolveOptions(options: MachineIDOptions): Settings {
   checkPinnedOrg(options.orgId, profile)
   checkCa(options.caPem)
   const { orgId, caPem, replica, clock = systemClock } = options
-  return { endpoint, profile, timeoutMs: resolveTimeout(options.timeoutMs), orgId, caPem, replica, clock }
+  return { endpoint, profile, timeoutMs: timeBudget(options.timeoutMs), orgId, caPem, replica, clock }
 }
 
 const HOSTED = new Set(['machineid.io', 'www.machineid.io'])
@@ -91,15 +91,6 @@ function resolveProfile(profile: unknown, endpoint: Endpoint): Profile {
   if (profile === 'holdpoint' || profile === 'machineid') return profile
   throw new GuardMisconfiguredError(
     `profile (MACHINEID_PROFILE) must be "holdpoint" or "machineid", not ${JSON.stringify(profile)}.`,
-  )
-}
-
-function resolveTimeout(timeoutMs: unknown = TIMEOUT_MS.default): number {
-  // Written so that NaN fails.
-  if (typeof timeoutMs === 'number' && timeoutMs >= TIMEOUT_MS.min && timeoutMs <= TIMEOUT_MS.max)
-    return timeoutMs
-  throw new GuardMisconfiguredError(
-    `timeoutMs (VALIDATE_TIMEOUT_MS) must be ${TIMEOUT_MS.min} to ${TIMEOUT_MS.max} milliseconds.`,
   )
 }
 

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import type { ControlPlaneService } from '../control-plane/service.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
+import { newCallerToken } from '../tool-server/callers.ts'
 
 const OperatorSecrets = z.object({
   orgId: z.string(),
@@ -97,10 +98,6 @@ export function ensureToolServerSecrets(dataDir: string): ToolServerSecrets {
   const created = { callerToken: newCallerToken() }
   writeSecret(toolServerFile(dataDir), created)
   return created
-}
-
-function newCallerToken(): string {
-  return `hpc_${randomBytes(32).toString('base64url')}`
 }
 
 function readJson<T>(file: string, schema: z.ZodType<T>): T | undefined {

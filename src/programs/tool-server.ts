@@ -7,6 +7,7 @@ import { createRecords } from '../../tools/records.ts'
 import type { ToolServerConfig } from '../config.ts'
 import type { Guard } from '../guard/guard.ts'
 import { shippedSurfaces } from '../guard/surface.ts'
+import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
 import { guardFromConfig } from '../start-guard.ts'
 import { StartupDenied } from '../startup-denied.ts'
@@ -92,7 +93,6 @@ async function startup(guard: Guard, config: ToolServerConfig, log: Logger): Pro
       throw new StartupDenied(decision)
     }
     log.warn({ code: decision.code, delay_ms: delayMs }, 'startup denied, asking again')
-    // Half of it random, so that a fleet does not come back in step.
-    await sleep(delayMs / 2 + (Math.random() * delayMs) / 2)
+    await sleep(jittered(delayMs))
   }
 }

@@ -1,8 +1,10 @@
 import { z } from 'zod'
 
-import type { RefusalBody } from '../agents/tool-answer.ts'
-import { localRequestId } from '../guard/decision.ts'
+import { ON_DENIED, type RefusalBody } from '../agents/tool-answer.ts'
+import { EFFECT_ENDS } from '../guard/call.ts'
+import { BOUNDARIES, localRequestId } from '../guard/decision.ts'
 import { notSent } from '../guard/effect.ts'
+import { REFUSAL_WORDS } from '../guard/refusal.ts'
 
 export interface RemoteServer {
   /** Without a slash at the end. */
@@ -36,27 +38,19 @@ export interface HttpAnswer {
 const Answer = z.object({ output: z.string() })
 
 const Refusal = z.object({
-  error: z.enum([
-    'permission_denied',
-    'permission_check_unavailable',
-    'approval_required',
-    'in_progress',
-    'effect_key_conflict',
-    'outcome_unknown',
-    'tool_failed',
-  ]),
+  error: z.enum(REFUSAL_WORDS),
   code: z.string(),
-  boundary: z.enum(['startup', 'task', 'tool', 'side_effect', 'resume']),
+  boundary: z.enum(BOUNDARIES),
   device_id: z.string(),
   request_id: z.string(),
   executed: z.union([z.boolean(), z.literal('unknown')]),
   effects: z.array(
     z.object({
       name: z.string(),
-      state: z.enum(['done', 'replayed', 'failed', 'denied', 'unknown', 'in_progress', 'conflict']),
+      state: z.enum(EFFECT_ENDS),
     }),
   ),
-  on_denied: z.enum(['tell', 'stop', 'abort']),
+  on_denied: z.enum(ON_DENIED),
   retryable: z.literal(false),
   message: z.string(),
 })

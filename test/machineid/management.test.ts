@@ -3,18 +3,9 @@ import { describe, expect, test } from 'vitest'
 import type { Profile } from '../../src/machineid/options.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
 import { httpAnswer } from '../fixtures/raw-server.ts'
+import { PLAN } from './bad-answers/row.ts'
 import { DEVICE, serverAndClient } from './harness.ts'
 
-const PLAN = {
-  planTier: 'free',
-  planState: 'active',
-  accessUntil: null,
-  limit: 3,
-  devicesUsed: 1,
-  remaining: 2,
-  overLimit: false,
-  softGraceWindow: false,
-}
 const REGISTERED = { status: 'ok', handler: 'devices/register', deviceId: DEVICE, ...PLAN }
 const CHANGED = {
   status: 'ok',

@@ -43,6 +43,18 @@ export function goodAnswer(profile: Profile, request: RawRequest): Good {
   return { profile, request, envelope, decision: decisions[0] as Json, text: JSON.stringify(envelope) }
 }
 
+/** The plan fields that every answer about devices carries. */
+export const PLAN = {
+  planTier: 'free',
+  planState: 'active',
+  accessUntil: null,
+  limit: 3,
+  devicesUsed: 1,
+  remaining: 2,
+  overLimit: false,
+  softGraceWindow: false,
+}
+
 /** The good answer to a registration. */
 export function goodRegistration(request: RawRequest): string {
   const { deviceId } = request.json as { deviceId: string }
@@ -50,14 +62,7 @@ export function goodRegistration(request: RawRequest): string {
     status: 'ok',
     handler: 'devices/register',
     deviceId,
-    planTier: 'free',
-    planState: 'active',
-    accessUntil: null,
-    limit: 3,
-    devicesUsed: 1,
-    remaining: 2,
-    overLimit: false,
-    softGraceWindow: false,
+    ...PLAN,
   })
 }
 
