@@ -13,7 +13,7 @@ import { GuardDeniedError } from './guard-denied.ts'
 import { badArgumentsAnswer, failedAnswer } from './model-text.ts'
 import { beforeTurn, rememberCallingAgent } from './on-denied.ts'
 import type { AnyAgent } from './session.ts'
-import type { OnDenied, ToolAnswer } from './tool-answer.ts'
+import { ON_DENIED, type ToolAnswer } from './tool-answer.ts'
 import { toolBody, type AnyToolOptions } from './tool-body.ts'
 import { executeGuarded, type GuardedTool, type SdkTool, type ToolCallDetails } from './tool-call.ts'
 import { registerCore } from './tool-core.ts'
@@ -68,12 +68,10 @@ function buildTool(surface: Surface, options: AnyToolOptions): SdkTool {
   return guarded.sdkTool
 }
 
-const ON_DENIED: ReadonlySet<string> = new Set<OnDenied>(['tell', 'stop', 'abort'])
-
 function refuseUnsupported(options: AnyToolOptions): void {
   // The SDK would name it after a function of ours.
   if (!options.name) throw new GuardMisconfiguredError('A tool needs a name: the model calls it by that.')
-  if (!ON_DENIED.has(options.onDenied ?? 'tell')) {
+  if (!ON_DENIED.includes(options.onDenied ?? 'tell')) {
     throw new GuardMisconfiguredError(`Tool "${options.name}": onDenied is 'tell', 'stop' or 'abort'.`)
   }
   for (const name of ['errorFunction', 'outputSchema'] as const) {
