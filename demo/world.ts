@@ -37,6 +37,7 @@ export async function createWorld(): Promise<World> {
     ...withoutOurs(programEnv()),
     DATA_DIR: dataDir,
     CONTROL_PLANE_PORT: '0',
+    OPERATOR_PORT: '0',
     TOOL_SERVER_PORT: '0',
     MACHINEID_DEVICE_ID: DEVICES.server,
   }

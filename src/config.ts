@@ -34,11 +34,19 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 )
 
+/** A number of requests in each second; 0 sets no limit. */
+const perSecond = (fallback: number) =>
+  z.coerce.number('a whole number, 0 or above').int().min(0).default(fallback)
+const trustProxy = z.coerce.number('how many proxies stand in front, 0 to 8').int().min(0).max(8).default(0)
+
+const smtpUrl = z.url({ protocol: /^smtps?$/, error: 'smtp://… or smtps://…' }).optional()
+
 const common = {
   HOST: z.string().default('127.0.0.1'),
   DATA_DIR: z.string().default('./data'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ALLOWED_HOSTS: list.default([]),
+  TRUST_PROXY: trustProxy,
   TLS_CERT_FILE: z.string().optional(),
   TLS_KEY_FILE: z.string().optional(),
 }
@@ -46,7 +54,16 @@ const common = {
 const controlPlaneShape = z.object({
   ...common,
   CONTROL_PLANE_PORT: port(4100),
+  OPERATOR_PORT: port(4101),
   PLATFORM_TOKEN: z.string().min(32, 'at least 32 characters').optional(),
+  VALIDATE_WORKERS: z.coerce.number('how many threads, 1 to 64').int().min(1).max(64).default(1),
+  VALIDATES_PER_SECOND_PER_KEY: perSecond(5000),
+  VALIDATES_PER_SECOND_PER_ORG: perSecond(20_000),
+  DECISION_LOG: z.enum(['denials', 'all'], 'denials or all').default('denials'),
+  DECISION_RETENTION_DAYS: z.coerce.number('a number of days, 1 to 3650').int().min(1).max(3650).default(30),
+  CONSOLE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  SMTP_URL: smtpUrl,
+  MAIL_FROM: z.string().min(3).default('holdpoint <holdpoint@localhost>'),
 })
 
 const guardShape = z.object({
@@ -73,8 +90,8 @@ const toolServerShape = guardShape.extend({
   ON_STARTUP_DENIED: z.enum(['exit', 'wait']).default('exit'),
   ON_SERVER_DENIED: z.enum(['deny', 'exit']).default('deny'),
   PUBLIC_URL: z.url().optional(),
-  TRUST_PROXY: z.coerce.number('how many proxies stand in front, 0 to 8').int().min(0).max(8).default(0),
   CALLER_TOKENS_FILE: z.string().optional(),
+  SMTP_URL: smtpUrl,
 })
 
 export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsOptions | undefined }
@@ -87,7 +104,6 @@ const NOT_YET: Readonly<Record<string, string>> = {
   DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
   TOOL_DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
   STRIPE_API_KEY: 'this version pays from the embedded ledger only, no real money moves',
-  SMTP_URL: 'this version writes mail to DATA_DIR/outbox only',
 }
 
 /** Throws `ConfigError`. */

@@ -10,7 +10,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 
 import { HoldpointError, messageOf } from './errors.ts'
 
@@ -184,9 +184,12 @@ export function createWebServer(
   tls: TlsOptions | undefined,
   onRequest: RequestListener,
 ): Server {
-  return tls === undefined
-    ? createServer(options, onRequest)
-    : createHttpsServer({ ...options, cert: tls.cert, key: tls.key }, onRequest)
+  const server =
+    tls === undefined
+      ? createServer(options, onRequest)
+      : createHttpsServer({ ...options, cert: tls.cert, key: tls.key }, onRequest)
+  trackConnections(server)
+  return server
 }
 
 export interface Listening {
@@ -196,8 +199,16 @@ export interface Listening {
   readonly url: string
 }
 
-/** Starts to listen; port 0 takes a free one. Rejects with `LISTEN_FAILED`, which names the address. */
-export function listen(server: Server, address: { host: string; port: number }): Promise<Listening> {
+export interface ListenAddress {
+  readonly host: string
+  /** 0 takes a free one. */
+  readonly port: number
+  /** Shares the port with other listeners of this machine that do so too. Linux only. Default false. */
+  readonly reusePort?: boolean
+}
+
+/** Starts to listen. Rejects with `LISTEN_FAILED`, which names the address. */
+export function listen(server: Server, address: ListenAddress): Promise<Listening> {
   const { host, port } = address
   return new Promise((resolve, reject) => {
     const refuse = (cause: NodeJS.ErrnoException) => {
@@ -208,7 +219,7 @@ export function listen(server: Server, address: { host: string; port: number }):
       reject(new HoldpointError('LISTEN_FAILED', `Cannot listen on ${host}:${port}. ${next}`, { cause }))
     }
     server.once('error', refuse)
-    server.listen(port, host, () => {
+    server.listen({ ...address }, () => {
       server.off('error', refuse)
       const bound = (server.address() as AddressInfo).port
       const scheme = server instanceof HttpsServer ? 'https' : 'http'
@@ -226,9 +237,47 @@ export async function closeServer(server: Server, { graceMs = 5000 } = {}): Prom
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   // A connection that finishes its answer now is idle only afterwards, so one look is not enough.
   const sweep = setInterval(() => server.closeIdleConnections(), 20)
-  const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+  const silent = setTimeout(() => closeSilent(server), Math.min(graceMs, SILENT_GRACE_MS))
+  const cut = setTimeout(() => closeAll(server), graceMs)
   server.closeIdleConnections()
   await closed
   clearInterval(sweep)
+  clearTimeout(silent)
   clearTimeout(cut)
+}
+
+/** How long a connection that has not asked anything yet may take to do so, once its server is closing. */
+const SILENT_GRACE_MS = 100
+
+/** The open connections of a server, by their other end. */
+const connections = new WeakMap<Server, Map<string, Socket>>()
+/** Connections that have sent a request: node:http knows whether these are idle. */
+const spoken = new WeakSet<Socket>()
+
+/** Node takes a connection without a request for a busy one; one without a finished TLS handshake it does not know. */
+function trackConnections(server: Server): void {
+  const open = new Map<string, Socket>()
+  connections.set(server, open)
+  const track = (socket: Socket) => {
+    const peer = `${socket.remoteAddress}|${socket.remotePort}`
+    open.set(peer, socket)
+    socket.once('close', () => open.get(peer) === socket && open.delete(peer))
+  }
+  server.on('connection', track)
+  server.on('secureConnection', track)
+  server.on('request', ({ socket }) => void spoken.add(socket))
+}
+
+function closeSilent(server: Server): void {
+  for (const socket of connections.get(server)?.values() ?? []) if (!spoken.has(socket)) socket.destroy()
+}
+
+function closeAll(server: Server): void {
+  server.closeAllConnections()
+  for (const socket of connections.get(server)?.values() ?? []) socket.destroy()
+}
+
+/** How many connections are open. */
+export function openConnections(server: Server): number {
+  return connections.get(server)?.size ?? 0
 }

@@ -1,20 +1,24 @@
 import type { z } from 'zod'
 
 import {
+  ChangeResponse,
   ListQuery,
-  PATHS,
+  ListResponse,
+  RegisterRefused,
   RegisterRequest,
+  RegisterResponse,
   RemoveRequest,
   RevokeRequest,
   UnrevokeRequest,
-} from '../machineid/wire.ts'
-import { orgRoute, type ApiContext, type OrgCall, type Reply, type Route } from './api-route.ts'
-import type { DeviceChanged } from './devices.ts'
+} from '../machineid/wire-devices.ts'
+import { PATHS } from '../machineid/wire.ts'
+import { orgRoute, type ApiContext, type JsonReply, type OrgCall, type Route } from './api-route.ts'
+import type { DeviceChanged, ListedDevice } from './devices.ts'
 import { mayAskFor } from './keys.ts'
 import { notBound, Refusal, REFUSALS, wrongKind } from './refusal.ts'
 import type { RegisterDenial, Registered } from './register.ts'
 import type { ControlPlaneService } from './service.ts'
-import type { DeviceRecord } from './store.ts'
+import { isoOrNull } from './times.ts'
 
 /** Stopping is easy, restoring is hard: a stop key may revoke, but not take it back. */
 export function deviceRoutes(context: ApiContext): Route[] {
@@ -27,7 +31,18 @@ function registerRoute(context: ApiContext): Route {
     method: 'post',
     path: PATHS.register,
     handler: 'devices/register',
+    summary: 'Makes a device known; idempotent, and no restore',
     input: RegisterRequest,
+    output: RegisterResponse,
+    refused: RegisterRefused,
+    refusals: [
+      'KEY_NOT_BOUND_TO_DEVICE',
+      'DEVICE_LIMIT_REACHED',
+      'DEVICE_REVOKED',
+      'DEVICE_REMOVED',
+      'EPOCH_STALE',
+      'EPOCH_REQUIRED',
+    ],
     run: async (call) => {
       const { input, key, caller, orgId } = call
       if (!mayAskFor(key.bindings, input.deviceId)) throw notBound()
@@ -43,13 +58,13 @@ function registerRoute(context: ApiContext): Route {
 
 /** G8: a device that may not register is denied like one that may not work. */
 function recordRefusal(
-  { denials }: ControlPlaneService,
+  { decisions }: ControlPlaneService,
   { input, key, orgId, requestId }: OrgCall<z.infer<typeof RegisterRequest>>,
   { outcome }: Registered,
 ): void {
   if (outcome === 'ok' || outcome === 'exists') return
   const { boundary, tool, callId, runId, replica } = input.context ?? {}
-  denials.record({
+  decisions.record({
     requestId,
     ordinal: 0,
     orgId,
@@ -65,7 +80,7 @@ function recordRefusal(
   })
 }
 
-function registerReply(orgId: string, deviceId: string, registered: Registered): Reply {
+function registerReply(orgId: string, deviceId: string, registered: Registered): JsonReply {
   const { outcome, stillDeniedBy, ...fields } = registered
   const body = { deviceId, orgId, ...fields }
   if (outcome === 'exists') return { body: { status: 'exists', ...body } }
@@ -94,24 +109,28 @@ const REGISTER_REFUSED: Record<RegisterDenial, string> = {
 }
 
 function listRoute(context: ApiContext): Route {
+  const { service } = context
   return orgRoute(context, ['viewer', 'stop', 'operator', 'admin', 'full'], {
     method: 'get',
     path: PATHS.list,
     handler: 'devices/list',
+    summary: 'Lists the devices of the org, revoked ones too',
     input: ListQuery,
+    output: ListResponse,
     run: async ({ input: { limit, cursor }, orgId }) => {
-      const { org, devices } = await context.service.listDevices(orgId, {
+      const { org, devices } = await service.listDevices(orgId, {
         after: cursor === undefined ? undefined : deviceIdOfCursor(cursor),
         // One more than the page, to know whether there is a next one.
         limit: limit === undefined ? undefined : limit + 1,
       })
       const page = devices.slice(0, limit)
       const last = page.length < devices.length ? page.at(-1) : undefined
+      const nowMs = service.nowMs()
       return {
         body: {
           orgId,
           orgEpoch: org.epoch,
-          devices: page.map((device) => deviceRow(device, org.cap)),
+          devices: page.map((device) => deviceRow(device, org.cap, nowMs)),
           nextCursor: last === undefined ? null : cursorOf(last.deviceId),
         },
       }
@@ -129,18 +148,26 @@ function deviceIdOfCursor(cursor: string): string {
   throw new Refusal('BAD_REQUEST', '"cursor" must be the nextCursor of the page before.')
 }
 
-function deviceRow(device: DeviceRecord, cap: number) {
+function deviceRow(device: ListedDevice, cap: number, nowMs: number) {
+  const { slot, revoked, remindAtMs, lastSeen } = device
   return {
     deviceId: device.deviceId,
-    status: device.revoked ? 'revoked' : 'active',
-    revoked: device.revoked,
+    status: revoked ? 'revoked' : 'active',
+    revoked,
+    locked: device.locked,
     epoch: device.epoch,
-    slot: device.slot,
-    overLimit: device.slot === null || device.slot > cap,
+    slot,
+    overLimit: slot === null || slot > cap,
     reason: device.reason,
+    remindAt: isoOrNull(remindAtMs),
+    overdue: remindAtMs !== null && remindAtMs <= nowMs,
     labels: device.labels,
-    createdAt: new Date(device.createdAtMs).toISOString(),
-    changedAt: new Date(device.changedAtMs).toISOString(),
+    createdAt: isoOrNull(device.createdAtMs),
+    changedAt: isoOrNull(device.changedAtMs),
+    lastSeen:
+      lastSeen === undefined
+        ? null
+        : { at: isoOrNull(lastSeen.atMs), code: lastSeen.code, keyId: lastSeen.keyId },
   }
 }
 
@@ -151,14 +178,22 @@ function changeRoutes(context: ApiContext): Route[] {
       method: 'post',
       path: PATHS.revoke,
       handler: 'devices/revoke',
+      summary: 'Stops one device',
       input: RevokeRequest,
+      output: ChangeResponse,
+      refusals: ['DEVICE_NOT_REGISTERED'],
+      stop: true,
+      preview: ({ input, caller, orgId }) => service.previewRevoke(caller, orgId, input),
       run: async ({ input, caller, orgId }) => stopReply(await service.revoke(caller, orgId, input)),
     }),
     orgRoute(context, ['operator', 'admin', 'full'], {
       method: 'post',
       path: PATHS.unrevoke,
       handler: 'devices/unrevoke',
+      summary: 'Restores one device, against the epoch of its stop',
       input: UnrevokeRequest,
+      output: ChangeResponse,
+      refusals: ['DEVICE_NOT_REGISTERED', 'EPOCH_STALE', 'EPOCH_REQUIRED'],
       run: async ({ input, caller, orgId }) => {
         const asked = { ...input, unconditional: caller.kind === 'full' }
         return { body: { ...(await service.unrevoke(caller, orgId, asked)) } }
@@ -168,12 +203,17 @@ function changeRoutes(context: ApiContext): Route[] {
       method: 'post',
       path: PATHS.remove,
       handler: 'devices/remove',
+      summary: 'Removes a device and frees its slot; its ID stays denied',
       input: RemoveRequest,
+      output: ChangeResponse,
+      refusals: ['DEVICE_NOT_REGISTERED'],
+      stop: true,
+      preview: ({ input, caller, orgId }) => service.previewRemove(caller, orgId, input),
       run: async ({ input, caller, orgId }) => stopReply(await service.remove(caller, orgId, input)),
     }),
   ]
 }
 
-function stopReply({ orgId, deviceId, epoch, orgEpoch }: DeviceChanged): Reply {
+function stopReply({ orgId, deviceId, epoch, orgEpoch }: DeviceChanged): JsonReply {
   return { body: { orgId, deviceId, epoch, orgEpoch } }
 }

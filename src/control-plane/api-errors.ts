@@ -22,6 +22,8 @@ export function errorAnswerer(options: {
       sendJson(response, statusCode, errorBody({ ...named, requestId } as WireError))
     }
     if (error instanceof Refusal) {
+      const { retryAfterSeconds } = error.fields
+      if (typeof retryAfterSeconds === 'number') response.setHeader('retry-after', retryAfterSeconds)
       return send(error.statusCode, { code: error.code, message: error.message, ...error.fields })
     }
     if (error instanceof BadBodyError) {

@@ -1,37 +1,80 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Request } from 'express'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { z } from 'zod'
 
 import { readJson, sendJson } from '../http.ts'
-import { KEY_HEADER, MAX_BODY_BYTES, type KeyKind } from '../machineid/wire.ts'
-import { invalidDeviceId, invalidKey, missingKey, Refusal, wrongKind } from './refusal.ts'
+import { PreviewQuery } from '../machineid/wire-fields.ts'
+import { MAX_BODY_BYTES, type KeyKind } from '../machineid/wire.ts'
+import { assertPlatform, authenticate, type PlatformAccess } from './api-access.ts'
+import { parse } from './api-parse.ts'
+import type { Feed } from './feed.ts'
+import type { Preview } from './preview.ts'
+import type { KeyRecord } from './records.ts'
+import type { Recovery } from './recovery.ts'
+import { Refusal, wrongKind, type RefusalCode } from './refusal.ts'
+import { remoteAddressOf } from './remote-address.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
-import type { KeyRecord } from './store.ts'
+import type { ControlPlaneStore } from './store.ts'
 
-export interface ApiContext {
+export interface ApiContext extends PlatformAccess {
   readonly service: ControlPlaneService
-  readonly platformToken: string | undefined
-  /** True when only this machine can reach the listener. */
-  readonly loopback: boolean
+  readonly recovery: Recovery
+  /** For evidence, which is read as it is kept. */
+  readonly store: ControlPlaneStore
+  readonly feed: Feed
+  /** Throws `RATE_LIMITED` when a key asks too often. Not asked before a stop. */
+  readonly quota: (key: KeyRecord) => void
   /** Answers what was refused or what went wrong. */
   readonly onError: (response: ServerResponse, error: unknown, handler?: string) => void
 }
 
-export interface Reply {
+export interface JsonReply {
   readonly statusCode?: number
   /** `status: "ok"`, `handler` and `request_id` are added where it does not say otherwise. */
   readonly body: Readonly<Record<string, unknown>>
 }
 
-/** One call of the API: who may make it, what it takes, what it does. */
-export interface Route {
+/** A reply that writes itself, such as a stream. What it throws before its first byte is answered as an error. */
+export interface OwnReply {
+  readonly respond: (request: IncomingMessage, response: ServerResponse) => Promise<void> | void
+}
+
+export type Reply = JsonReply | OwnReply
+
+/** What openapi.json says of a call, and what reads and answers it. */
+export interface RouteContract {
   readonly method: 'get' | 'post'
+  /** With `:id` for a part that varies. */
   readonly path: string
   /** MachineID's name for the call, in every answer. */
   readonly handler: string
+  /** One sentence without a full stop. */
+  readonly summary: string
+  /** The body of a POST, the query of a GET. */
+  readonly input: z.ZodType
+  /** The body of a 200. */
+  readonly output: z.ZodType
+  /** Where a 200 is a stream: `output` is then the data of one event. */
+  readonly outputType?: 'text/event-stream' | undefined
+  /** Where JSON lines can be asked for too: one of them. */
+  readonly lines?: z.ZodType | undefined
+  /** What it refuses with beside what every call of its kind does. */
+  readonly refusals?: readonly RefusalCode[] | undefined
+  /** The body of its refusals, where one says more than every error does. Default `ErrorResponse`. */
+  readonly refused?: z.ZodType | undefined
+  /** A stop: never kept waiting by a quota. */
+  readonly stop?: true | undefined
+  /** The largest body, in bytes. Default 16 KiB. */
+  readonly bodyLimitBytes?: number | undefined
+}
+
+/** One call of the API: who may make it, what it takes, what it does. */
+export interface Route extends RouteContract {
   /** Key kinds; `platform` takes the platform token; `open` takes it only when anyone else could reach the listener. */
-  readonly access: readonly KeyKind[] | 'platform' | 'open'
-  readonly handle: (request: IncomingMessage, response: ServerResponse) => void
+  readonly access: readonly KeyKind[] | 'platform' | 'open' | 'none'
+  /** Takes `?preview=true`. */
+  readonly hasPreview: boolean
+  readonly handle: (request: Request, response: ServerResponse) => void
 }
 
 /** What an authenticated, parsed call works with. */
@@ -39,6 +82,8 @@ export interface Call<T> {
   readonly input: T
   readonly caller: Caller
   readonly requestId: string
+  /** The `:id` of its path. */
+  readonly id: string
 }
 
 export interface OrgCall<T> extends Call<T> {
@@ -46,26 +91,32 @@ export interface OrgCall<T> extends Call<T> {
   readonly key: KeyRecord
 }
 
-interface Definition<T, C> {
-  readonly method: 'get' | 'post'
-  readonly path: string
-  readonly handler: string
-  /** The body of a POST, the query of a GET. */
+interface Definition<T, C> extends RouteContract {
   readonly input: z.ZodType<T>
   readonly run: (call: C) => Promise<Reply>
+  /** Of a stop: what it would hit. Changes nothing. */
+  readonly preview?: ((call: C) => Promise<Preview>) | undefined
 }
 
-/** A call made with an org key. */
+/** A call made with an org key. `kinds` may answer from the path and the key, for a key that asks about itself. */
 export function orgRoute<T>(
   context: ApiContext,
   kinds: readonly KeyKind[],
-  definition: Definition<T, OrgCall<T>>,
+  definition: Definition<T, OrgCall<T>> & {
+    /** Lets a key of another kind in, such as one that burns itself. */
+    readonly alsoAdmits?: (key: KeyRecord, id: string) => boolean
+  },
 ): Route {
-  return route(context, kinds, definition, async (request, requestId) => {
+  return route(context, kinds, definition, async (request, requestId, id) => {
     const key = await authenticate(context.service, request)
-    if (!kinds.includes(key.kind)) throw wrongKind(key.kind, kinds)
-    const caller: Caller = { actor: key.keyId, kind: key.kind, requestId }
-    return { key, caller, orgId: key.orgId }
+    if (!kinds.includes(key.kind) && definition.alsoAdmits?.(key, id) !== true) {
+      throw wrongKind(key.kind, kinds)
+    }
+    if (definition.stop !== true) context.quota(key)
+    context.service.decisions.keyUsed(key.keyId)
+    const { keyId, kind, orgId } = key
+    const caller: Caller = { actor: keyId, kind, keyId, requestId, origin: remoteAddressOf(request) }
+    return { key, caller, orgId }
   })
 }
 
@@ -77,67 +128,51 @@ export function platformRoute<T>(
 ): Route {
   return route(context, access, definition, async (request, requestId) => {
     assertPlatform(context, access, request)
-    return { caller: { actor: 'platform', kind: 'platform', requestId } }
+    const origin = remoteAddressOf(request)
+    return { caller: { actor: 'platform', kind: 'platform', requestId, origin } }
   })
+}
+
+/** A call that needs no credential in a header. */
+export function publicRoute<T>(context: ApiContext, definition: Definition<T, Call<T>>): Route {
+  return route(context, 'none', definition, async (request, requestId) => ({
+    caller: { actor: 'recovery', kind: 'recovery', requestId, origin: remoteAddressOf(request) },
+  }))
 }
 
 function route<T, A extends { caller: Caller }>(
   { service, onError }: ApiContext,
   access: Route['access'],
   definition: Definition<T, A & Call<T>>,
-  admit: (request: IncomingMessage, requestId: string) => Promise<A>,
+  admit: (request: IncomingMessage, requestId: string, id: string) => Promise<A>,
 ): Route {
-  const { method, path, handler, input, run } = definition
-  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+  const { run, preview, ...contract } = definition
+  const { method, handler, input, bodyLimitBytes = MAX_BODY_BYTES } = contract
+  const answer = async (request: Request, response: ServerResponse) => {
     try {
       const requestId = service.newId()
-      const admitted = await admit(request, requestId)
-      const given = method === 'get' ? queryOf(request) : await bodyOf(request)
-      const { statusCode = 200, body } = await run({ ...admitted, input: parse(input, given), requestId })
+      const id = String(request.params['id'] ?? '')
+      const admitted = await admit(request, requestId, id)
+      const previewing = method === 'post' && isPreview(request, preview !== undefined)
+      const given = method === 'get' ? queryOf(request) : await readJson(request, bodyLimitBytes)
+      const call = { ...admitted, input: parse(input, given), requestId, id }
+      const reply: Reply =
+        previewing && preview !== undefined
+          ? { body: { preview: true, ...(await preview(call)) } }
+          : await run(call)
+      if ('respond' in reply) return await reply.respond(request, response)
+      const { statusCode = 200, body } = reply
       sendJson(response, statusCode, { status: 'ok', handler, ...body, request_id: requestId })
     } catch (error) {
       onError(response, error, handler)
     }
   }
-  return { method, path, handler, access, handle: (request, response) => void answer(request, response) }
-}
-
-async function authenticate(service: ControlPlaneService, request: IncomingMessage): Promise<KeyRecord> {
-  const key = request.headers[KEY_HEADER]
-  if (typeof key !== 'string' || key === '') throw missingKey()
-  const record = await service.findKey(key)
-  if (record === undefined) throw invalidKey()
-  return record
-}
-
-function assertPlatform(context: ApiContext, access: 'platform' | 'open', request: IncomingMessage): void {
-  const { platformToken, loopback } = context
-  if (platformToken === undefined) {
-    if (access === 'open' && loopback) return refuseWebPages(request)
-    throw new Refusal(
-      'PLATFORM_TOKEN_NOT_CONFIGURED',
-      'This call takes the platform token, and none is set here. Start the control plane with PLATFORM_TOKEN.',
-    )
+  return {
+    ...contract,
+    access,
+    hasPreview: preview !== undefined,
+    handle: (request, response) => void answer(request, response),
   }
-  const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
-  if (timingSafeEqual(sha256(given), sha256(platformToken))) return
-  throw new Refusal(
-    'PLATFORM_TOKEN_INVALID',
-    'Send the platform token in the header authorization: Bearer ….',
-  )
-}
-
-/** Any page in a browser on this machine can post here without reading the answer; browsers name its origin. */
-function refuseWebPages(request: IncomingMessage): void {
-  if (request.headers.origin === undefined) return
-  throw new Refusal(
-    'ORIGIN_NOT_ALLOWED',
-    'A web page may not make this call. Set PLATFORM_TOKEN and send it.',
-  )
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }
 
 function queryOf(request: IncomingMessage): unknown {
@@ -146,25 +181,18 @@ function queryOf(request: IncomingMessage): unknown {
   return Object.fromEntries(new URLSearchParams(query === -1 ? '' : url.slice(query)))
 }
 
-/** Changes take no query: an option that is not known here, such as a preview, must not become the change itself. */
-async function bodyOf(request: IncomingMessage): Promise<unknown> {
-  if (request.url?.includes('?') === true) {
-    throw new Refusal('BAD_REQUEST', 'This call takes no query. Send its fields in the JSON body.')
+/** A query that is not known here must not become the change itself. */
+function isPreview(request: IncomingMessage, offered: boolean): boolean {
+  const query = queryOf(request) as Record<string, unknown>
+  const names = Object.keys(query)
+  if (names.length === 0 && request.url?.includes('?') !== true) return false
+  if (offered && names.length === 1 && names[0] === 'preview') {
+    return parse(PreviewQuery, query).preview === 'true'
   }
-  return readJson(request, MAX_BODY_BYTES)
-}
-
-/** Names the field, never its value: that may be a key in the wrong place. */
-function parse<T>(schema: z.ZodType<T>, given: unknown): T {
-  const result = schema.safeParse(given)
-  if (result.success) return result.data
-  const { path = [], code, message = 'is not as expected' } = result.error.issues[0] ?? {}
-  const [field] = path
-  if (field === 'deviceId') throw invalidDeviceId((given as { deviceId?: unknown }).deviceId)
-  if (field === undefined) {
-    throw new Refusal('BAD_REQUEST', code === 'custom' ? message : 'The body must be a JSON object.')
-  }
-  // Below `labels` the names are the caller's own, and may be anything.
-  const named = field === 'context' ? path.join('.') : String(field)
-  throw new Refusal('BAD_REQUEST', `"${named}" ${message}.`)
+  throw new Refusal(
+    'BAD_REQUEST',
+    offered
+      ? 'This call takes no query but ?preview=true. Send its fields in the JSON body.'
+      : 'This call takes no query. Send its fields in the JSON body.',
+  )
 }

@@ -2,16 +2,38 @@ import express, { type Express, type NextFunction, type Request, type Response }
 import helmet from 'helmet'
 import type { ServerResponse } from 'node:http'
 
+import { sendJsonText } from '../http.ts'
 import { PATHS } from '../machineid/wire.ts'
 import { redact } from '../redact.ts'
+import { auditRoutes } from './api-audit.ts'
+import { batchRoutes } from './api-batches.ts'
+import { decisionRoutes } from './api-decisions.ts'
 import { deviceRoutes } from './api-devices.ts'
+import { feedRoutes } from './api-feed.ts'
+import { keyRoutes } from './api-keys.ts'
+import { lockRoutes } from './api-locks.ts'
 import { orgRoutes } from './api-orgs.ts'
+import { ownerRoutes } from './api-owners.ts'
+import { recoveryRoutes } from './api-recovery.ts'
 import type { ApiContext, Route } from './api-route.ts'
+import { openapiText } from './openapi.ts'
+import { mountRecoverPage } from './recover-page.ts'
 import { Refusal } from './refusal.ts'
 
 /** Every call of the API but the validates, which are answered before Express sees them. */
-function apiRoutes(context: ApiContext): Route[] {
-  return [...deviceRoutes(context), ...orgRoutes(context)]
+export function apiRoutes(context: ApiContext): Route[] {
+  return [
+    ...deviceRoutes(context),
+    ...batchRoutes(context),
+    ...lockRoutes(context),
+    ...keyRoutes(context),
+    ...orgRoutes(context),
+    ...ownerRoutes(context),
+    ...recoveryRoutes(context),
+    ...decisionRoutes(context),
+    ...auditRoutes(context),
+    ...feedRoutes(context),
+  ]
 }
 
 export function createApi(context: ApiContext): Express {
@@ -20,10 +42,16 @@ export function createApi(context: ApiContext): Express {
   // Exactly the paths of the contract: a stop that a proxy's rule missed by a letter's case would be no stop.
   app.enable('case sensitive routing').enable('strict routing')
   app.use(helmet())
-  for (const { method, path, handle } of apiRoutes(context)) {
-    app[method](path, handle)
-    app.all(path, refuseMethod(context, [method]))
+  mountRecoverPage(app)
+  const routes = apiRoutes(context)
+  for (const { method, path, handle } of routes) app[method](path, handle)
+  for (const path of new Set(routes.map((route) => route.path))) {
+    const methods = routes.filter((route) => route.path === path).map(({ method }) => method)
+    app.all(path, refuseMethod(context, methods))
   }
+  const openapi = openapiText(routes)
+  app.get(PATHS.openapi, (_request, response) => sendJsonText(response, 200, openapi()))
+  app.all(PATHS.openapi, refuseMethod(context, ['get']))
   app.all(PATHS.validate, refuseMethod(context, ['post', 'get']))
   app.all(PATHS.validateBatch, refuseMethod(context, ['post']))
   app.use((request, response) => context.onError(response, noSuchCall(request)))

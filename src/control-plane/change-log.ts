@@ -1,5 +1,5 @@
 import type { Logger } from '../log.ts'
-import type { AuditEntry, Change, ControlPlaneStore } from './store.ts'
+import type { AuditRow } from './records.ts'
 
 /** What a person may want to see happen, by the action of the audit row. Other changes have only that row. */
 const MESSAGES: Readonly<Record<string, string>> = {
@@ -7,49 +7,44 @@ const MESSAGES: Readonly<Record<string, string>> = {
   'device.unrevoke': 'device restored',
   'device.restore_removed': 'device restored',
   'device.remove': 'device removed',
+  'lock.add': 'lock added',
+  'lock.release': 'lock released',
+  'key.issue': 'key issued',
+  'key.rotate': 'key rotated',
+  'key.burn': 'key burned',
   'org.disable': 'org disabled',
   'org.enable': 'org enabled',
   'org.plan': 'plan changed',
+  'org.plan_ended': 'canceled plan ended, the org is on the free plan',
   'org.create': 'org created',
+  'org.owners': 'owners changed',
+  'org.recover': 'admin key recovered by mail',
 }
 
 /**
- * The same store, which also logs one line per stop, restore and change of an org: after COMMIT (G5), never for
- * what was refused or could not be stored.
+ * Logs one line per stop, restore and change of an org, once it is durable (G5). Each names its audit row: who
+ * keeps the log elsewhere can tell when rows were cut off the end of the chain.
  */
-export function logChanges(store: ControlPlaneStore, log: Logger): ControlPlaneStore {
-  const logged = async <S, T>(
-    orgId: string,
-    decide: (found: S) => Change<T>,
-    commit: (noted: (found: S) => Change<T>) => Promise<T>,
-  ): Promise<T> => {
-    // A store may ask again, when it had to begin the transaction anew: only the last answer was written.
-    let last = undefined as Change<T> | undefined
-    const result = await commit((found) => (last = decide(found)))
-    if (last?.audit !== undefined) tell(log, orgId, last.audit, last.org?.epoch)
-    return result
-  }
-  return {
-    ...store,
-    changeOrg: (orgId, decide) => logged(orgId, decide, (noted) => store.changeOrg(orgId, noted)),
-    changeDevice: (orgId, deviceId, decide) =>
-      logged(orgId, decide, (noted) => store.changeDevice(orgId, deviceId, noted)),
+export function logChanges(log: Logger, rows: readonly AuditRow[]): void {
+  for (const row of rows) {
+    const message = MESSAGES[row.action]
+    if (message !== undefined) log.info(lineOf(row), message)
   }
 }
 
-function tell(log: Logger, orgId: string, audit: AuditEntry, epoch: number | undefined): void {
-  const message = MESSAGES[audit.action]
-  if (message === undefined) return
-  const { actor, actorKind = actor, deviceId, reason, requestId } = audit
-  log.info(
-    {
-      ...(deviceId !== undefined && { device_id: deviceId }),
-      org_id: orgId,
-      epoch,
-      actor: actorKind === actor ? actor : `${actorKind}:${actor}`,
-      ...(reason !== undefined && { reason }),
-      ...(requestId !== undefined && requestId !== '' && { request_id: requestId }),
-    },
-    message,
-  )
+function lineOf(row: AuditRow) {
+  const { orgId, seq, hash, actor, actorKind, deviceId, reason, requestId, origin } = row
+  const after = (row.after ?? {}) as { epoch?: unknown; pattern?: unknown; keyId?: unknown }
+  return {
+    ...(deviceId !== null && { device_id: deviceId }),
+    ...(after.pattern !== undefined && { pattern: after.pattern }),
+    ...(after.keyId !== undefined && { key_id: after.keyId }),
+    org_id: orgId,
+    ...(after.epoch !== undefined && { epoch: after.epoch }),
+    actor: actorKind === null || actorKind === actor ? actor : `${actorKind}:${actor}`,
+    ...(origin !== null && { origin }),
+    ...(reason !== null && { reason }),
+    ...(requestId !== null && { request_id: requestId }),
+    audit: `${seq}:${hash.slice(0, 16)}`,
+  }
 }

@@ -2,118 +2,227 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 
 import { systemClock, type Clock } from '../clock.ts'
 import { messageOf, type HoldpointError } from '../errors.ts'
-import { answerUnparsable, closeServer, createWebServer, sendJson, type TlsOptions } from '../http.ts'
+import { answerUnparsable, closeServer, createWebServer, type TlsOptions } from '../http.ts'
 import type { Logger } from '../log.ts'
-import { errorAnswerer } from './api-errors.ts'
+import { PATHS } from '../machineid/wire.ts'
+import { createAuthorityMetrics, type AuthorityMetrics } from '../metrics.ts'
+import { errorAnswerer, type ErrorAnswerer } from './api-errors.ts'
+import { answerMetrics } from './api-metrics.ts'
 import { createApi } from './api.ts'
-import { hostAllowed } from './hosts.ts'
+import type { LaneBatch } from './decision-log.ts'
+import { createFeed, type Feed } from './feed.ts'
+import { answerHealth } from './health.ts'
+import { hostAllowed, wrongHost } from './hosts.ts'
+import { createHousekeeping, type Housekeeping } from './housekeeping.ts'
+import { createLagMeter } from './lag.ts'
+import { createLaneReporter } from './lane-report.ts'
+import { createCallQuota } from './limits.ts'
+import { noMailer, type Mailer } from './mail.ts'
+import { ownUrl } from './own-url.ts'
+import { createRecovery, type Recovery, type RecoveryOptions } from './recovery.ts'
 import { Refusal } from './refusal.ts'
+import { noteOrigin } from './remote-address.ts'
+import { SERVER_LIMITS } from './server-limits.ts'
 import { createService, type ControlPlaneService } from './service.ts'
 import type { ControlPlaneStore } from './store.ts'
-import { createValidateLane } from './validate-lane.ts'
 
 export interface ControlPlaneOptions {
   /** Closed with the control plane. */
   readonly store: ControlPlaneStore
   readonly log: Logger
-  /** True when the listener is reachable from this machine only. Then org/create may be open, and Host is checked. */
+  /** True when the listeners are reachable from this machine only. Then org/create may be open, and Host is checked. */
   readonly loopback: boolean
-  /** For org/create and org/plan. Without it org/plan is refused, and org/create too off loopback. */
+  /** For org/create, org/plan and /metrics. Without it org/plan is refused, and org/create too off loopback. */
   readonly platformToken?: string | undefined
   /** Host names beside localhost under which it is reached; with them, Host is checked off loopback too. */
   readonly hosts?: readonly string[] | undefined
+  /** How many proxies of our own stand in front. Default 0. */
+  readonly trustedProxies?: number | undefined
   /** To serve HTTPS itself. */
   readonly tls?: TlsOptions | undefined
   readonly clock?: Clock | undefined
+  /** Stores allows too. Default false: denials only. */
+  readonly recordAllows?: boolean | undefined
+  /** How long decisions are kept, in days. Default 30. */
+  readonly retentionDays?: number | undefined
+  /** Default true. Stops are never limited. */
+  readonly limitCalls?: boolean | undefined
+  /** Of the operator lane; more are hung up on. Default 2000. */
+  readonly maxConnections?: number | undefined
   /** Told once when the store can no longer be trusted: nothing is acknowledged from then on. Exit, start anew. */
   readonly onFatal?: ((problem: HoldpointError) => void) | undefined
+  /** Closed with the control plane. Without one nobody can be mailed, and so no access be recovered. */
+  readonly mailer?: Mailer | undefined
+  /** Where the links in mails lead. Default: the operator lane, as this machine sees it. */
+  readonly consoleUrl?: string | undefined
+  readonly recovery?:
+    Partial<Pick<RecoveryOptions, 'workWithinMs' | 'retryAfterMs' | 'maxWaiting'>> | undefined
 }
 
+/** What answers everything but validates, on the thread that writes. Validates are answered by agent lanes. */
 export interface ControlPlane {
-  /** Not listening yet: see `listen` in http.ts. */
-  readonly server: Server
+  /** The operator lane: the whole API but validates. Not listening yet: see `listen` in http.ts. */
+  readonly operatorServer: Server
+  /** The same API for what an agent lane hands on. `peer` is the other end of the connection it came by. */
+  readonly handle: (request: IncomingMessage, response: ServerResponse, peer: string | undefined) => void
   readonly service: ControlPlaneService
+  readonly housekeeping: Housekeeping
+  readonly recovery: Recovery
+  /** Its streams have no end of their own: close it before a lane that passes them on. */
+  readonly feed: Feed
+  readonly metrics: AuthorityMetrics
+  /** Stores what an agent lane has decided. Resolves when that is done or was given up; never rejects. */
+  readonly accept: (batch: LaneBatch) => Promise<void>
+  /** Why nothing is acknowledged any more; undefined while all is well. */
+  readonly problem: () => HoldpointError | undefined
+  /** For a lane that could not read: nothing is acknowledged from then on. */
+  readonly suspect: (problem: HoldpointError) => void
   /**
    * Accepts nothing new, finishes the answers in progress for up to `graceMs` (default 5000), stores the waiting
-   * denials, checkpoints and releases the file. Fine to call twice.
+   * decisions, checkpoints and releases the file. Close the agent lanes first. Fine to call twice.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>
 }
 
 /** Builds the authority. Nothing listens and no timer runs until the server is told to. */
 export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
-  const { store, log, loopback, platformToken, clock = systemClock, hosts = [] } = options
-  const tellFatal = fatalTeller(options)
+  const { store, log, platformToken, clock = systemClock, trustedProxies = 0 } = options
+  const metrics = createAuthorityMetrics()
+  const trust = createTrust(options)
   const service = createService({
     store,
     clock,
     log,
-    onDenialsLost: (error, denials) => {
-      log.error({ denials, reason: messageOf(error) }, 'denials could not be stored')
-      tellFatal()
+    recordAllows: options.recordAllows,
+    onDecisionsLost: (error, decisions) => {
+      metrics.decisionsLost(decisions)
+      log.error({ decisions, reason: messageOf(error) }, 'decisions could not be stored')
+      trust.check()
     },
+    onCommitted: (rows) => {
+      for (const { action } of rows) metrics.changed(action)
+      feed.committed(rows)
+    },
+    onDecisions: (decisions) => feed.decided(decisions),
   })
-  const allowed = hostAllowed({ loopback, hosts })
-  const onError = errorAnswerer({ log, newId: service.newId, tellFatal })
-  const lane = createValidateLane({
-    reader: store.reader,
-    recordDenial: service.denials.record,
-    newId: service.newId,
+  const feed = createFeed({ nowMs: service.nowMs })
+  const onError = errorAnswerer({ log, newId: service.newId, tellFatal: trust.check })
+  const housekeeping = createHousekeeping({
+    store,
+    service,
+    log,
+    retentionDays: options.retentionDays ?? 30,
+    onOverdue: feed.overdue,
+  })
+
+  const handle: ControlPlane['handle'] = (request, response, peer) => {
+    const problem = trust.problem()
+    if (problem !== undefined) return onError(response, problem)
+    noteOrigin(request, { peer, trustedProxies })
+    if (!answerMetrics({ metrics, platformToken }, request, response, onError)) api(request, response)
+  }
+  const operatorServer = createOperatorServer(options, { handle, onError, problem: trust.problem })
+  answerUnparsable(operatorServer, service.newId)
+  operatorServer.maxConnections = options.maxConnections ?? 2000
+  operatorServer.on('listening', () => housekeeping.start())
+  const reporter = createLaneReporter({
+    lane: 'operator',
+    server: operatorServer,
+    lag: createLagMeter(),
+    onReport: metrics.report,
+  })
+  const recovery = createRecovery({
+    ...options.recovery,
+    service,
+    mailer: options.mailer ?? noMailer,
+    consoleUrl: () => options.consoleUrl ?? ownUrl(operatorServer, { tls: options.tls !== undefined }),
+    log,
+    clock,
+    limitRequests: options.limitCalls,
+  })
+  const api = createApi({
+    store,
+    service,
+    feed,
+    recovery,
+    platformToken,
+    loopback: options.loopback,
+    quota: options.limitCalls === false ? () => {} : createCallQuota({ onLimited: reporter.limited }),
     onError,
   })
-  const api = createApi({ service, platformToken, loopback, onError })
-
-  const server = createWebServer(SERVER_LIMITS, options.tls, (request, response) => {
-    const problem = store.problem()
-    if (answerHealth(store, request, response)) return
-    if (problem !== undefined) return onError(response, problem)
-    if (!allowed(request.headers.host)) return onError(response, wrongHost())
-    if (!lane.handle(request, response)) api(request, response)
-  })
-  answerUnparsable(server, service.newId)
 
   let closing: Promise<void> | undefined
   const close = async (graceMs: number | undefined) => {
-    await closeServer(server, graceMs === undefined ? {} : { graceMs })
-    await service.denials.flush()
+    feed.close()
+    await closeServer(operatorServer, graceMs === undefined ? {} : { graceMs })
+    await housekeeping.close()
+    await recovery.close()
+    await service.decisions.flush()
     await store.close()
   }
-  return { server, service, close: ({ graceMs } = {}) => (closing ??= close(graceMs)) }
+  return {
+    operatorServer,
+    handle,
+    service,
+    housekeeping,
+    recovery,
+    feed,
+    metrics,
+    accept: (batch) => {
+      metrics.decided(batch.counts)
+      return service.decisions.accept(batch)
+    },
+    problem: trust.problem,
+    suspect: trust.suspect,
+    close: ({ graceMs } = {}) => (closing ??= close(graceMs)),
+  }
 }
 
-/** Idle connections outlive those of our own client, so that it is never the server that hangs up first. */
-const SERVER_LIMITS = {
-  keepAliveTimeout: 65_000,
-  headersTimeout: 10_000,
-  requestTimeout: 15_000,
-  connectionsCheckingInterval: 5000,
-  maxHeaderSize: 16 * 1024,
+/** The listener of operators: no flood of validates can delay what they do there. */
+function createOperatorServer(
+  { loopback, hosts, tls }: ControlPlaneOptions,
+  on: Pick<ControlPlane, 'handle' | 'problem'> & { readonly onError: ErrorAnswerer },
+): Server {
+  const allowed = hostAllowed({ loopback, hosts })
+  return createWebServer(SERVER_LIMITS, tls, (request, response) => {
+    if (answerHealth(on.problem(), request, response)) return
+    if (!allowed(request.headers.host)) return on.onError(response, wrongHost())
+    if (isValidate(request)) return on.onError(response, wrongLane())
+    on.handle(request, response, request.socket.remoteAddress)
+  })
 }
 
-function wrongHost(): Refusal {
+function isValidate({ url = '' }: IncomingMessage): boolean {
+  const [path] = url.split('?', 1)
+  return path === PATHS.validate || path === PATHS.validateBatch
+}
+
+function wrongLane(): Refusal {
   return new Refusal(
-    'HOST_NOT_ALLOWED',
-    'This control plane does not answer to that Host name. Use localhost, or add the name to ALLOWED_HOSTS.',
+    'WRONG_LANE',
+    'This port is for operators and answers no validates, so that no number of them delays a stop. Agents ask the ' +
+      'port that CONTROL_PLANE_PORT names.',
   )
 }
 
-/** Tells once that the store can no longer be trusted, whoever found out. */
-function fatalTeller({ store, log, onFatal }: ControlPlaneOptions): () => void {
+/** Whether the store can still be trusted; tells once that it cannot, whoever found out. */
+function createTrust({ store, log, onFatal }: ControlPlaneOptions) {
+  let suspected: HoldpointError | undefined
   let told = false
-  return () => {
-    const problem = store.problem()
-    if (problem === undefined || told) return
+  const problem = () => suspected ?? store.problem()
+  const check = () => {
+    const found = problem()
+    if (found === undefined || told) return
     told = true
-    log.fatal({ code: problem.code }, problem.message)
-    onFatal?.(problem)
+    log.fatal({ code: found.code }, found.message)
+    onFatal?.(found)
   }
-}
-
-function answerHealth(store: ControlPlaneStore, request: IncomingMessage, response: ServerResponse): boolean {
-  if (request.url !== '/healthz' && request.url !== '/readyz') return false
-  if (request.method !== 'GET' && request.method !== 'HEAD') return false
-  const problem = request.url === '/readyz' ? store.problem() : undefined
-  if (problem === undefined) sendJson(response, 200, { status: 'ok' })
-  else sendJson(response, 503, { status: 'error', code: problem.code })
-  return true
+  return {
+    problem,
+    check,
+    suspect: (found: HoldpointError) => {
+      suspected ??= found
+      check()
+    },
+  }
 }

@@ -1,12 +1,25 @@
-import { existingOrg, assertEpoch, Refusal } from './refusal.ts'
+import type { Changing, Decide } from './change.ts'
+import { endedPlan } from './plan.ts'
+import type { Preview } from './preview.ts'
+import { assertEpoch, existingOrg, Refusal } from './refusal.ts'
 import { registerDevice, visible, type RegisterAsked, type Registered } from './register.ts'
+import type { DeviceRecord, LastSeen, OrgRecord } from './records.ts'
 import { allDenials, standingOf } from './rules.ts'
 import type { Caller, ServiceContext } from './service.ts'
-import type { Change, DeviceRecord, DeviceSnapshot, OrgRecord } from './store.ts'
+import type { OrgSnapshot } from './store.ts'
 
 export interface DeviceAsked {
   readonly deviceId: string
   readonly reason?: string | undefined
+}
+export interface StopAsked extends DeviceAsked {
+  /** When the stop counts as overdue; it is never undone by itself. */
+  readonly remindAfterSeconds?: number | undefined
+}
+export interface RestoreAsked extends DeviceAsked {
+  readonly ifEpoch?: number | undefined
+  /** MachineID's own form without an epoch, for `full` keys only. */
+  readonly unconditional: boolean
 }
 
 export interface DeviceChanged {
@@ -19,103 +32,118 @@ export interface DeviceChanged {
   readonly stillDeniedBy: readonly string[]
 }
 
-export interface DevicePage {
-  readonly org: OrgRecord
-  readonly devices: readonly DeviceRecord[]
+export type ListedDevice = DeviceRecord & {
+  readonly locked: boolean
+  readonly lastSeen: LastSeen | undefined
 }
 
 export interface DeviceService {
   /** Idempotent. Refuses with `EPOCH_STALE` or `EPOCH_REQUIRED`; every other no is an `outcome`. */
   register(caller: Caller, orgId: string, asked: RegisterAsked): Promise<Registered>
   /** Unconditional, and a new stop each time, so that no older form can undo it. */
-  revoke(caller: Caller, orgId: string, asked: DeviceAsked): Promise<DeviceChanged>
-  /** G6: against the device's epoch. `unconditional` is MachineID's own form without one, for `full` keys only. */
-  unrevoke(
-    caller: Caller,
-    orgId: string,
-    asked: DeviceAsked & { readonly ifEpoch?: number | undefined; readonly unconditional: boolean },
-  ): Promise<DeviceChanged>
+  revoke(caller: Caller, orgId: string, asked: StopAsked): Promise<DeviceChanged>
+  previewRevoke(caller: Caller, orgId: string, asked: DeviceAsked): Promise<Preview>
+  /** G6: against the device's epoch. */
+  unrevoke(caller: Caller, orgId: string, asked: RestoreAsked): Promise<DeviceChanged>
   /** Leaves a tombstone, which keeps its revoked flag; frees the slot. */
   remove(caller: Caller, orgId: string, asked: DeviceAsked): Promise<DeviceChanged>
+  previewRemove(caller: Caller, orgId: string, asked: DeviceAsked): Promise<Preview>
   /** Without tombstones. All of them without `limit`. */
   listDevices(
     orgId: string,
     page: { readonly after?: string | undefined; readonly limit?: number | undefined },
-  ): Promise<DevicePage>
+  ): Promise<{ readonly org: OrgRecord; readonly devices: readonly ListedDevice[] }>
 }
 
-/** What a stop or restore makes of a device; throws to refuse. */
-type Apply = (device: DeviceRecord) => Partial<DeviceRecord>
-
 export function createDeviceService(context: ServiceContext): DeviceService {
-  const { store } = context
-  const change = (action: string, caller: Caller, orgId: string, asked: DeviceAsked, apply: Apply) =>
-    store.changeDevice(orgId, asked.deviceId, (found) =>
-      stopOrRestore(context, caller, existingDevice(found), asked.reason ?? null, action, apply),
-    )
+  const { store, nowMs, change, preview } = context
+  const only = ({ deviceId }: DeviceAsked) => ({ devices: { ids: [deviceId] } })
+
+  const revoking = (caller: Caller, asked: StopAsked) =>
+    changing(context, caller, asked, 'device.revoke', () => ({
+      revoked: true,
+      remindAtMs: remindAt(asked, nowMs()),
+    }))
+  const removing = (caller: Caller, asked: DeviceAsked) =>
+    changing(context, caller, asked, 'device.remove', () => REMOVED)
 
   return {
     register: (caller, orgId, asked) =>
-      store.changeDevice(orgId, asked.deviceId, (found) =>
-        registerDevice(context, caller, existing(found), asked),
+      change(caller, orgId, { ...only(asked), freeSlot: true }, (snapshot) =>
+        registerDevice(context, caller, snapshot, asked),
       ),
-    revoke: (caller, orgId, asked) =>
-      change('device.revoke', caller, orgId, asked, () => ({ revoked: true })),
+    revoke: (caller, orgId, asked) => change(caller, orgId, only(asked), revoking(caller, asked)),
+    previewRevoke: (caller, orgId, asked) => preview(caller, orgId, only(asked), revoking(caller, asked)),
     unrevoke: (caller, orgId, asked) =>
-      change('device.unrevoke', caller, orgId, asked, (device) => {
-        const unconditional = asked.unconditional && asked.ifEpoch === undefined
-        if (!unconditional) assertEpoch(device.epoch, asked.ifEpoch, 'the device')
-        return { revoked: false }
-      }),
-    remove: (caller, orgId, asked) =>
-      change('device.remove', caller, orgId, asked, () => ({ removed: true, slot: null })),
+      change(
+        caller,
+        orgId,
+        only(asked),
+        changing(context, caller, asked, 'device.unrevoke', (device) => {
+          const unconditional = asked.unconditional && asked.ifEpoch === undefined
+          if (!unconditional) assertEpoch(device.epoch, asked.ifEpoch, 'the device')
+          return RESTORED
+        }),
+      ),
+    remove: (caller, orgId, asked) => change(caller, orgId, only(asked), removing(caller, asked)),
+    previewRemove: (caller, orgId, asked) => preview(caller, orgId, only(asked), removing(caller, asked)),
     listDevices: async (orgId, page) => {
       const found = await store.listDevices(orgId, page)
-      return { org: existingOrg(found?.org), devices: found?.devices ?? [] }
+      const org = existingOrg(found?.org)
+      return { org: endedPlan(org, nowMs()) ?? org, devices: found?.devices ?? [] }
     },
   }
 }
 
-/** The device changes, the org's epoch is raised with it, and the audit row says so: one transaction. */
-function stopOrRestore(
-  { nowMs, audit }: ServiceContext,
+export const RESTORED = { revoked: false, remindAtMs: null } as const
+const REMOVED = { removed: true, slot: null, remindAtMs: null } as const
+
+export function remindAt(
+  { remindAfterSeconds }: { readonly remindAfterSeconds?: number | undefined },
+  nowMs: number,
+): number | null {
+  return remindAfterSeconds === undefined ? null : nowMs + remindAfterSeconds * 1000
+}
+
+/** One device changes, the org's epoch is raised with it, and the audit row says so. */
+function changing(
+  { nowMs, entry }: Pick<ServiceContext, 'nowMs'> & Pick<Changing, 'entry'>,
   caller: Caller,
-  { org, device }: { readonly org: OrgRecord; readonly device: DeviceRecord },
-  reason: string | null,
+  { deviceId, reason }: DeviceAsked,
   action: string,
-  apply: Apply,
-): Change<DeviceChanged> {
-  const epoch = org.epoch + 1
-  const changed: DeviceRecord = { ...device, ...apply(device), epoch, reason, changedAtMs: nowMs() }
-  const changedOrg: OrgRecord = { ...org, epoch, used: org.used - slots(device) + slots(changed) }
-  const { deviceId } = device
-  return {
-    org: changedOrg,
-    device: changed,
-    audit: audit(caller, action, {
-      deviceId,
-      reason: reason ?? undefined,
-      before: visible(device),
-      after: visible(changed),
-    }),
-    result: {
-      orgId: org.orgId,
-      deviceId,
+  apply: (device: DeviceRecord) => Partial<DeviceRecord>,
+): Decide<DeviceChanged> {
+  return (snapshot) => {
+    const { org } = snapshot
+    const device = existingDevice(snapshot)
+    const epoch = org.epoch + 1
+    const after: DeviceRecord = {
+      ...device,
+      ...apply(device),
       epoch,
-      orgEpoch: epoch,
-      stillDeniedBy: allDenials(standingOf(changedOrg, changed)),
-    },
+      reason: reason ?? null,
+      changedAtMs: nowMs(),
+    }
+    const orgAfter: OrgRecord = { ...org, epoch, used: org.used - slots(device) + slots(after) }
+    const standing = standingOf(orgAfter, after, snapshot.lockedDevices.has(deviceId))
+    return {
+      org: orgAfter,
+      devices: [after],
+      audit: [
+        entry(caller, action, {
+          deviceId,
+          reason: reason ?? null,
+          before: visible(device),
+          after: visible(after),
+        }),
+      ],
+      result: { orgId: org.orgId, deviceId, epoch, orgEpoch: epoch, stillDeniedBy: allDenials(standing) },
+    }
   }
 }
 
-function existing(snapshot: DeviceSnapshot | undefined): DeviceSnapshot {
-  existingOrg(snapshot?.org)
-  return snapshot as DeviceSnapshot
-}
-
-function existingDevice(snapshot: DeviceSnapshot | undefined): { org: OrgRecord; device: DeviceRecord } {
-  const { org, device } = existing(snapshot)
-  if (device !== undefined) return { org, device }
+function existingDevice({ devices: [device] }: OrgSnapshot): DeviceRecord {
+  if (device !== undefined) return device
   throw new Refusal(
     'DEVICE_NOT_REGISTERED',
     'This org has no such device, so nothing was changed. Compare the ID with GET /api/v1/devices/list.',

@@ -1,3 +1,5 @@
+import { Refusal } from './refusal.ts'
+
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]']
 
 /**
@@ -7,9 +9,9 @@ const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]']
  */
 export function hostAllowed(options: {
   readonly loopback: boolean
-  readonly hosts: readonly string[]
+  readonly hosts?: readonly string[] | undefined
 }): (host: string | undefined) => boolean {
-  const { loopback, hosts } = options
+  const { loopback, hosts = [] } = options
   if (!loopback && hosts.length === 0) return () => true
   const names = new Set([...LOOPBACK_NAMES, ...hosts].map((name) => name.toLowerCase()))
   // Most requests carry the same header as the one before.
@@ -22,4 +24,11 @@ export function hostAllowed(options: {
     lastAllowed = host
     return true
   }
+}
+
+export function wrongHost(): Refusal {
+  return new Refusal(
+    'HOST_NOT_ALLOWED',
+    'This control plane does not answer to that Host name. Use localhost, or add the name to ALLOWED_HOSTS.',
+  )
 }

@@ -1,12 +1,14 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
-import { deviceIdProblem } from '../guard/device.ts'
 import { KEY_KINDS, type KeyKind } from '../machineid/wire.ts'
 import { newKeyId } from './ids.ts'
+import { matchesDevicePattern } from './patterns.ts'
+import type { KeyRecord } from './records.ts'
 
 // org_<kind>_<lookup id>_<secret><checksum>, for example org_runtime_mfzwizltoq2gc3tu_4fz…Q2ab9d3e.
-// The prefix is MachineID's; the shape can be matched by secret scanners, the checksum spots a typing error.
+// The prefix is MachineID's; the shape can be matched by secret scanners (docs/security.md), the checksum spots a
+// typing error.
 
 const KEY = new RegExp(`^org_(${KEY_KINDS.join('|')})_([a-z2-7]{16})_([0-9A-Za-z]{43})([0-9a-f]{8})$`)
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -23,9 +25,14 @@ export interface NewKey {
 /** A key with a secret of 256 random bits. */
 export function mintKey(kind: KeyKind): NewKey {
   const keyId = newKeyId()
-  const body = `org_${kind}_${keyId}_${base62(randomBytes(32))}`
+  const body = `${keyPrefix(kind, keyId)}${base62(randomBytes(32))}`
   const key = `${body}${checksum(body)}`
   return { key, keyId, digest: digestOf(key) }
+}
+
+/** What a key begins with: enough to find it in a secret store, and nothing of its secret. */
+export function keyPrefix(kind: KeyKind, keyId: string): string {
+  return `org_${kind}_${keyId}_`
 }
 
 /** The lookup id of something shaped like a key; undefined for everything else. */
@@ -55,7 +62,8 @@ function checksum(text: string): string {
   return crc32(text).toString(16).padStart(CHECKSUM_LENGTH, '0')
 }
 
-function base62(bytes: Uint8Array): string {
+/** 32 bytes in 43 letters and digits. */
+export function base62(bytes: Uint8Array): string {
   let number = BigInt(`0x${Buffer.from(bytes).toString('hex')}`)
   let text = ''
   while (text.length < SECRET_LENGTH) {
@@ -65,23 +73,34 @@ function base62(bytes: Uint8Array): string {
   return text
 }
 
-/** An exact device ID, or one with `*` for a whole segment. A last `*` stands for one or more segments. */
-export function isDevicePattern(pattern: string): boolean {
-  const example = pattern.split(':').map((segment) => (segment === '*' ? 'x' : segment))
-  return deviceIdProblem(example.join(':')) === undefined
-}
-
-export function matchesDevicePattern(pattern: string, deviceId: string): boolean {
-  if (pattern === deviceId) return true
-  if (!pattern.includes('*')) return false
-  const wanted = pattern.split(':')
-  const given = deviceId.split(':')
-  const open = wanted.at(-1) === '*'
-  if (open ? given.length < wanted.length : given.length !== wanted.length) return false
-  return wanted.every((segment, index) => segment === '*' || segment === given[index])
-}
-
 /** True when a key with these bindings may speak for the device. */
 export function mayAskFor(bindings: readonly string[] | null, deviceId: string): boolean {
   return bindings === null || bindings.some((pattern) => matchesDevicePattern(pattern, deviceId))
+}
+
+/** Why a genuine key is no longer good; undefined while it is. */
+export function keyProblem(
+  { endedAs, endsAtMs }: Pick<KeyRecord, 'endedAs' | 'endsAtMs'>,
+  nowMs: number,
+): 'KEY_BURNED' | 'KEY_EXPIRED' | undefined {
+  if (endedAs !== null) return endedAs === 'burned' ? 'KEY_BURNED' : 'KEY_EXPIRED'
+  return endsAtMs !== null && endsAtMs <= nowMs ? 'KEY_EXPIRED' : undefined
+}
+
+/** A new key, and the record that is kept of it. */
+export function newKey(options: {
+  readonly orgId: string
+  readonly kind: KeyKind
+  readonly createdBy: string
+  readonly nowMs: number
+  readonly name?: string | undefined
+  readonly bindings?: readonly string[] | undefined
+}): { readonly key: string; readonly record: KeyRecord } {
+  const { orgId, kind, createdBy, nowMs, name = null, bindings = null } = options
+  const { key, keyId, digest } = mintKey(kind)
+  const ends = { endsAtMs: null, endedAtMs: null, endedAs: null, replacedBy: null }
+  return {
+    key,
+    record: { keyId, orgId, kind, name, digest, bindings, createdAtMs: nowMs, createdBy, ...ends },
+  }
 }

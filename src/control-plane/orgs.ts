@@ -1,10 +1,13 @@
 import { PLAN_LIMITS, type KeyKind, type PlanTier } from '../machineid/wire.ts'
+import { LOCAL, type Decide } from './change.ts'
 import { newOrgId } from './ids.ts'
-import { isDevicePattern, keyIdOf, keyMatches, mintKey } from './keys.ts'
-import { planFields, type PlanView } from './plan.ts'
-import { assertEpoch, existingOrg, Refusal } from './refusal.ts'
+import { newKey } from './keys.ts'
+import { endedPlan, onFreePlan, planFields, type PlanView } from './plan.ts'
+import { PREVIEW_DEVICES, type Preview } from './preview.ts'
+import type { OrgRecord, PlanState } from './records.ts'
+import { assertEpoch, existingOrg } from './refusal.ts'
 import type { Caller, ServiceContext } from './service.ts'
-import type { KeyRecord, OrgRecord, PlanState } from './store.ts'
+import type { UsageCounts } from './store.ts'
 
 export interface NewOrg {
   readonly orgId: string
@@ -19,9 +22,18 @@ export interface SwitchResult {
   readonly orgEpoch: number
 }
 
-export interface Usage extends PlanView {
-  readonly org: OrgRecord
-  readonly revoked: number
+export interface PlanAsked {
+  readonly tier: PlanTier
+  readonly limit?: number | undefined
+  /** Default `active`. */
+  readonly state?: PlanState | undefined
+  /** When a canceled plan ends, in wall-clock milliseconds. */
+  readonly accessUntilMs?: number | undefined
+}
+
+interface SwitchAsked {
+  readonly ifEpoch?: number | undefined
+  readonly reason?: string | undefined
 }
 
 export interface OrgService {
@@ -31,135 +43,116 @@ export interface OrgService {
     readonly ownerEmail?: string | undefined
     readonly caller?: Caller | undefined
   }): Promise<NewOrg>
-  /** One more key. `bindings` (exact device IDs or patterns) only with kind `runtime`. Shown once. */
-  issueKey(options: {
-    readonly orgId: string
-    readonly kind: KeyKind
-    readonly bindings?: readonly string[] | undefined
-    readonly caller?: Caller | undefined
-  }): Promise<{ readonly key: string; readonly keyId: string }>
-  /** The record of a key that is genuine; undefined for any other text. Asked of the store every time (G2). */
-  findKey(key: string): Promise<KeyRecord | undefined>
   countOrgs(): Promise<number>
-  usage(orgId: string): Promise<Usage>
+  usage(orgId: string): Promise<UsageCounts>
   disableOrg(caller: Caller, orgId: string, reason?: string): Promise<SwitchResult>
+  previewDisableOrg(caller: Caller, orgId: string): Promise<Preview>
   /** Refuses with `EPOCH_STALE` or `EPOCH_REQUIRED`. */
-  enableOrg(
-    caller: Caller,
-    orgId: string,
-    options: { readonly ifEpoch?: number | undefined; readonly reason?: string | undefined },
-  ): Promise<SwitchResult>
+  enableOrg(caller: Caller, orgId: string, asked: SwitchAsked): Promise<SwitchResult>
   /** Caps at once: after a downgrade the lowest slots stay. */
-  setPlan(
-    caller: Caller,
-    orgId: string,
-    plan: {
-      readonly tier: PlanTier
-      readonly limit?: number | undefined
-      readonly state?: PlanState | undefined
-    },
-  ): Promise<PlanView>
+  setPlan(caller: Caller, orgId: string, plan: PlanAsked): Promise<PlanView>
+  /** Of a canceled plan: what its end will hit. */
+  previewPlan(caller: Caller, orgId: string, plan: PlanAsked): Promise<Preview>
+  /** Puts the orgs whose canceled plan has ended on the free one, each in one transaction. */
+  endPlans(): Promise<void>
 }
 
-const LOCAL = { actor: 'local', kind: 'local', requestId: '' } as const
+export function createOrgService(context: ServiceContext): OrgService {
+  const { store, nowMs, change, create, preview, entry } = context
 
-export function createOrgService({ store, nowMs, audit }: ServiceContext): OrgService {
-  const flip = (
-    caller: Caller,
-    orgId: string,
-    disabled: boolean,
-    asked: { ifEpoch?: number | undefined; reason?: string | undefined },
-  ) =>
-    store.changeOrg(orgId, (found) => {
-      const org = existingOrg(found)
-      if (!disabled) assertEpoch(org.orgSwitch.epoch, asked.ifEpoch, 'the org switch')
+  const flipping =
+    (caller: Caller, disabled: boolean, { ifEpoch, reason }: SwitchAsked): Decide<SwitchResult> =>
+    ({ org }) => {
+      const { orgId } = org
+      if (!disabled) assertEpoch(org.orgSwitch.epoch, ifEpoch, 'the org switch')
       const epoch = org.epoch + 1
-      const orgSwitch = { epoch, by: caller.actor, reason: asked.reason ?? null, atMs: nowMs() }
-      const changed: OrgRecord = { ...org, epoch, disabled, orgSwitch }
+      const orgSwitch = { epoch, by: caller.actor, reason: reason ?? null, atMs: nowMs() }
       return {
-        org: changed,
-        audit: audit(caller, disabled ? 'org.disable' : 'org.enable', {
-          reason: asked.reason,
-          before: { disabled: org.disabled, epoch: org.orgSwitch.epoch },
-          after: { disabled, epoch },
-        }),
+        org: { ...org, epoch, disabled, orgSwitch },
+        audit: [
+          entry(caller, disabled ? 'org.disable' : 'org.enable', {
+            reason: reason ?? null,
+            before: { disabled: org.disabled, epoch: org.orgSwitch.epoch },
+            after: { disabled, epoch },
+          }),
+        ],
         result: { orgId, epoch, orgEpoch: epoch },
       }
-    })
+    }
 
   return {
     createOrg: async ({ kinds, ownerEmail, caller = LOCAL }) => {
       const orgId = newOrgId()
-      const minted = [...new Set(kinds)].map((kind) => ({ kind, ...mintKey(kind) }))
-      const org: OrgRecord = {
-        orgId,
-        epoch: firstEpoch(store.generation),
-        disabled: false,
-        orgSwitch: { epoch: 0, by: null, reason: null, atMs: null },
-        planTier: 'free',
-        planState: 'active',
-        cap: PLAN_LIMITS.free,
-        used: 0,
-      }
-      const records = minted.map(({ keyId, kind, digest }) => ({
-        keyId,
-        orgId,
-        kind,
-        digest,
-        bindings: null,
-      }))
-      await store.changeOrg(orgId, () => ({
-        org,
-        ownerEmail,
-        keys: records,
-        audit: audit(caller, 'org.create', { after: { kinds: records.map(({ kind }) => kind) } }),
+      const createdBy = caller.actor
+      const minted = [...new Set(kinds)].map((kind) => newKey({ orgId, kind, createdBy, nowMs: nowMs() }))
+      const keys = minted.map(({ record }) => record)
+      const owners = ownerEmail === undefined ? [] : [ownerEmail]
+      await create(orgId, {
+        org: newOrg(orgId, firstEpoch(store.generation)),
+        addOwners: owners,
+        keys,
+        audit: [
+          entry(caller, 'org.create', {
+            after: { owners, keys: keys.map(({ keyId, kind }) => ({ keyId, kind })) },
+          }),
+        ],
         result: undefined,
-      }))
-      return { orgId, keys: Object.fromEntries(minted.map(({ kind, key }) => [kind, key])) }
-    },
-
-    issueKey: async ({ orgId, kind, bindings, caller = LOCAL }) => {
-      assertBindings(kind, bindings)
-      const { key, keyId, digest } = mintKey(kind)
-      await store.changeOrg(orgId, (org) => {
-        existingOrg(org)
-        return {
-          keys: [{ keyId, orgId, kind, digest, bindings: bindings ?? null }],
-          audit: audit(caller, 'key.issue', { after: { keyId, kind, bindings } }),
-          result: undefined,
-        }
       })
-      return { key, keyId }
+      return { orgId, keys: Object.fromEntries(minted.map(({ key, record }) => [record.kind, key])) }
     },
 
-    findKey: async (key) => {
-      const keyId = keyIdOf(key)
-      if (keyId === undefined) return undefined
-      const record = await store.findKey(keyId)
-      return keyMatches(key, record) ? record : undefined
-    },
     countOrgs: () => store.countOrgs(),
-
     usage: async (orgId) => {
-      const usage = await store.findUsage(orgId)
+      const usage = await store.findUsage(orgId, nowMs())
       const org = existingOrg(usage?.org)
-      return { ...planFields(org), org, revoked: usage?.revoked ?? 0 }
+      return { revoked: 0, overdue: 0, ...usage, org: endedPlan(org, nowMs()) ?? org }
     },
 
-    disableOrg: (caller, orgId, reason) => flip(caller, orgId, true, { reason }),
-    enableOrg: (caller, orgId, asked) => flip(caller, orgId, false, asked),
+    disableOrg: (caller, orgId, reason) => change(caller, orgId, {}, flipping(caller, true, { reason })),
+    previewDisableOrg: (caller, orgId) => preview(caller, orgId, wantAll, flipping(caller, true, {})),
+    enableOrg: (caller, orgId, asked) => change(caller, orgId, {}, flipping(caller, false, asked)),
 
-    setPlan: (caller, orgId, { tier, limit, state = 'active' }) =>
-      store.changeOrg(orgId, (found) => {
-        const org = existingOrg(found)
-        const cap = tier === 'custom' ? (limit ?? 0) : PLAN_LIMITS[tier]
-        const changed: OrgRecord = { ...org, planTier: tier, planState: state, cap }
+    setPlan: (caller, orgId, plan) =>
+      change(caller, orgId, {}, ({ org }) => {
+        const asked = withPlan(org, plan)
+        const after = endedPlan(asked, nowMs()) ?? asked
         return {
-          org: changed,
-          audit: audit(caller, 'org.plan', { before: planFields(org), after: planFields(changed) }),
-          result: planFields(changed),
+          org: after,
+          audit: [entry(caller, 'org.plan', { before: planFields(org), after: planFields(after) })],
+          result: planFields(after),
         }
       }),
+    previewPlan: (caller, orgId, plan) => {
+      const stops = plan.state === 'frozen' || plan.state === 'unpaid'
+      const after = (org: OrgRecord) => (plan.state === 'canceled' ? onFreePlan(org) : withPlan(org, plan))
+      const cap = plan.state === 'canceled' ? PLAN_LIMITS.free : capOf(plan)
+      const wanted = stops ? wantAll : { devices: { slotAbove: cap }, deviceLimit: PREVIEW_DEVICES }
+      return preview(caller, orgId, wanted, ({ org }) => ({ org: after(org), result: undefined }))
+    },
+
+    endPlans: async () => {
+      // The change itself notices that the plan has ended; there is nothing more to decide.
+      for (const orgId of await store.plansEnded(nowMs())) {
+        await change(LOCAL, orgId, {}, () => ({ result: undefined }))
+      }
+    },
+  }
+}
+
+const wantAll = { devices: { all: true }, deviceLimit: PREVIEW_DEVICES } as const
+
+function newOrg(orgId: string, epoch: number): OrgRecord {
+  return {
+    orgId,
+    epoch,
+    disabled: false,
+    orgSwitch: { epoch: 0, by: null, reason: null, atMs: null },
+    planTier: 'free',
+    planState: 'active',
+    accessUntilMs: null,
+    cap: PLAN_LIMITS.free,
+    used: 0,
+    activeLocks: 0,
   }
 }
 
@@ -168,17 +161,11 @@ function firstEpoch(generation: number): number {
   return generation * 2 ** 32
 }
 
-function assertBindings(kind: KeyKind, bindings: readonly string[] | undefined): void {
-  if (bindings === undefined) return
-  if (kind !== 'runtime') {
-    throw new Refusal(
-      'BAD_REQUEST',
-      `Only runtime keys are bound to devices. Leave "bindings" out for ${kind} keys.`,
-    )
-  }
-  if (bindings.length > 0 && bindings.every(isDevicePattern)) return
-  throw new Refusal(
-    'BAD_REQUEST',
-    'Each of "bindings" is a device ID or a pattern with * for whole segments, for example openai-agent:prod:*:01.',
-  )
+function capOf({ tier, limit }: PlanAsked): number {
+  return tier === 'custom' ? (limit ?? 0) : PLAN_LIMITS[tier]
+}
+
+function withPlan(org: OrgRecord, plan: PlanAsked): OrgRecord {
+  const { tier, state = 'active', accessUntilMs = null } = plan
+  return { ...org, planTier: tier, planState: state, accessUntilMs, cap: capOf(plan) }
 }

@@ -2,14 +2,17 @@ import { HoldpointError } from '../errors.ts'
 import { deviceIdProblem } from '../guard/device.ts'
 import { orList } from '../machineid/wire.ts'
 import { judgeEpoch } from './rules.ts'
-import type { OrgRecord } from './store.ts'
+import type { OrgRecord } from './records.ts'
 
 /** What the control plane says no with, and the HTTP status of each. Nothing was changed. */
 export const REFUSALS = {
   BAD_REQUEST: 400,
+  TOO_MANY_DEVICES: 400,
   DEVICE_ID_INVALID: 400,
   KEY_MISSING: 401,
   KEY_INVALID: 401,
+  KEY_BURNED: 401,
+  KEY_EXPIRED: 401,
   PLATFORM_TOKEN_INVALID: 401,
   INSUFFICIENT_SCOPE: 403,
   KEY_NOT_BOUND_TO_DEVICE: 403,
@@ -22,9 +25,19 @@ export const REFUSALS = {
   NOT_FOUND: 404,
   ORG_NOT_FOUND: 404,
   DEVICE_NOT_REGISTERED: 404,
+  LOCK_NOT_FOUND: 404,
+  KEY_NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   EPOCH_STALE: 409,
+  KEY_ENDED: 409,
+  LAST_OWNER: 409,
+  TOO_MANY_OWNERS: 409,
+  RECOVERY_LINK_INVALID: 410,
+  WRONG_LANE: 421,
   EPOCH_REQUIRED: 428,
+  RATE_LIMITED: 429,
+  TOO_MANY_STREAMS: 429,
+  OVERLOADED: 503,
 } as const
 
 export type RefusalCode = keyof typeof REFUSALS
@@ -78,6 +91,13 @@ export function invalidKey(): Refusal {
     'KEY_INVALID',
     'This org key is not known here. Compare it, its end too, with the one that was issued.',
   )
+}
+
+/** For a genuine key whose time has passed. */
+export function endedKey(problem: 'KEY_BURNED' | 'KEY_EXPIRED'): Refusal {
+  return problem === 'KEY_BURNED'
+    ? new Refusal(problem, 'This key was burned. Ask an admin of the org for a new one.')
+    : new Refusal(problem, 'This key was rotated and its overlap has passed. Use the key that replaced it.')
 }
 
 export function wrongKind(kind: string, wanted: readonly string[]): Refusal {

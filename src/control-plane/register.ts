@@ -2,7 +2,8 @@ import { planFields, type PlanView } from './plan.ts'
 import { epochRefusal } from './refusal.ts'
 import { allDenials, judgeRegister, standingOf, type RegisterRefusal } from './rules.ts'
 import type { Caller, ServiceContext } from './service.ts'
-import type { AuditEntry, Change, DeviceRecord, DeviceSnapshot, OrgRecord } from './store.ts'
+import type { AuditEntry, DeviceRecord, OrgRecord } from './records.ts'
+import type { Change, OrgSnapshot } from './store.ts'
 
 export interface RegisterAsked {
   readonly deviceId: string
@@ -23,16 +24,21 @@ export type RegisterDenial = Exclude<RegisterRefusal, 'EPOCH_REQUIRED' | 'EPOCH_
 
 /** What registering changes. Throws `EPOCH_STALE` or `EPOCH_REQUIRED`; every other no is an `outcome`. */
 export function registerDevice(
-  context: Pick<ServiceContext, 'nowMs' | 'audit'>,
+  context: Pick<ServiceContext, 'nowMs' | 'entry'>,
   caller: Caller,
-  snapshot: DeviceSnapshot,
+  snapshot: OrgSnapshot,
   asked: RegisterAsked,
 ): Change<Registered> {
-  const { org, device } = snapshot
+  const {
+    org,
+    devices: [device],
+    lowestFreeSlot = 1,
+  } = snapshot
+  const locked = snapshot.lockedDevices.has(asked.deviceId)
   const { restoreRemoved = false, ifEpoch } = asked
-  const verdict = judgeRegister(snapshot, { restoreRemoved, ifEpoch })
+  const verdict = judgeRegister({ org, device, lowestFreeSlot }, { restoreRemoved, ifEpoch })
   const note = (action: string, details: Partial<AuditEntry>) =>
-    context.audit(caller, action, { deviceId: asked.deviceId, ...details })
+    context.entry(caller, action, { deviceId: asked.deviceId, ...details })
 
   switch (verdict.admit) {
     case 'no':
@@ -40,32 +46,29 @@ export function registerDevice(
         const current = device?.epoch ?? 0
         throw epochRefusal(verdict.code, { ifEpoch, current, what: 'the removed device' })
       }
-      return { result: registered(verdict.code, org, device) }
+      return { result: registered(verdict.code, { org, device, locked }) }
     case 'exists':
-      return relabelled(org, device, asked.labels, note)
+      return relabelled({ org, device, locked }, asked.labels, note)
     case 'new': {
       const added = newDevice(asked, verdict.slot, context.nowMs())
-      return admitted(
-        { ...org, used: org.used + 1 },
-        added,
-        note('device.register', { after: visible(added) }),
-      )
+      const audit = note('device.register', { after: visible(added) })
+      return admitted({ org: { ...org, used: org.used + 1 }, device: added, locked }, audit)
     }
     case 'returning': {
       const epoch = org.epoch + 1
       const back = { ...newDevice(asked, verdict.slot, context.nowMs()), ...kept(device, asked), epoch }
       const audit = note('device.restore_removed', {
-        before: device && visible(device),
+        before: device === undefined ? null : visible(device),
         after: visible(back),
       })
-      return admitted({ ...org, epoch, used: org.used + 1 }, back, audit)
+      return admitted({ org: { ...org, epoch, used: org.used + 1 }, device: back, locked }, audit)
     }
   }
 }
 
 function newDevice({ deviceId, labels = {} }: RegisterAsked, slot: number, nowMs: number): DeviceRecord {
-  const times = { createdAtMs: nowMs, changedAtMs: nowMs }
-  return { deviceId, revoked: false, removed: false, slot, epoch: 0, reason: null, labels, ...times }
+  const untouched = { revoked: false, removed: false, epoch: 0, reason: null, remindAtMs: null }
+  return { deviceId, slot, labels, ...untouched, createdAtMs: nowMs, changedAtMs: nowMs }
 }
 
 /** What a tombstone brings back: above all its revoked flag. */
@@ -75,24 +78,33 @@ function kept(device: DeviceRecord | undefined, asked: RegisterAsked): Partial<D
   return { revoked, createdAtMs, labels: asked.labels ?? labels }
 }
 
-function admitted(org: OrgRecord, device: DeviceRecord, audit: AuditEntry): Change<Registered> {
-  return { org, device, audit, result: registered('ok', org, device) }
+interface Standing {
+  readonly org: OrgRecord
+  readonly device: DeviceRecord | undefined
+  readonly locked: boolean
+}
+
+function admitted(
+  after: Standing & { readonly device: DeviceRecord },
+  audit: AuditEntry,
+): Change<Registered> {
+  return { org: after.org, devices: [after.device], audit: [audit], result: registered('ok', after) }
 }
 
 /** Registering again changes nothing but the labels, when there are new ones. It is no restore (G6). */
 function relabelled(
-  org: OrgRecord,
-  device: DeviceRecord | undefined,
+  standing: Standing,
   labels: RegisterAsked['labels'],
   note: (action: string, details: Partial<AuditEntry>) => AuditEntry,
 ): Change<Registered> {
-  const result = registered('exists', org, device)
+  const { device } = standing
+  const result = registered('exists', standing)
   if (device === undefined || labels === undefined || sameLabels(labels, device.labels)) return { result }
   const audit = note('device.labels', { before: device.labels, after: labels })
-  return { device: { ...device, labels }, audit, result }
+  return { devices: [{ ...device, labels }], audit: [audit], result }
 }
 
-function registered(outcome: Registered['outcome'], org: OrgRecord, device?: DeviceRecord): Registered {
+function registered(outcome: Registered['outcome'], { org, device, locked }: Standing): Registered {
   const plan = planFields(org)
   return {
     ...plan,
@@ -101,7 +113,7 @@ function registered(outcome: Registered['outcome'], org: OrgRecord, device?: Dev
     outcome,
     epoch: device?.epoch ?? 0,
     orgEpoch: org.epoch,
-    stillDeniedBy: allDenials(standingOf(org, device)),
+    stillDeniedBy: allDenials(standingOf(org, device, locked)),
   }
 }
 

@@ -1,5 +1,5 @@
 import type { AuthorityDenialCode } from '../machineid/wire.ts'
-import type { DeviceSnapshot, DeviceState, OrgRecord } from './store.ts'
+import type { DeviceRecord, OrgRecord } from './records.ts'
 
 // Every decision code is born here, from a plain snapshot. No clock, no promises, no store.
 
@@ -8,15 +8,15 @@ export interface Standing {
   readonly orgDisabled: boolean
   readonly planState: string
   readonly cap: number
-  readonly device: DeviceState | undefined
-  /** A lock on a pattern that this device matches. */
+  readonly device: Pick<DeviceRecord, 'revoked' | 'removed' | 'slot'> | undefined
+  /** An active lock matches the device. */
   readonly locked: boolean
 }
 
 /** Why a device is denied, in the order in which it is told: the first that holds is the code. */
 const DENIALS: readonly (readonly [AuthorityDenialCode, (standing: Standing) => boolean])[] = [
   ['ORG_DISABLED', (s) => s.orgDisabled],
-  ['PLAN_NOT_ACTIVE', (s) => s.planState !== 'active'],
+  ['PLAN_NOT_ACTIVE', (s) => s.planState !== 'active' && s.planState !== 'canceled'],
   ['DEVICE_NOT_REGISTERED', (s) => s.device === undefined],
   ['DEVICE_REMOVED', (s) => s.device?.removed === true],
   ['DEVICE_REVOKED', (s) => s.device?.revoked === true],
@@ -36,13 +36,13 @@ export function allDenials(standing: Standing): AuthorityDenialCode[] {
   return DENIALS.filter(([, holds]) => holds(standing)).map(([code]) => code)
 }
 
-function hasSlotWithin(device: DeviceState | undefined, cap: number): boolean {
+function hasSlotWithin(device: Standing['device'], cap: number): boolean {
   return device !== undefined && device.slot !== null && device.slot <= cap
 }
 
 /** How a device stands within its org as it is in a transaction. */
-export function standingOf(org: OrgRecord, device: DeviceState | undefined): Standing {
-  return { orgDisabled: org.disabled, planState: org.planState, cap: org.cap, device, locked: false }
+export function standingOf(org: OrgRecord, device: DeviceRecord | undefined, locked: boolean): Standing {
+  return { orgDisabled: org.disabled, planState: org.planState, cap: org.cap, device, locked }
 }
 
 export type RegisterVerdict =
@@ -55,9 +55,14 @@ export type RegisterRefusal =
 
 /** G7: a slot is given only while used < cap. G6: a removed device returns only against its own epoch. */
 export function judgeRegister(
-  { org, device, lowestFreeSlot }: DeviceSnapshot,
+  found: {
+    readonly org: OrgRecord
+    readonly device: DeviceRecord | undefined
+    readonly lowestFreeSlot: number
+  },
   asked: { readonly restoreRemoved: boolean; readonly ifEpoch: number | undefined },
 ): RegisterVerdict {
+  const { org, device, lowestFreeSlot } = found
   if (device?.removed === true) {
     if (!asked.restoreRemoved) return { admit: 'no', code: 'DEVICE_REMOVED' }
     const stale = judgeEpoch(device.epoch, asked.ifEpoch)

@@ -1,71 +1,111 @@
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { createBatchService, type BatchService } from './batches.ts'
+import { createChanging, type Changing } from './change.ts'
 import { logChanges } from './change-log.ts'
-import { createDenialLog, type DenialLog } from './denials.ts'
+import { createDecisionLog, type DecisionLog } from './decision-log.ts'
 import { createDeviceService, type DeviceService } from './devices.ts'
 import { uuidv7 } from './ids.ts'
+import { createKeyService, type KeyService } from './key-service.ts'
+import { createLockService, type LockService } from './locks.ts'
 import { createOrgService, type OrgService } from './orgs.ts'
-import type { AuditEntry, ControlPlaneStore, KeyRecord } from './store.ts'
+import { createOwnerService, type OwnerService } from './owners.ts'
+import type { AuditRow, DecisionRecord, KeyRecord } from './records.ts'
+import { createRecoveryLinkService, type RecoveryLinkService } from './recovery-links.ts'
+import type { ControlPlaneStore } from './store.ts'
 
-/** Who asks for a change: a key, the holder of the platform token, or this process itself. */
+/** Who asks for a change: a key, the holder of the platform token or of a recovery link, or this process itself. */
 export interface Caller {
-  /** A key id, `platform` or `local`. */
+  /** A key id, `platform`, `recovery` or `local`. */
   readonly actor: string
-  readonly kind: KeyRecord['kind'] | 'platform' | 'local'
-  readonly requestId: string
+  readonly kind: KeyRecord['kind'] | 'platform' | 'recovery' | 'local'
+  /** Of a key: it is looked at again in the transaction. */
+  readonly keyId?: string | undefined
+  readonly requestId: string | null
+  /** The address it asks from. */
+  readonly origin: string | null
 }
 
 /** What every part of the service works with. */
-export interface ServiceContext {
+export interface ServiceContext extends Changing {
   readonly store: ControlPlaneStore
-  readonly denials: DenialLog
   readonly nowMs: () => number
   readonly newId: () => string
-  readonly audit: (
-    caller: Caller,
-    action: string,
-    details?: Pick<AuditEntry, 'deviceId' | 'reason' | 'before' | 'after'>,
-  ) => AuditEntry
 }
 
-export interface ControlPlaneService extends OrgService, DeviceService {
-  readonly denials: DenialLog
+export interface ControlPlaneService
+  extends
+    OrgService,
+    DeviceService,
+    BatchService,
+    LockService,
+    KeyService,
+    OwnerService,
+    RecoveryLinkService {
+  readonly decisions: DecisionLog
   /** A new UUIDv7, for a request or a record. */
   readonly newId: () => string
+  /** Wall-clock milliseconds. */
+  readonly nowMs: () => number
 }
 
-/** The transactions of the control plane, without HTTP. Nothing is remembered between calls. */
-export function createService(options: {
+export interface ServiceOptions {
   readonly store: ControlPlaneStore
-  /** Told when denials could not be stored. */
-  readonly onDenialsLost: (error: unknown, denials: number) => void
+  /** Told when decisions could not be stored. */
+  readonly onDecisionsLost: (error: unknown, decisions: number) => void
   readonly clock?: Clock | undefined
   /** Gets one line for each change of what is allowed, once it is durable. */
   readonly log?: Logger | undefined
-}): ControlPlaneService {
-  const { store, onDenialsLost, clock = systemClock, log } = options
+  /** Stores allows too. Default false: denials only. */
+  readonly recordAllows?: boolean | undefined
+  /** Told after COMMIT. */
+  readonly onCommitted?: ((rows: readonly AuditRow[]) => void) | undefined
+  readonly onDecisions?: ((decisions: readonly DecisionRecord[]) => void) | undefined
+}
+
+/** The transactions of the control plane, without HTTP. Nothing is remembered between calls. */
+export function createService(options: ServiceOptions): ControlPlaneService {
+  const { context, decisions } = createServiceContext(options)
+  const { newId, nowMs } = context
+  return {
+    decisions,
+    newId,
+    nowMs,
+    ...createOrgService(context),
+    ...createDeviceService(context),
+    ...createBatchService(context),
+    ...createLockService(context),
+    ...createKeyService(context),
+    ...createOwnerService(context),
+    ...createRecoveryLinkService(context),
+  }
+}
+
+function createServiceContext(options: ServiceOptions): {
+  readonly context: ServiceContext
+  readonly decisions: DecisionLog
+} {
+  const { store, clock = systemClock, log, onCommitted, onDecisions, recordAllows = false } = options
   const nowMs = () => Math.floor(clock.now().wallMs)
   const newId = () => uuidv7(nowMs())
-  const denials = createDenialLog({
-    write: (batch) => store.recordDenials(batch),
+  const decisions = createDecisionLog({
+    write: async (batch) => {
+      await store.recordDecisions(batch)
+      onDecisions?.(batch.decisions)
+    },
     nowMs,
-    onLost: onDenialsLost,
+    recordAllows,
+    onLost: options.onDecisionsLost,
   })
-  const context: ServiceContext = {
-    store: log === undefined ? store : logChanges(store, log),
-    denials,
+  const changing = createChanging({
+    store,
     nowMs,
     newId,
-    audit: ({ actor, kind, requestId }, action, details) => ({
-      id: newId(),
-      atMs: nowMs(),
-      actor,
-      actorKind: kind,
-      requestId,
-      action,
-      ...details,
-    }),
-  }
-  return { denials, newId, ...createOrgService(context), ...createDeviceService(context) }
+    onCommitted: (rows) => {
+      if (log !== undefined) logChanges(log, rows)
+      onCommitted?.(rows)
+    },
+  })
+  return { decisions, context: { ...changing, store, nowMs, newId } }
 }

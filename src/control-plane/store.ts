@@ -1,106 +1,78 @@
 import type { HoldpointError } from '../errors.ts'
-import type { KeyKind, PlanTier } from '../machineid/wire.ts'
+import type {
+  AuditEntry,
+  AuditRow,
+  DecisionRecord,
+  DeviceRecord,
+  KeyRecord,
+  LastSeen,
+  LockRecord,
+  OrgRecord,
+  RecoveryLinkRecord,
+} from './records.ts'
 
 // What the control plane needs of a store. One contract suite, test/contract/control-plane-store.ts, speaks for
-// every implementation. Times are wall-clock milliseconds of the control plane.
+// every implementation.
 
-export type PlanState = 'active' | 'frozen' | 'unpaid'
+/** Some devices of an org. Tombstones are among them only when they are asked for by ID. */
+export type DeviceSelection =
+  | { readonly ids: readonly string[] }
+  | { readonly pattern: string }
+  | { readonly label: { readonly name: string; readonly value: string } }
+  /** Those that a plan of `slotAbove` devices has no room for. */
+  | { readonly slotAbove: number }
+  | { readonly all: true }
 
-export interface OrgRecord {
-  readonly orgId: string
-  /** `generation × 2³² + counter`. Raised by each stop and each restore, in their transaction, by nothing else. */
-  readonly epoch: number
-  readonly disabled: boolean
-  /** The epoch of the last disable or enable; 0 when there was none. `by` is a key id. */
-  readonly orgSwitch: {
-    readonly epoch: number
-    readonly by: string | null
-    readonly reason: string | null
-    readonly atMs: number | null
-  }
-  readonly planTier: PlanTier
-  readonly planState: PlanState
-  readonly cap: number
-  /** Slots taken. A revoked device keeps its slot. */
-  readonly used: number
+/** What a transaction reads before it decides. What is not asked for comes back empty. */
+export interface Wanted {
+  /** The key that asks: it may have been burned since it was looked up. */
+  readonly callerKeyId?: string | undefined
+  readonly devices?: DeviceSelection | undefined
+  /** The most devices to read, in the byte order of their IDs. Default: all of them. */
+  readonly deviceLimit?: number | undefined
+  readonly freeSlot?: boolean | undefined
+  readonly lock?: { readonly lockId: string } | { readonly activePattern: string } | undefined
+  readonly keyId?: string | undefined
+  readonly owners?: boolean | undefined
+  /** The digest of a recovery link. */
+  readonly link?: string | undefined
 }
 
-export interface DeviceRecord {
-  readonly deviceId: string
-  readonly revoked: boolean
-  /** A tombstone: it has no slot, and keeps its revoked flag. */
-  readonly removed: boolean
-  readonly slot: number | null
-  /** The epoch of its own last stop or restore; 0 when there was none. `ifEpoch` is compared with it. */
-  readonly epoch: number
-  readonly reason: string | null
-  readonly labels: Readonly<Record<string, string>>
-  readonly createdAtMs: number
-  readonly changedAtMs: number
-}
-
-export interface KeyRecord {
-  /** The part of the key it is found by. Not a secret. */
-  readonly keyId: string
-  readonly orgId: string
-  readonly kind: KeyKind
-  /** SHA-256 of the whole key, in hex. */
-  readonly digest: string
-  /** Device IDs or patterns a runtime key is bound to; null when it may speak for every device. */
-  readonly bindings: readonly string[] | null
-}
-
-/** Who did what, why, and what it changed. Committed with the change. */
-export interface AuditEntry {
-  readonly id: string
-  readonly atMs: number
-  /** A key id, `platform`, or `local` for what this process did itself. */
-  readonly actor: string
-  /** The kind of that key, and the request that asked: for the log line, not stored. */
-  readonly actorKind?: string | undefined
-  readonly requestId?: string | undefined
-  readonly action: string
-  readonly deviceId?: string | undefined
-  readonly reason?: string | undefined
-  readonly before?: unknown
-  readonly after?: unknown
-}
-
-/** What one transaction reads before it decides. */
-export interface DeviceSnapshot {
+export interface OrgSnapshot {
   readonly org: OrgRecord
-  readonly device: DeviceRecord | undefined
-  readonly lowestFreeSlot: number
+  readonly callerKey: KeyRecord | undefined
+  /** In the order of the IDs that were asked for (those that exist), else in byte order. */
+  readonly devices: readonly DeviceRecord[]
+  /** How many there are without the limit. */
+  readonly deviceCount: number
+  /** Which of the devices that were read or asked for by ID an active lock matches. */
+  readonly lockedDevices: ReadonlySet<string>
+  readonly lowestFreeSlot: number | undefined
+  readonly lock: LockRecord | undefined
+  readonly key: KeyRecord | undefined
+  readonly owners: readonly string[]
+  readonly link: RecoveryLinkRecord | undefined
 }
 
 /** What a transaction writes, and what its caller is told once it is committed. Absent records stay as they are. */
 export interface Change<T> {
   readonly result: T
-  readonly org?: OrgRecord
-  readonly device?: DeviceRecord
-  /** New ones. */
-  readonly keys?: readonly KeyRecord[]
-  readonly ownerEmail?: string | undefined
-  readonly audit?: AuditEntry
+  readonly org?: OrgRecord | undefined
+  readonly devices?: readonly DeviceRecord[] | undefined
+  readonly locks?: readonly LockRecord[] | undefined
+  readonly keys?: readonly KeyRecord[] | undefined
+  readonly links?: readonly RecoveryLinkRecord[] | undefined
+  readonly addOwners?: readonly string[] | undefined
+  readonly removeOwners?: readonly string[] | undefined
+  /** Chained in this order. */
+  readonly audit?: readonly AuditEntry[] | undefined
 }
 
-/** One denied device of one question (G8). */
-export interface DenialRecord {
-  /** UUIDv7. The devices of one question share it. */
-  readonly requestId: string
-  /** The device's place in the question, from 0. */
-  readonly ordinal: number
-  readonly orgId: string
-  readonly keyId: string
-  readonly deviceId: string
-  readonly code: string
-  readonly asked: 'validate' | 'register'
-  readonly boundary: string | null
-  readonly tool: string | null
-  readonly callId: string | null
-  readonly runId: string | null
-  readonly replica: string | null
-  readonly atMs: number
+/** What COMMIT has made durable. */
+export interface Committed<T> {
+  readonly result: T
+  /** The audit rows of the change, with their place in the chain. */
+  readonly audit: readonly AuditRow[]
 }
 
 export interface DeviceState {
@@ -108,14 +80,20 @@ export interface DeviceState {
   readonly removed: boolean
   readonly slot: number | null
   readonly epoch: number
+  /** An active lock matches it. */
+  readonly locked: boolean
 }
 
 /** One snapshot, read by one statement: the key, its org and plan, and the devices in the order they were asked. */
 export interface DecisionSnapshot {
-  readonly key: KeyRecord
+  readonly key: Pick<
+    KeyRecord,
+    'keyId' | 'orgId' | 'kind' | 'digest' | 'bindings' | 'endsAtMs' | 'endedAtMs' | 'endedAs'
+  >
   readonly orgEpoch: number
   readonly orgDisabled: boolean
   readonly planState: string
+  readonly accessUntilMs: number | null
   readonly cap: number
   readonly devices: readonly (DeviceState | undefined)[]
 }
@@ -129,6 +107,46 @@ export interface DecisionReader {
   ): DecisionSnapshot | undefined | Promise<DecisionSnapshot | undefined>
 }
 
+/** What the lanes saw since the last batch. */
+export interface DecisionBatch {
+  readonly decisions: readonly DecisionRecord[]
+  /** When each key was last used, by key id. */
+  readonly keysUsed: ReadonlyMap<string, number>
+  /** What each device was last told, by org and device ID. */
+  readonly devicesSeen: ReadonlyMap<string, ReadonlyMap<string, LastSeen>>
+}
+
+export interface DecisionFilter {
+  readonly requestId?: string | undefined
+  /** A device ID or pattern. */
+  readonly device?: string | undefined
+  readonly code?: string | undefined
+  readonly boundary?: string | undefined
+  /** Only allows, or only denials. */
+  readonly allowed?: boolean | undefined
+  /** Wall-clock milliseconds, the first included. */
+  readonly fromMs?: number | undefined
+  readonly toMs?: number | undefined
+}
+
+/** A stop whose reminder is due: a revoked device or a lock. */
+export interface OverdueStop {
+  readonly orgId: string
+  readonly deviceId: string | undefined
+  readonly lock: LockRecord | undefined
+  readonly reason: string | null
+  readonly epoch: number
+  readonly remindAtMs: number
+}
+
+export interface UsageCounts {
+  readonly org: OrgRecord
+  /** Without tombstones. */
+  readonly revoked: number
+  /** Devices and locks whose reminder has passed at `nowMs`. */
+  readonly overdue: number
+}
+
 /**
  * Every change is one transaction: read a snapshot, let `decide` answer from it, write, commit. `decide` is
  * synchronous and has no effects; when it throws, nothing is written. The promise resolves only after COMMIT has
@@ -139,24 +157,72 @@ export interface ControlPlaneStore {
   /** Grows when a backup is opened; part of every epoch. */
   readonly generation: number
   /** `decide` gets undefined when there is no such org, and may then answer with one. */
-  changeOrg<T>(orgId: string, decide: (org: OrgRecord | undefined) => Change<T>): Promise<T>
-  /** `decide` gets undefined when there is no such org. */
-  changeDevice<T>(
+  change<T>(
     orgId: string,
-    deviceId: string,
-    decide: (snapshot: DeviceSnapshot | undefined) => Change<T>,
-  ): Promise<T>
+    wanted: Wanted,
+    decide: (snapshot: OrgSnapshot | undefined) => Change<T>,
+  ): Promise<Committed<T>>
+
   findKey(keyId: string): Promise<KeyRecord | undefined>
+  /** Oldest first, ended ones too, with when each was last used. */
+  listKeys(orgId: string): Promise<readonly (KeyRecord & { readonly lastUsedAtMs: number | null })[]>
   countOrgs(): Promise<number>
-  /** The org and how many of its devices are revoked. */
-  findUsage(orgId: string): Promise<{ readonly org: OrgRecord; readonly revoked: number } | undefined>
+  findUsage(orgId: string, nowMs: number): Promise<UsageCounts | undefined>
   /** Without tombstones, in the byte order of their IDs, from the first after `after`. */
   listDevices(
     orgId: string,
     page: { readonly after?: string | undefined; readonly limit?: number | undefined },
-  ): Promise<{ readonly org: OrgRecord; readonly devices: readonly DeviceRecord[] } | undefined>
-  recordDenials(denials: readonly DenialRecord[]): Promise<void>
-  findDenials(requestId: string): Promise<readonly DenialRecord[]>
+  ): Promise<
+    | {
+        readonly org: OrgRecord
+        readonly devices: readonly (DeviceRecord & {
+          readonly locked: boolean
+          readonly lastSeen: LastSeen | undefined
+        })[]
+      }
+    | undefined
+  >
+  /** Oldest first; only the active ones unless `all`. */
+  listLocks(orgId: string, options: { readonly all: boolean }): Promise<readonly LockRecord[]>
+  /** The active locks that match a device. */
+  locksOn(orgId: string, deviceId: string): Promise<readonly LockRecord[]>
+  /** In byte order. */
+  listOwners(orgId: string): Promise<readonly string[]>
+  findOrgsOwnedBy(email: string): Promise<readonly string[]>
+  findLink(digest: string): Promise<RecoveryLinkRecord | undefined>
+
+  /** In the order of the chain, from the first after `after` (a `seq`). */
+  listAudit(
+    orgId: string,
+    page: { readonly after: number; readonly limit: number },
+  ): Promise<readonly AuditRow[]>
+  /** The newest row of one of `actions`, about `deviceId` when that is given, no later than `untilMs`. */
+  findAudit(
+    orgId: string,
+    wanted: {
+      readonly actions: readonly string[]
+      readonly deviceId?: string | undefined
+      readonly untilMs: number
+    },
+  ): Promise<AuditRow | undefined>
+
+  recordDecisions(batch: DecisionBatch): Promise<void>
+  /** Newest first, from the first that is older than `before` (a request id). */
+  listDecisions(
+    orgId: string,
+    filter: DecisionFilter,
+    page: { readonly before?: string | undefined; readonly limit: number },
+  ): Promise<readonly DecisionRecord[]>
+  /** Deletes up to `limit` decisions older than `beforeMs`; answers how many. */
+  pruneDecisions(beforeMs: number, limit: number): Promise<number>
+
+  /** Orgs whose canceled plan has ended. */
+  plansEnded(nowMs: number): Promise<readonly string[]>
+  /** Keys whose overlap has passed and that are not latched yet. */
+  keysEnded(nowMs: number): Promise<readonly KeyRecord[]>
+  /** Stops that became overdue after `afterMs`, up to and including `untilMs`. */
+  stopsOverdue(afterMs: number, untilMs: number): Promise<readonly OverdueStop[]>
+
   /** Why nothing more may be acknowledged, or undefined while all is well. Never heals: open it anew. */
   problem(): HoldpointError | undefined
   close(): Promise<void>

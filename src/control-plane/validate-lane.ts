@@ -2,19 +2,25 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { onJson, sendJsonText } from '../http.ts'
 import { KEY_HEADER, MAX_BODY_BYTES, PATHS } from '../machineid/wire.ts'
-import type { Denial } from './denials.ts'
-import { keyIdOf, keyMatches, mayAskFor } from './keys.ts'
-import { invalidKey, missingKey, notBound, Refusal, wrongKind } from './refusal.ts'
+import type { DecisionLog } from './decision-log.ts'
+import { keyIdOf, keyMatches, keyProblem, mayAskFor } from './keys.ts'
+import { effectivePlan } from './plan.ts'
+import { endedKey, invalidKey, missingKey, notBound, Refusal, wrongKind } from './refusal.ts'
 import { decide, type DecisionCode } from './rules.ts'
 import type { DecisionReader, DecisionSnapshot } from './store.ts'
 import { parseValidate, parseValidateBatch, type Question } from './validate-request.ts'
 
 export interface ValidateLaneOptions {
   readonly reader: DecisionReader
-  /** Must return at once. */
-  readonly recordDenial: (denial: Denial) => void
+  readonly record: DecisionLog['record']
   /** A new UUIDv7. */
   readonly newId: () => string
+  /** Wall-clock milliseconds: whether a key or a plan has ended by now. */
+  readonly nowMs: () => number
+  /** Throws `RATE_LIMITED` when a genuine key, or its org, asks too often. */
+  readonly quota: (keyId: string, orgId: string) => void
+  /** Throws `OVERLOADED` when an answer would come too late. Asked before anything else is done. */
+  readonly shed: () => void
   /** Answers what the lane refuses or what went wrong. */
   readonly onError: (response: ServerResponse, error: unknown, handler: string) => void
 }
@@ -39,6 +45,12 @@ export function createValidateLane(options: ValidateLaneOptions): ValidateLane {
       const send = (text: string) => sendJsonText(response, 200, text)
       const fail = (error: unknown) => options.onError(response, error, route.handler)
       const answer = (body: unknown) => ask(options, route, request.headers[KEY_HEADER], body, send, fail)
+      try {
+        options.shed()
+      } catch (error) {
+        fail(error)
+        return true
+      }
       if (request.method !== 'GET') onJson(request, MAX_BODY_BYTES, answer, fail)
       else answer(Object.fromEntries(new URLSearchParams(query === -1 ? '' : url.slice(query))))
       return true
@@ -99,43 +111,43 @@ function judge(
   question: Question | Refusal,
   snapshot: DecisionSnapshot | undefined,
 ): string {
-  // The key is judged before the body, so that a stranger learns nothing about the API from his mistakes.
+  // The key is judged before the body, so that a stranger learns nothing about the API from his mistakes; and before
+  // the quota, so that he cannot use up somebody's by knowing what a key is found by.
   if (!keyMatches(key, snapshot?.key) || snapshot === undefined) throw invalidKey()
-  const { kind, bindings } = snapshot.key
+  const { keyId, orgId, kind, bindings } = snapshot.key
+  const nowMs = options.nowMs()
+  const problem = keyProblem(snapshot.key, nowMs)
+  if (problem !== undefined) throw endedKey(problem)
+  options.quota(keyId, orgId)
   if (kind !== 'runtime' && kind !== 'full') throw wrongKind(kind, ['runtime', 'full'])
   if (question instanceof Refusal) throw question
   if (!question.deviceIds.every((deviceId) => mayAskFor(bindings, deviceId))) throw notBound()
 
-  const { orgDisabled, planState, cap } = snapshot
-  const codes = snapshot.devices.map((device) =>
-    decide({ orgDisabled, planState, cap, device, locked: false }),
-  )
+  const codes = codesOf(snapshot, nowMs)
   const requestId = options.newId()
-  recordDenials(options, question, snapshot, codes, requestId)
+  record(options, question, snapshot, codes, requestId)
   return route.render(question, snapshot, codes, requestId)
 }
 
-function recordDenials(
-  { recordDenial }: ValidateLaneOptions,
+function codesOf(snapshot: DecisionSnapshot, nowMs: number): DecisionCode[] {
+  const { orgDisabled, devices } = snapshot
+  const { planState, cap } = effectivePlan(snapshot, nowMs)
+  return devices.map((device) =>
+    decide({ orgDisabled, planState, cap, device, locked: device?.locked === true }),
+  )
+}
+
+/** G8 */
+function record(
+  options: ValidateLaneOptions,
   { deviceIds, context }: Question,
   { key: { orgId, keyId } }: DecisionSnapshot,
   codes: readonly DecisionCode[],
   requestId: string,
 ): void {
-  for (let ordinal = 0; ordinal < codes.length; ordinal++) {
-    const code = codes[ordinal]
-    const deviceId = deviceIds[ordinal]
-    if (code === 'ALLOW' || code === undefined || deviceId === undefined) continue
-    recordDenial({
-      requestId,
-      ordinal,
-      orgId,
-      keyId,
-      deviceId,
-      code,
-      asked: 'validate',
-      ...context,
-    })
+  for (const [ordinal, code] of codes.entries()) {
+    const deviceId = deviceIds[ordinal] as string
+    options.record({ requestId, ordinal, orgId, keyId, deviceId, code, asked: 'validate', ...context })
   }
 }
 

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 
 import type { Profile } from './options.ts'
-import { ChangeResponse, ListResponse, RegisterResponse, UsageResponse } from './wire.ts'
+import { ChangeResponse, ListResponse, RegisterResponse } from './wire-devices.ts'
+import { UsageResponse } from './wire-orgs.ts'
 
 /** With profile `holdpoint` every field is there; hosted MachineID documents only some of them. */
 type Loose<T> = { readonly [Name in keyof T]?: T[Name] | undefined }

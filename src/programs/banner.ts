@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { INVOICES } from '../../tools/invoices.ts'
-import type { ProgramEndedError } from './lifecycle.ts'
+import { fromHere, type ProgramEndedError } from './lifecycle.ts'
 import type { Child } from './supervisor.ts'
 import { operatorFile, toolServerFile, writeSecret, type OperatorSecrets } from './secrets.ts'
 
@@ -79,18 +79,20 @@ export function stoppedBanner({ children, dataDir, denied }: StoppedBannerOption
   ].join('\n')
 }
 
-function whatRuns({ program, url }: Child, dataDir: string): string {
-  return `${program.padEnd(13)} ${url}  (log: ${join(dataDir, 'logs', `${program}.log`)})`
+function whatRuns({ program, url, operatorUrl }: Child, dataDir: string): string {
+  const operators = operatorUrl === undefined ? '' : `  for operators ${fromHere(operatorUrl)}`
+  return `${program.padEnd(13)} ${url}${operators}  (log: ${join(dataDir, 'logs', `${program}.log`)})`
 }
 
 function commands(children: readonly Child[], dataDir: string) {
-  const url = Object.fromEntries(children.map((child) => [child.program, child.url]))
+  const toolServer = children.find((child) => child.program === 'tool-server')?.url
+  const operatorUrl = children.find((child) => child.program === 'control-plane')?.operatorUrl
   return {
-    hasControlPlane: url['control-plane'] !== undefined,
+    hasControlPlane: operatorUrl !== undefined,
     pay: (index: number) =>
-      `  curl -K ${quoted(callerCurl(dataDir))} ${url['tool-server']}/tools/send_payment -d '${JSON.stringify(payment(index))}'`,
+      `  curl -K ${quoted(callerCurl(dataDir))} ${toolServer}/tools/send_payment -d '${JSON.stringify(payment(index))}'`,
     operate: (key: (typeof OPERATOR_KEYS)[number], call: string, body?: string) =>
-      `  curl -K ${quoted(operatorCurl(dataDir, key))} ${url['control-plane']}/api/v1/${call}${body === undefined ? '' : ` -d '${body}'`}`,
+      `  curl -K ${quoted(operatorCurl(dataDir, key))} ${fromHere(operatorUrl ?? '')}/api/v1/${call}${body === undefined ? '' : ` -d '${body}'`}`,
   }
 }
 

@@ -1,37 +1,79 @@
 import { join } from 'node:path'
 import type { ControlPlaneConfig } from '../config.ts'
-import { createControlPlane } from '../control-plane/control-plane.ts'
+import { createFolderMailer } from '../control-plane/mail-folder.ts'
+import { createSmtpMailer } from '../control-plane/mail-smtp.ts'
+import type { Mailer } from '../control-plane/mail.ts'
 import { createService } from '../control-plane/service.ts'
-import { listen } from '../http.ts'
+import type { ControlPlaneStore } from '../control-plane/store.ts'
 import type { Logger } from '../log.ts'
-import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
-import { exit, namingPort, type Running } from './lifecycle.ts'
 import { isLoopback } from '../loopback.ts'
-import { ensureSecrets } from './secrets.ts'
+import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
+import { exit, fromHere, type Running } from './lifecycle.ts'
+import { ensureSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
+import { serveControlPlane } from './serve-control-plane.ts'
 
 /** What a new org's runtime key may ask for: the devices of agents, in any environment. */
 const FIRST_BINDINGS = ['openai-agent:*']
 
-/** The authority, listening: config → store → secrets → server. */
+/** The authority, listening: config → store → secrets → lanes. */
 export async function startControlPlane(config: ControlPlaneConfig, log: Logger): Promise<Running> {
   const { HOST: host, DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
-  const store = openControlPlaneStore({ file: join(dataDir, 'control-plane.db') })
+  const mailer = mailerOf(config, log)
+  const file = join(dataDir, 'control-plane.db')
+  const store = openControlPlaneStore({ file })
+  const secrets = await secretsOf(store, config)
+  const { url, operatorUrl, close } = await serveControlPlane({
+    store,
+    file,
+    log,
+    host,
+    port: config.CONTROL_PLANE_PORT,
+    operatorPort: config.OPERATOR_PORT,
+    workers: config.VALIDATE_WORKERS,
+    limits: {
+      perKeyPerSecond: config.VALIDATES_PER_SECOND_PER_KEY,
+      perOrgPerSecond: config.VALIDATES_PER_SECOND_PER_ORG,
+    },
+    recordAllows: config.DECISION_LOG === 'all',
+    retentionDays: config.DECISION_RETENTION_DAYS,
+    loopback: isLoopback(host),
+    platformToken: platformToken ?? secrets.platformToken,
+    hosts: hostsOf(config),
+    trustedProxies: config.TRUST_PROXY,
+    tls: config.tls,
+    mailer,
+    consoleUrl: config.CONSOLE_URL,
+    onFatal: () => exit(log, 1),
+    onDied: (error) => {
+      log.fatal({ err: error }, 'a thread that answers validates ended, exiting')
+      exit(log, 1)
+    },
+  })
+  writeConsoleUrl(dataDir, config.CONSOLE_URL ?? fromHere(operatorUrl))
+  log.info({ url, operator_url: operatorUrl }, 'control plane is listening')
+  return { url, operatorUrl, close: () => close() }
+}
+
+/** Not the tool server's outbox: these mails hold links that open the org. */
+function mailerOf({ SMTP_URL: smtpUrl, MAIL_FROM: from, DATA_DIR }: ControlPlaneConfig, log: Logger): Mailer {
+  return smtpUrl === undefined
+    ? createFolderMailer({ directory: join(DATA_DIR, 'operator-outbox'), from, log })
+    : createSmtpMailer({ smtpUrl, from })
+}
+
+/** Where Host is checked, the name of the console is one of ours too. */
+function hostsOf({ HOST, ALLOWED_HOSTS, CONSOLE_URL }: ControlPlaneConfig): readonly string[] {
+  const checked = isLoopback(HOST) || ALLOWED_HOSTS.length > 0
+  return checked && CONSOLE_URL !== undefined
+    ? [...ALLOWED_HOSTS, new URL(CONSOLE_URL).hostname]
+    : ALLOWED_HOSTS
+}
+
+async function secretsOf(store: ControlPlaneStore, config: ControlPlaneConfig): Promise<OperatorSecrets> {
+  const { DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
   try {
-    const service = createService({ store, onDenialsLost: () => {} })
-    const secrets = await ensureSecrets({ dataDir, service, bindings: FIRST_BINDINGS, platformToken })
-    const controlPlane = createControlPlane({
-      store,
-      log,
-      loopback: isLoopback(host),
-      platformToken: platformToken ?? secrets.platformToken,
-      hosts: config.ALLOWED_HOSTS,
-      tls: config.tls,
-      onFatal: () => exit(log, 1),
-    })
-    const listening = listen(controlPlane.server, { host, port: config.CONTROL_PLANE_PORT })
-    const { url } = await namingPort('CONTROL_PLANE_PORT', listening)
-    log.info({ url }, 'control plane is listening')
-    return { url, close: () => controlPlane.close() }
+    const service = createService({ store, onDecisionsLost: () => {} })
+    return await ensureSecrets({ dataDir, service, bindings: FIRST_BINDINGS, platformToken })
   } catch (error) {
     await store.close()
     throw error

@@ -5,12 +5,14 @@ import { StartupDenied } from '../startup-denied.ts'
 /** A program that runs: where, and how it ends. */
 export interface Running {
   readonly url: string
+  /** Of the control plane: where operators ask. */
+  readonly operatorUrl?: string
   close(): Promise<void>
 }
 
 /** What a supervised program tells its parent: that it can be used, or that it was denied and has started nothing. */
 export type ProgramMessage =
-  | { readonly state: 'ready'; readonly url: string }
+  | { readonly state: 'ready'; readonly url: string; readonly operatorUrl?: string | undefined }
   | { readonly state: 'denied'; readonly code: string; readonly deviceId: string }
 
 /**
@@ -40,13 +42,19 @@ export async function runProgram(start: () => Promise<Running>, log: Logger): Pr
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
   process.once('disconnect', () => end('disconnect'))
-  process.send?.({ state: 'ready', url: running.url } satisfies ProgramMessage)
+  const { url, operatorUrl } = running
+  process.send?.({ state: 'ready', url, operatorUrl } satisfies ProgramMessage)
 }
 
 /** For an error that no code expected: state is on disk, so a fresh process is safer than this one. */
 function die(log: Logger, error: unknown): void {
   log.fatal({ err: error }, 'unexpected error, exiting')
   exit(log, 1)
+}
+
+/** A wildcard address is one to listen on, not one to ask at. */
+export function fromHere(url: string): string {
+  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
 }
 
 /** Exits once the log is written. */

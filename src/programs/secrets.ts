@@ -13,6 +13,8 @@ const OperatorSecrets = z.object({
   operator: z.string(),
   admin: z.string(),
   platformToken: z.string(),
+  /** Where operators ask. Not in the file of an earlier version. */
+  consoleUrl: z.string().optional(),
 })
 const ToolServerSecrets = z.object({
   orgId: z.string().optional(),
@@ -89,6 +91,13 @@ async function createSecrets(
   })
   writeSecret(operatorFile(dataDir), operator)
   return operator
+}
+
+/** Tells operators where to ask, once that is known. */
+export function writeConsoleUrl(dataDir: string, consoleUrl: string): void {
+  const file = operatorFile(dataDir)
+  const operator = JSON.parse(readFileSync(file, 'utf8')) as OperatorSecrets
+  if (operator.consoleUrl !== consoleUrl) writeSecret(file, { ...operator, consoleUrl })
 }
 
 /** The tool server's own secrets; makes a caller token where none is, as on a machine without a control plane. */

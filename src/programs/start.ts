@@ -3,7 +3,7 @@ import { readControlPlaneConfig, readToolServerConfig, type Env, type ToolServer
 import { isUnavailable } from '../guard/decision.ts'
 import { resolveSurfaces, shippedSurfaces } from '../guard/surface.ts'
 import { banner, stoppedBanner, writeCurlFiles } from './banner.ts'
-import { explain, ProgramEndedError } from './lifecycle.ts'
+import { explain, fromHere, ProgramEndedError } from './lifecycle.ts'
 import { spawnProgram, type Child, type SpawnOptions } from './supervisor.ts'
 import { toolServerFile } from './secrets.ts'
 
@@ -75,11 +75,6 @@ async function startToolServer(
     if (children.length > 0 && isStop) return error
     throw error
   }
-}
-
-/** A wildcard address is one to listen on, not one to ask at. */
-function fromHere(url: string): string {
-  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
 }
 
 function paymentsDevice({ MACHINEID_DEVICE_ID, surfaces }: ToolServerConfig): string | undefined {

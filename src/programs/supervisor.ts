@@ -10,6 +10,8 @@ export type Program = 'control-plane' | 'tool-server'
 export interface Child {
   readonly program: Program
   readonly url: string
+  /** Of the control plane: where operators ask. */
+  readonly operatorUrl: string | undefined
   readonly process: ChildProcess
   /** Resolves when it has ended, whatever the reason. */
   readonly ended: Promise<number | null>
@@ -58,8 +60,8 @@ export async function spawnProgram({ program, env, logDir, onLine }: SpawnOption
       message,
     )
   }
-  const { url } = message
-  return { program, url, process: child, ended, stop: () => stop(child, ended) }
+  const { url, operatorUrl } = message
+  return { program, url, operatorUrl, process: child, ended, stop: () => stop(child, ended) }
 }
 
 function firstMessage(child: ChildProcess): Promise<ProgramMessage> {

@@ -29,6 +29,9 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
       void guard.close().finally(() => exit(log, 1))
     },
   })
+  if (config.SMTP_URL !== undefined) {
+    log.warn('SMTP_URL serves the mails of the control plane: send_email writes to the outbox in DATA_DIR')
+  }
   const sinks = openSinks(config.DATA_DIR)
   const toolServer = createToolServer({
     guard,

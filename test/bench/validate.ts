@@ -1,25 +1,18 @@
 // npm run bench: what one validate costs, ours beside the bare minimum, alternating in one run on one machine.
 // Ours: the client (profile holdpoint), the control plane and its SQLite file. Bare: an undici POST to node:http.
-import { fork, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import { Pool } from 'undici'
 import { MachineID } from '../../src/machineid/client.ts'
+import { end, start, startControlPlane } from './processes.ts'
 
 const DEVICE_IDS = ['openai-agent:bench:tool-server:01', 'openai-agent:bench:payments:01']
 const ROUNDS = Number(process.argv[2] ?? 30)
 const CALLS_PER_ROUND = 200
 
-interface Server {
-  readonly process: ChildProcess
-  readonly url: string
-  readonly key: string
-}
-
-const bareServer = await serve('bare-server.ts')
-const ourServer = await serve('control-plane-server.ts', DEVICE_IDS)
-const pool = new Pool(bareServer.url, { connections: 1, pipelining: 1 })
-const client = new MachineID({ baseUrl: ourServer.url, orgKey: ourServer.key })
+const bareServer = await start<{ url: string }>('bare-server.ts')
+const ourServer = await startControlPlane({ workers: 1, deviceIds: DEVICE_IDS })
+const pool = new Pool(bareServer.ready.url, { connections: 1, pipelining: 1 })
+const client = new MachineID({ baseUrl: ourServer.ready.url, orgKey: ourServer.ready.keys.runtime })
 
 const bare = async () => {
   const body = JSON.stringify({
@@ -62,16 +55,7 @@ console.log(
 
 await client.close()
 await pool.close()
-for (const server of [bareServer, ourServer]) server.process.disconnect()
-
-async function serve(file: string, args: readonly string[] = []): Promise<Server> {
-  const child = fork(join(import.meta.dirname, file), args, { execArgv: ['--conditions=holdpoint-source'] })
-  const ready = await new Promise<{ url: string; key?: string }>((resolve, reject) => {
-    child.once('message', (message) => resolve(message as { url: string; key?: string }))
-    child.once('exit', (code) => reject(new Error(`${file} ended with ${code}`)))
-  })
-  return { process: child, url: ready.url, key: ready.key ?? '' }
-}
+for (const server of [bareServer, ourServer]) await end(server)
 
 async function measure(call: () => Promise<void>, count: number): Promise<number[]> {
   const all: number[] = []

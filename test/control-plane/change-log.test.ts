@@ -34,7 +34,7 @@ async function loggedControlPlane() {
     platformToken: 'platform',
   })
   const durable: unknown[] = []
-  const { url } = await listen(controlPlane.server, { host: '127.0.0.1', port: 0 })
+  const { url } = await listen(controlPlane.operatorServer, { host: '127.0.0.1', port: 0 })
   const other = new DatabaseSync(file, { readOnly: true })
   // Another connection sees only what is committed.
   stored = () => other.prepare('SELECT count(*) AS rows FROM audit').get()?.['rows']

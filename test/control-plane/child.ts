@@ -1,32 +1,40 @@
-// A control plane in a process of its own, for tests that kill it. `node child.ts DIR` sends over IPC
-// { url, orgId, keys } with keys only at the first start, or { error } when it cannot start, or { fatal }.
+// A control plane in a process of its own, with its lanes in threads, for tests that kill it. `node child.ts DIR`
+// sends over IPC { url, operatorUrl, orgId, keys } with keys only at the first start, or { error } when it cannot
+// start, or { fatal }, or { died }.
 
 import { join } from 'node:path'
 
-import { createControlPlane } from '../../src/control-plane/control-plane.ts'
 import type { HoldpointError } from '../../src/errors.ts'
-import { listen } from '../../src/http.ts'
 import { createLogger } from '../../src/log.ts'
+import { serveControlPlane } from '../../src/programs/serve-control-plane.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 
 const tell = (message: object) => process.send?.(message)
 const [, , dir = '.'] = process.argv
 
 try {
-  const controlPlane = createControlPlane({
-    store: openControlPlaneStore({ file: join(dir, 'control-plane.db') }),
+  const file = join(dir, 'control-plane.db')
+  const { url, operatorUrl, controlPlane, close } = await serveControlPlane({
+    store: openControlPlaneStore({ file }),
+    file,
+    host: '127.0.0.1',
+    port: 0,
+    operatorPort: 0,
     log: createLogger({ level: 'silent' }),
     loopback: true,
+    limitCalls: false,
+    limits: { perKeyPerSecond: 0, perOrgPerSecond: 0 },
     onFatal: ({ code, message }) => tell({ fatal: { code, message } }),
+    onDied: (error) => tell({ died: String(error) }),
   })
   const { service } = controlPlane
   const org = (await service.countOrgs()) === 0 ? await service.createOrg({ kinds: ['full'] }) : undefined
   if (org !== undefined) {
-    await service.setPlan({ actor: 'test', kind: 'platform', requestId: '' }, org.orgId, { tier: 'max' })
+    const caller = { actor: 'test', kind: 'platform', requestId: null, origin: null } as const
+    await service.setPlan(caller, org.orgId, { tier: 'max' })
   }
-  const { url } = await listen(controlPlane.server, { host: '127.0.0.1', port: 0 })
-  process.on('SIGTERM', () => void controlPlane.close().then(() => process.disconnect()))
-  tell({ url, ...org })
+  process.on('SIGTERM', () => void close().then(() => process.disconnect()))
+  tell({ url, operatorUrl, ...org })
 } catch (error) {
   const { code, message } = error as HoldpointError
   tell({ error: { code, message } })

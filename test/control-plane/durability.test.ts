@@ -11,6 +11,7 @@ import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 interface Told {
   readonly url: string
+  readonly operatorUrl: string
   readonly orgId: string
   readonly keys: { readonly full: string }
   readonly error?: { readonly code: string; readonly message: string }
@@ -91,7 +92,9 @@ describe('kill -9 under load', { timeout: 60_000 }, () => {
           const deviceId = `a:test:worker:${worker}-${round}-${turn % 3}`
           const revoked = turn % 4 !== 3
           const path = turn < 3 ? PATHS.register : revoked ? PATHS.revoke : PATHS.unrevoke
-          const answer = await send(path, { deviceId })
+          // Handed on by the agent lane, or asked of the operator lane: an ack is an ack.
+          const lane = turn % 2 === 0 ? told.url : told.operatorUrl
+          const answer = await post(lane, full, path, { deviceId })
           if (answer?.status !== 200) continue
           const epoch = Number(answer.body['epoch'])
           acked.set(deviceId, { epoch, revoked: turn >= 3 && revoked })

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { ChangeResponse, PATHS, RegisterResponse, UsageResponse } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/wire.ts'
+import { ChangeResponse, RegisterResponse } from '../../src/machineid/wire-devices.ts'
+import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 
 let authority: TestControlPlane
@@ -32,32 +34,35 @@ const decision = async (deviceId: string) =>
   }
 
 describe('the epoch of an org', () => {
-  test('is raised by each stop and each restore, and answered by both', async () => {
+  test('is raised by one by each stop and each restore, and answered by both', async () => {
     const deviceId = await newDevice()
-    let before = await orgEpoch()
-    const steps: [string, object][] = [
-      [PATHS.revoke, { deviceId }],
-      [PATHS.unrevoke, { deviceId, ifEpoch: before + 1 }],
-      [PATHS.remove, { deviceId }],
-      [PATHS.orgDisable, {}],
-      [PATHS.orgEnable, { ifEpoch: before + 4 }],
-    ]
-    for (const [path, body] of steps) {
-      const { epoch, orgEpoch: now } = await change(path, body)
-      expect({ epoch, now }).toEqual({ epoch: before + 1, now: before + 1 })
-      before = now
+    const pattern = `${deviceId}:*`
+    let now = await orgEpoch()
+    /** `epoch` is that of the change before the last, or so many before it. */
+    const take = async (path: string, body: (epoch: number) => object, ago = 0) => {
+      const { status, body: answer } = await ask(path, body(now - ago), 'admin')
+      expect({ path, status, orgEpoch: answer.orgEpoch }).toEqual({ path, status: 200, orgEpoch: now + 1 })
+      now++
+      return answer
     }
-    const back = await ask(
-      PATHS.register,
-      { deviceId, restoreRemoved: true, ifEpoch: before - 2 },
-      'operator',
-    )
-    expect(RegisterResponse.parse(back.body)).toMatchObject({
-      status: 'ok',
-      epoch: before + 1,
-      orgEpoch: before + 1,
-    })
-    expect(await orgEpoch()).toBe(before + 1)
+    const lockId = async () => (await ask(PATHS.locks, { pattern, reason: 'again' }, 'admin')).body.lockId
+
+    expect(await take(PATHS.revoke, () => ({ deviceId }))).toMatchObject({ epoch: now })
+    expect(await take(PATHS.unrevoke, (ifEpoch) => ({ deviceId, ifEpoch }))).toMatchObject({ epoch: now })
+    await take(PATHS.revokeBatch, () => ({ deviceIds: [deviceId] }))
+    await take(PATHS.unrevokeBatch, (ifEpoch) => ({ items: [{ deviceId, ifEpoch }] }))
+    expect(await take(PATHS.remove, () => ({ deviceId }))).toMatchObject({ epoch: now })
+    const back = await take(PATHS.register, (ifEpoch) => ({ deviceId, restoreRemoved: true, ifEpoch }))
+    expect(RegisterResponse.parse(back)).toMatchObject({ status: 'ok', epoch: now, orgEpoch: now })
+    expect(await take(PATHS.locks, () => ({ pattern, reason: 'drill' }))).toMatchObject({ epoch: now })
+    const id = await lockId()
+    now++
+    await take(PATHS.lockRelease.replace(':id', id), (ifEpoch) => ({ ifEpoch }))
+    expect(await take(PATHS.orgDisable, () => ({}))).toMatchObject({ epoch: now })
+    await take(PATHS.orgEnable, (ifEpoch) => ({ ifEpoch }))
+    const { keyId } = await authority.service.issueKey({ orgId: authority.orgId, kind: 'viewer' })
+    await take(PATHS.keyBurn.replace(':id', keyId), () => ({}))
+    expect(await orgEpoch()).toBe(now)
   })
 
   test('is raised by nothing else', async () => {
@@ -67,10 +72,16 @@ describe('the epoch of an org', () => {
     await ask(PATHS.register, { deviceId: `${deviceId}-more` })
     await decision(deviceId)
     await ask(PATHS.unrevoke, { deviceId, ifEpoch: 999_999 })
+    await ask(PATHS.unrevokeBatch, { items: [{ deviceId, ifEpoch: 999_999 }] })
     await ask(PATHS.revoke, { deviceId: 'a:b:unknown' })
-    await authority.service.setPlan({ actor: 't', kind: 'platform', requestId: '' }, authority.orgId, {
-      tier: 'max',
-    })
+    await ask(PATHS.revokeBatch, { pattern: 'nobody:*' })
+    await ask(PATHS.orgEnable, { ifEpoch: 999_999 }, 'admin')
+    const { keyId } = await authority.service.issueKey({ orgId: authority.orgId, kind: 'viewer' })
+    await ask(PATHS.keyRotate.replace(':id', keyId), { overlapSeconds: 60 }, 'admin')
+    const platform = { actor: 'platform', kind: 'platform', requestId: null, origin: null } as const
+    for (const tier of ['free', 'scale'] as const) {
+      await authority.service.setPlan(platform, authority.orgId, { tier })
+    }
     expect(await orgEpoch()).toBe(before)
   })
 
@@ -125,15 +136,6 @@ describe('a restore', () => {
     expect((await ask(PATHS.orgEnable, { ifEpoch: enable.body.epoch }, 'full')).status).toBe(200)
   })
 
-  test('G6: revoking a revoked device is a new stop, which an older form cannot undo', async () => {
-    const deviceId = await newDevice()
-    const first = await change(PATHS.revoke, { deviceId })
-    const second = await change(PATHS.revoke, { deviceId })
-    expect(second.epoch).toBe(first.epoch + 1)
-    expect((await ask(PATHS.unrevoke, { deviceId, ifEpoch: first.epoch })).status).toBe(409)
-    expect(await decision(deviceId)).toMatchObject({ allowed: false })
-  })
-
   test('G6: a form from before revoke, restore, revoke looks at the same state but is stale (ABA)', async () => {
     const deviceId = await newDevice()
     const seen = await change(PATHS.revoke, { deviceId })
@@ -142,11 +144,47 @@ describe('a restore', () => {
     expect((await ask(PATHS.unrevoke, { deviceId, ifEpoch: seen.epoch })).status).toBe(409)
   })
 
-  test('G6: disabling a disabled org is a new stop too', async () => {
-    const first = await change(PATHS.orgDisable, {})
-    const second = await change(PATHS.orgDisable, {})
-    expect((await ask(PATHS.orgEnable, { ifEpoch: first.epoch }, 'admin')).status).toBe(409)
-    await change(PATHS.orgEnable, { ifEpoch: second.epoch })
+  describe('G6: a stop of what is stopped is a new stop, which a form from between the two cannot undo:', () => {
+    test.each([
+      ['a revoked device', PATHS.revoke, (deviceId: string) => ({ deviceId }), PATHS.unrevoke],
+      [
+        'a revoked device in a batch',
+        PATHS.revokeBatch,
+        (deviceId: string) => ({ deviceIds: [deviceId] }),
+        PATHS.unrevoke,
+      ],
+      ['a removed device', PATHS.remove, (deviceId: string) => ({ deviceId }), PATHS.register],
+      [
+        'a locked pattern',
+        PATHS.locks,
+        (pattern: string) => ({ pattern, reason: 'drill' }),
+        PATHS.lockRelease,
+      ],
+      ['a disabled org', PATHS.orgDisable, () => ({}), PATHS.orgEnable],
+    ] as const)('%s', async (_, stop, stopping, restore) => {
+      const deviceId = await newDevice()
+      const first = (await ask(stop, stopping(deviceId), 'admin')).body
+      const second = (await ask(stop, stopping(deviceId), 'admin')).body
+      expect(second.orgEpoch).toBe(first.orgEpoch + 1)
+      expect(second.lockId).toBe(first.lockId)
+      const path = restore.replace(':id', String(first.lockId))
+      const form = (ifEpoch: number) => ({
+        deviceId,
+        restoreRemoved: restore === PATHS.register || undefined,
+        ifEpoch,
+      })
+
+      for (const kind of ['admin', 'full'] as const) {
+        const { status, body } = await ask(path, form(first.orgEpoch), kind)
+        expect({ status, code: body.code, epoch: body.epoch }).toEqual({
+          status: 409,
+          code: 'EPOCH_STALE',
+          epoch: second.orgEpoch,
+        })
+        expect((await decision(deviceId)).allowed).toBe(false)
+      }
+      expect((await ask(path, form(second.orgEpoch), 'admin')).status).toBe(200)
+    })
   })
 
   test('compares with the device, not with the org: stops elsewhere do not make a form stale', async () => {
@@ -191,7 +229,7 @@ describe('a removed device', () => {
     for (const kind of ['runtime', 'operator', 'full'] as const) {
       const { status, body } = await ask(PATHS.register, { deviceId }, kind)
       expect({ status, error: body.error }).toEqual({ status: 403, error: 'device_removed' })
-      expect(RegisterResponse.parse(body)).toMatchObject({ epoch, limit: 1000 })
+      expect(RegisterResponse.parse(body)).toMatchObject({ epoch, limit: 250 })
     }
     const asRuntime = await ask(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch: epoch }, 'runtime')
     expect(asRuntime.body.code).toBe('INSUFFICIENT_SCOPE')

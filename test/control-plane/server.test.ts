@@ -4,8 +4,9 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
-import { closeServer, listen } from '../../src/http.ts'
+import { closeServer, createWebServer, listen } from '../../src/http.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
+import { selfSigned } from '../fixtures/certificate.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'
@@ -79,6 +80,34 @@ describe('closing', () => {
     await ended
     expect(busy.text()).toMatch(/done$/)
     await closeServer(server)
+  })
+
+  test.each([
+    ['has asked nothing', undefined],
+    ['has not finished its TLS handshake', selfSigned()],
+  ])('does not wait for a connection that %s', async (_, tls) => {
+    const server = createWebServer({}, tls, (_request, response) => response.end('done'))
+    const { port } = await listen(server, { host: '127.0.0.1', port: 0 })
+    const { socket } = await open(port)
+    socket.on('error', () => {})
+    await delay(20)
+    const cut = once(socket, 'close')
+    const startMs = performance.now()
+    await closeServer(server, { graceMs: 10_000 })
+    await cut
+    expect(performance.now() - startMs).toBeLessThan(2000)
+  })
+
+  test('lets a connection that is about to ask do so', async () => {
+    const server = createWebServer({}, undefined, (_request, response) => response.end('done'))
+    const { port } = await listen(server, { host: '127.0.0.1', port: 0 })
+    const { socket, text } = await open(port)
+    await delay(20)
+    const closing = closeServer(server, { graceMs: 10_000 })
+    socket.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
+    await once(socket, 'close')
+    await closing
+    expect(text()).toMatch(/done$/)
   })
 
   test('cuts what does not finish within its grace', async () => {

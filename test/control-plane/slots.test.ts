@@ -1,24 +1,17 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-import {
-  ListResponse,
-  OrgPlanResponse,
-  PATHS,
-  RegisterResponse,
-  UsageResponse,
-} from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/wire.ts'
+import { ListResponse, RegisterResponse } from '../../src/machineid/wire-devices.ts'
+import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
+import { naiveSlots } from './naive-slots.ts'
+
+const PLATFORM = { actor: 'platform', kind: 'platform', requestId: null, origin: null } as const
 
 const id = (n: number) => `openai-agent:test:worker:${String(n).padStart(3, '0')}`
 const register = (authority: TestControlPlane, deviceId: string) =>
   authority.post(PATHS.register, { deviceId }, authority.keys.runtime)
-const plan = async (authority: TestControlPlane, body: object) => {
-  const answer = await authority.post(PATHS.orgPlan, { orgId: authority.orgId, ...body }, undefined, {
-    authorization: 'Bearer platform',
-  })
-  expect(answer.status).toBe(200)
-  return OrgPlanResponse.parse(answer.body)
-}
 const codes = async (authority: TestControlPlane, ids: string[]) => {
   const body = { deviceIds: ids, nonce: 'n'.repeat(22) }
   const answer = await authority.post(PATHS.validateBatch, body, authority.keys.runtime)
@@ -32,48 +25,12 @@ const slots = async (authority: TestControlPlane) => {
 }
 
 describe('G7: the cap', () => {
-  test('is exact however many register at once', async () => {
-    await using authority = await startTestControlPlane({ plan: { limit: 10 } })
-    const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => register(authority, id(n))))
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(10)
-    expect(answers.filter(({ status }) => status === 403)).toHaveLength(50)
-    expect(await usage(authority)).toMatchObject({
-      devicesUsed: 10,
-      limit: 10,
-      remaining: 0,
-      overLimit: false,
-    })
-    expect(Object.values(await slots(authority)).toSorted((a, b) => Number(a) - Number(b))).toEqual([
-      1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
-    ])
-  })
-
   test('counts a device once, however often it registers at once', async () => {
     await using authority = await startTestControlPlane({ plan: 'free' })
     const answers = await Promise.all(Array.from({ length: 20 }, () => register(authority, id(1))))
     const statuses = answers.map(({ body }) => body.status as string).toSorted()
     expect(statuses).toEqual([...Array.from({ length: 19 }, () => 'exists'), 'ok'])
     expect(await usage(authority)).toMatchObject({ devicesUsed: 1 })
-  })
-
-  test('holds while registers, removes and returns race', async () => {
-    await using authority = await startTestControlPlane({ plan: { limit: 5 } })
-    const rounds = Array.from({ length: 40 }, async (_, n) => {
-      await register(authority, id(n % 12))
-      const removed = await authority.post(
-        PATHS.remove,
-        { deviceId: id((n * 5) % 12) },
-        authority.keys.operator,
-      )
-      const back = { deviceId: id((n * 5) % 12), restoreRemoved: true, ifEpoch: removed.body.epoch }
-      await authority.post(PATHS.register, back, authority.keys.operator)
-      expect((await usage(authority)).devicesUsed).toBeLessThanOrEqual(5)
-    })
-    await Promise.all(rounds)
-    const taken = Object.values(await slots(authority))
-    expect(taken.length).toBe((await usage(authority)).devicesUsed)
-    expect(new Set(taken).size).toBe(taken.length)
-    expect(Math.max(...taken.map(Number))).toBeLessThanOrEqual(5)
   })
 
   test('answers as MachineID does: blocked, with the plan, and without touching what is there', async () => {
@@ -149,64 +106,90 @@ describe('slots', () => {
   })
 })
 
-describe('a plan', () => {
-  test.each([
-    [{ tier: 'free' }, 3],
-    [{ tier: 'pro' }, 25],
-    [{ tier: 'scale' }, 250],
-    [{ tier: 'max' }, 1000],
-    [{ tier: 'custom', limit: 42 }, 42],
-  ])('%j caps at %i', async (body, limit) => {
-    await using authority = await startTestControlPlane({ platformToken: 'platform' })
-    expect(await plan(authority, body)).toMatchObject({
-      status: 'ok',
-      handler: 'org/plan',
-      planTier: body.tier,
-      limit,
-    })
-    expect(await usage(authority)).toMatchObject({ planTier: body.tier, limit })
-  })
+const STEPS = ['register', 'return', 'remove', 'revoke', 'restore', 'plan'] as const
+type Send = (path: string, body: object) => Promise<{ [field: string]: unknown }>
 
-  test('downgraded, caps at once: the lowest slots stay, the others are over the limit, until it is raised again', async () => {
-    await using authority = await startTestControlPlane({ platformToken: 'platform' })
-    const ids = [1, 2, 3, 4, 5].map(id)
-    for (const deviceId of ids) await authority.register(deviceId)
-    await authority.post(PATHS.remove, { deviceId: id(2) }, authority.keys.operator)
+/** The same org in the plainest way, beside the real one: each step is taken in both, and must be answered alike. */
+function sideBySide(send: Send, setPlan: (limit: number) => Promise<unknown>) {
+  const naive = naiveSlots(3)
+  const tombstones = new Map<string, unknown>()
+  const revoked = new Set<string>()
 
-    await plan(authority, { tier: 'free' })
-    expect(await codes(authority, ids)).toEqual([
-      'ALLOW',
-      'DEVICE_REMOVED',
-      'ALLOW',
-      'DEVICE_OVER_LIMIT',
-      'DEVICE_OVER_LIMIT',
-    ])
-    expect(await usage(authority)).toMatchObject({ devicesUsed: 4, limit: 3, remaining: 0, overLimit: true })
-    expect((await register(authority, id(9))).body.error).toBe('device_limit_reached')
-    const listed = ListResponse.parse((await authority.get(PATHS.list, authority.keys.viewer)).body).devices
-    expect(listed.map(({ overLimit }) => overLimit)).toEqual([false, false, true, true])
-
-    await plan(authority, { tier: 'pro' })
-    expect(await codes(authority, ids)).toEqual(['ALLOW', 'DEVICE_REMOVED', 'ALLOW', 'ALLOW', 'ALLOW'])
-  })
-
-  test('with a limit of 0 allows nobody', async () => {
-    await using authority = await startTestControlPlane({ platformToken: 'platform' })
-    await authority.register(id(1))
-    await plan(authority, { tier: 'custom', limit: 0 })
-    expect(await codes(authority, [id(1)])).toEqual(['DEVICE_OVER_LIMIT'])
-  })
-
-  test.each(['frozen', 'unpaid'])(
-    'that is %s denies every device, and lets go when it is active again',
-    async (state) => {
-      await using authority = await startTestControlPlane({ platformToken: 'platform' })
-      await authority.register(id(1))
-      await plan(authority, { tier: 'pro', state })
-      expect(await codes(authority, [id(1), id(2)])).toEqual(['PLAN_NOT_ACTIVE', 'PLAN_NOT_ACTIVE'])
-      await plan(authority, { tier: 'pro', state: 'active' })
-      expect(await codes(authority, [id(1)])).toEqual(['ALLOW'])
+  const registered = (deviceId: string, returns: boolean) => {
+    if (tombstones.has(deviceId) && !returns) return 'device_removed'
+    if (naive.slots.has(deviceId)) return revoked.has(deviceId) ? 'device_revoked' : 'exists'
+    if (naive.take(deviceId) === undefined) return 'device_limit_reached'
+    tombstones.delete(deviceId)
+    return 'ok'
+  }
+  const flag = async (path: string, deviceId: string) => {
+    const { status, epoch } = await send(path, { deviceId })
+    expect(status).toBe(naive.slots.has(deviceId) || tombstones.has(deviceId) ? 'ok' : 'error')
+    if (tombstones.has(deviceId)) tombstones.set(deviceId, epoch)
+    return status === 'ok'
+  }
+  const take: Record<(typeof STEPS)[number], (deviceId: string, n: number) => Promise<unknown>> = {
+    plan: (_, limit) => {
+      naive.cap = limit
+      return setPlan(limit)
     },
+    register: async (deviceId) => {
+      const { status, error } = await send(PATHS.register, { deviceId })
+      expect(error ?? status).toBe(registered(deviceId, false))
+    },
+    return: async (deviceId) => {
+      const ifEpoch = tombstones.get(deviceId)
+      const { status, error } = await send(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch })
+      expect(error ?? status).toBe(registered(deviceId, true))
+    },
+    remove: async (deviceId) => {
+      const { epoch } = await send(PATHS.remove, { deviceId })
+      naive.free(deviceId)
+      if (epoch !== undefined) tombstones.set(deviceId, epoch)
+    },
+    revoke: async (deviceId) => {
+      if (await flag(PATHS.revoke, deviceId)) revoked.add(deviceId)
+    },
+    restore: async (deviceId) => {
+      if (await flag(PATHS.unrevoke, deviceId)) revoked.delete(deviceId)
+    },
+  }
+  const code = (deviceId: string) => {
+    if (tombstones.has(deviceId)) return 'DEVICE_REMOVED'
+    if (!naive.slots.has(deviceId)) return 'DEVICE_NOT_REGISTERED'
+    if (revoked.has(deviceId)) return 'DEVICE_REVOKED'
+    return naive.within(deviceId) ? 'ALLOW' : 'DEVICE_OVER_LIMIT'
+  }
+  return { take, code, slots: naive.slots }
+}
+
+test('whatever is registered, removed, brought back and re-planned, slots are as a naive model has them', async () => {
+  await using authority = await startTestControlPlane()
+  const ids = Array.from({ length: 8 }, (_, n) => id(n))
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ what: fc.constantFrom('register', 'return', ...STEPS), n: fc.nat(7) }), {
+        minLength: 5,
+        maxLength: 40,
+      }),
+      async (steps) => {
+        const { orgId, keys } = await authority.service.createOrg({ kinds: ['full'] })
+        const send: Send = async (path, body) => (await authority.post(path, body, keys.full)).body
+        const {
+          take,
+          code,
+          slots: naive,
+        } = sideBySide(send, (limit) => authority.service.setPlan(PLATFORM, orgId, { tier: 'custom', limit }))
+        for (const { what, n } of steps) {
+          await take[what](id(n), n)
+          const { devices } = ListResponse.parse((await authority.get(PATHS.list, keys.full)).body)
+          expect(new Map(devices.map(({ deviceId, slot }) => [deviceId, slot]))).toEqual(naive)
+          const { decisions } = await send(PATHS.validateBatch, { deviceIds: ids, nonce: 'n'.repeat(22) })
+          expect((decisions as { code: string }[]).map((decision) => decision.code)).toEqual(ids.map(code))
+        }
+      },
+    ),
+    { numRuns: 25 },
   )
 })
 

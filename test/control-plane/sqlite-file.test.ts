@@ -1,15 +1,19 @@
-import { mkdirSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
+import type { ControlPlaneStore, DecisionReader } from '../../src/control-plane/store.ts'
+import { openControlPlaneStore, openDecisionReader } from '../../src/store/sqlite/control-plane.ts'
 import { migrate } from '../../src/store/sqlite/migrate.ts'
 import { assertVersion, openSqlite } from '../../src/store/sqlite/open.ts'
 import { createWriter } from '../../src/store/sqlite/transaction.ts'
-import { auditEntry, deviceRecord, ORG } from '../contract/control-plane-store.ts'
+import { auditEntry, deviceRecord, KEY, ORG } from '../contract/control-plane-records.ts'
 
 let dir: string
 let file: string
@@ -25,6 +29,27 @@ afterEach(() => {
 const keep = <T extends { close(): void }>(connection: T): T => {
   opened.push(connection)
   return connection
+}
+/** An org with `count` devices of at least `bytes` each. */
+async function fill(store: ControlPlaneStore, count: number, bytes: number): Promise<void> {
+  const devices = Array.from({ length: count }, (_, index) =>
+    deviceRecord(`device-${index + 1}`, index + 1, { labels: { padding: 'x'.repeat(bytes) } }),
+  )
+  const org = { ...ORG, used: count }
+  await store.change(ORG.orgId, {}, () => ({
+    org,
+    keys: [KEY],
+    devices,
+    audit: [auditEntry()],
+    result: undefined,
+  }))
+}
+async function overwrite(path: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  for (let page = 3; page < statSync(path).size / 4096; page += 2) {
+    await handle.write(Buffer.alloc(4096, 0x5a), 0, 4096, page * 4096)
+  }
+  await handle.close()
 }
 const pragma = (db: DatabaseSync, name: string) => Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0]
 
@@ -102,11 +127,7 @@ describe('a file that cannot be used is one clear error that names it and the ne
 
   test('a database with a page overwritten', async () => {
     await filled()
-    const handle = await open(file, 'r+')
-    for (let page = 3; page < statSync(file).size / 4096; page += 2) {
-      await handle.write(Buffer.alloc(4096, 0x5a), 0, 4096, page * 4096)
-    }
-    await handle.close()
+    await overwrite(file)
     refused(file, 'STORE_CORRUPT', /is damaged/)
   })
 
@@ -118,6 +139,30 @@ describe('a file that cannot be used is one clear error that names it and the ne
     refused(file, 'STORE_TOO_NEW', /Start the newer version again\.$/)
   })
 
+  test.each([
+    ['NFS', 0x6969],
+    ['SMB', 0x517b],
+    ['CIFS', 0xff534d42],
+    ['SMB2', 0xfe534d42],
+    ['9p', 0x01021997],
+    ['Ceph', 0x00c36400],
+  ])('a file system over the network, such as %s', (name, type) => {
+    const asked: string[] = []
+    const statfs = (path: string) => {
+      asked.push(path)
+      return { type }
+    }
+    const code = process.platform === 'linux' ? 'STORE_ON_NETWORK' : undefined
+    if (code === undefined) return expect(() => openControlPlaneStore({ file, statfs })).not.toThrow()
+    expect(() => openControlPlaneStore({ file, statfs })).toThrow(expect.objectContaining({ code }))
+    expect(() => openSqlite(file, { statfs })).toThrow(
+      new RegExp(`${file}.*network file system \\(${name}\\).*local disk: set DATA_DIR`),
+    )
+    // The directory is not there yet; nothing is made on the way to the refusal.
+    expect(new Set(asked)).toEqual(new Set([dir]))
+    expect(existsSync(join(dir, 'data'))).toBe(false)
+  })
+
   test('and after a refusal nothing is left locked', async () => {
     writeFileSync(join(dir, 'data'), 'a file')
     expect(() => openControlPlaneStore({ file })).toThrow()
@@ -127,13 +172,43 @@ describe('a file that cannot be used is one clear error that names it and the ne
 
   async function filled() {
     const store = openControlPlaneStore({ file })
-    await store.changeOrg(ORG.orgId, () => ({ org: ORG, audit: auditEntry(), result: undefined }))
-    for (let n = 1; n <= 200; n++) {
-      const device = { ...deviceRecord(`device-${n}`, n), labels: { padding: 'x'.repeat(200) } }
-      await store.changeDevice(ORG.orgId, device.deviceId, () => ({ device, result: undefined }))
-    }
+    await fill(store, 200, 200)
     await store.close()
   }
+})
+
+describe('a file that is damaged while it is in use', () => {
+  test('is an error of the read that met it, and nothing is acknowledged from then on', async () => {
+    // More than SQLite keeps in memory.
+    const before = openControlPlaneStore({ file })
+    await fill(before, 4000, 1000)
+    await before.close()
+    const store = keep(openControlPlaneStore({ file }))
+    const lane = keep(openDecisionReader(file))
+    await overwrite(file)
+
+    const corrupt = expect.objectContaining({ code: 'STORE_CORRUPT' })
+    const everyDevice = Array.from({ length: 4000 }, (_, index) => `device-${index + 1}`)
+    const readAll = (reader: DecisionReader) => everyDevice.map((id) => reader.read(KEY.keyId, [id]))
+    expect(() => readAll(lane.reader)).toThrow(corrupt)
+    expect(store.problem()).toBeUndefined()
+
+    await expect(store.listDevices(ORG.orgId, {})).rejects.toThrow(corrupt)
+    expect(store.problem()).toMatchObject({ code: 'STORE_CORRUPT' })
+    await expect(store.change(ORG.orgId, {}, () => ({ result: undefined }))).rejects.toThrow(corrupt)
+  })
+
+  test('so it is when the decision reader of the main thread meets it', async () => {
+    const before = openControlPlaneStore({ file })
+    await fill(before, 4000, 1000)
+    await before.close()
+    const store = keep(openControlPlaneStore({ file }))
+    await overwrite(file)
+    expect(() => {
+      for (let n = 1; n <= 4000; n++) void store.reader.read(KEY.keyId, [`device-${n}`])
+    }).toThrow(expect.objectContaining({ code: 'STORE_CORRUPT' }))
+    expect(store.problem()).toMatchObject({ code: 'STORE_CORRUPT' })
+  })
 })
 
 describe('a write transaction', () => {
@@ -196,6 +271,28 @@ describe('migrations', () => {
     migrate(db, file, valid)
     migrate(db, file, valid)
     expect(tables(db)).toEqual(['a', 'b', 'migrations'])
+  })
+
+  test('can be functions of the database', () => {
+    const db = keep(openSqlite(file))
+    migrate(db, file, [valid[0] ?? '', (given) => given.exec('CREATE TABLE c (x INTEGER) STRICT')])
+    expect(tables(db)).toEqual(['a', 'c', 'migrations'])
+  })
+
+  test('are done once when several processes open a file at the same time', async () => {
+    migrate(keep(openSqlite(file)), file, [])
+    const program = join(import.meta.dirname, '../store/child-migrate.ts')
+    const ends = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const child = spawn(process.execPath, ['--conditions=holdpoint-source', program, file], {
+          stdio: ['ignore', 'ignore', 'pipe'],
+        })
+        const [said, [status]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+        return { status: status as number, said }
+      }),
+    )
+    expect(ends).toEqual(Array(4).fill({ status: 0, said: '' }))
+    expect(tables(keep(openSqlite(file)))).toEqual(['a', 'b', 'migrations'])
   })
 
   test('that fail leave nothing of their step', () => {

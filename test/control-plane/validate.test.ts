@@ -6,13 +6,13 @@ import type { DecisionReader } from '../../src/control-plane/store.ts'
 import { createValidateLane } from '../../src/control-plane/validate-lane.ts'
 import { parseValidate, parseValidateBatch } from '../../src/control-plane/validate-request.ts'
 import { closeServer, listen } from '../../src/http.ts'
+import { PATHS } from '../../src/machineid/wire.ts'
 import {
-  PATHS,
   ValidateBatchRequest,
   ValidateBatchResponse,
   ValidateRequest,
   ValidateResponse,
-} from '../../src/machineid/wire.ts'
+} from '../../src/machineid/wire-devices.ts'
 import { openDecisionReader } from '../../src/store/sqlite/control-plane.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 
@@ -219,8 +219,11 @@ describe('the validate lane', () => {
 async function startLane(reader: DecisionReader) {
   const lane = createValidateLane({
     reader,
-    recordDenial: () => {},
+    record: () => {},
     newId: () => 'id',
+    nowMs: Date.now,
+    quota: () => {},
+    shed: () => {},
     onError: (response, error) => {
       response.writeHead(500).end(JSON.stringify({ refused: (error as { code?: string }).code }))
     },

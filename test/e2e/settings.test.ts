@@ -173,12 +173,88 @@ describe('settings of the tool server do what .env.example says', () => {
   })
 })
 
+describe('settings of the control plane do what .env.example says', () => {
+  test('VALIDATES_PER_SECOND_PER_KEY, DECISION_LOG, VALIDATE_WORKERS and CONSOLE_URL', async () => {
+    await using dir = await temporaryDirectory()
+    const { url, operatorUrl, keys, program } = await controlPlane(dir.path, {
+      VALIDATES_PER_SECOND_PER_KEY: '2',
+      DECISION_LOG: 'all',
+      VALIDATE_WORKERS: process.platform === 'linux' ? '2' : '1',
+      CONSOLE_URL: 'https://console.example.com/',
+    })
+    expect(keys.consoleUrl).toBe('https://console.example.com/')
+    const key = { 'x-org-key': keys.runtime }
+    await post(`${url}/api/v1/devices/register`, key, { deviceId: SERVER })
+    const statuses = []
+    for (let turn = 0; turn < 8; turn++) {
+      statuses.push((await post(`${url}/api/v1/devices/validate`, key, { deviceId: SERVER })).status)
+    }
+    expect(statuses[0]).toBe(200)
+    expect(statuses).toContain(429)
+    await expect
+      .poll(async () => {
+        const answer = await fetch(`${operatorUrl}/api/v1/decisions`, {
+          headers: { 'x-org-key': keys.viewer },
+        })
+        return ((await answer.json()) as { decisions: { code: string }[] }).decisions.map(({ code }) => code)
+      })
+      .toContain('ALLOW')
+    program.process.kill('SIGTERM')
+    expect(await program.ended).toBe(0)
+  })
+
+  test('VALIDATES_PER_SECOND_PER_ORG, and TRUST_PROXY as in an audit row', async () => {
+    await using dir = await temporaryDirectory()
+    const { url, operatorUrl, keys } = await controlPlane(dir.path, {
+      VALIDATES_PER_SECOND_PER_ORG: '1',
+      TRUST_PROXY: '1',
+    })
+    const key = { 'x-org-key': keys.runtime }
+    const validate = () => post(`${url}/api/v1/devices/validate`, key, { deviceId: SERVER })
+    const statuses = [await validate(), await validate(), await validate()].map(({ status }) => status)
+    expect(statuses).toContain(429)
+    const from = { 'x-org-key': keys.stop, 'x-forwarded-for': '9.9.9.9' }
+    expect(await post(`${operatorUrl}/api/v1/org/disable`, from, {})).toMatchObject({ status: 200 })
+    const audit = await fetch(`${operatorUrl}/api/v1/audit`, { headers: { 'x-org-key': keys.admin } })
+    const { rows } = (await audit.json()) as { rows: { action: string; origin: string }[] }
+    expect(rows.find(({ action }) => action === 'org.disable')).toMatchObject({ origin: '9.9.9.9' })
+  })
+})
+
+interface Keys {
+  readonly runtime: string
+  readonly viewer: string
+  readonly stop: string
+  readonly admin: string
+  readonly consoleUrl: string
+}
+
+/** The control plane as a process of its own, with these settings on top. */
+async function controlPlane(dir: string, settings: Record<string, string>) {
+  const program = runMain(['control-plane'], {
+    DATA_DIR: dir,
+    CONTROL_PLANE_PORT: '0',
+    OPERATOR_PORT: '0',
+    ...settings,
+  })
+  await program.printed('control plane is listening')
+  const line = program
+    .output()
+    .split('\n')
+    .find((text) => text.includes('is listening'))
+  const { url, operator_url: operatorUrl } = JSON.parse(line ?? '') as { url: string; operator_url: string }
+  const read = (name: string) => JSON.parse(readFileSync(join(dir, name), 'utf8')) as object
+  const keys = { ...read('tool-server.json'), ...read('operator.json') } as Keys
+  return { program, url, operatorUrl, keys }
+}
+
 test('PLATFORM_TOKEN of the control plane: orgs are made only with it', async () => {
   await using dir = await temporaryDirectory()
   const token = 'hpp_a-platform-token-of-32-characters'
   const program = runMain(['control-plane'], {
     DATA_DIR: dir.path,
     CONTROL_PLANE_PORT: '0',
+    OPERATOR_PORT: '0',
     PLATFORM_TOKEN: token,
   })
   await program.printed('control plane is listening')

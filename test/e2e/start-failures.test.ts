@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { runMain, takenPort, temporaryDirectory } from '../fixtures/program.ts'
 
-const PORTS = { CONTROL_PLANE_PORT: '0', TOOL_SERVER_PORT: '0' }
+const PORTS = { CONTROL_PLANE_PORT: '0', OPERATOR_PORT: '0', TOOL_SERVER_PORT: '0' }
 
 /** Status 1 and one message that says what to do, without a stack. */
 async function fails(env: Record<string, string>, args: readonly string[] = []): Promise<string> {
@@ -16,7 +16,7 @@ async function fails(env: Record<string, string>, args: readonly string[] = []):
 }
 
 describe('a start that cannot work: one message with the next step, status 1, no stack trace', () => {
-  test.each(['CONTROL_PLANE_PORT', 'TOOL_SERVER_PORT'])('%s is taken', async (variable) => {
+  test.each(['CONTROL_PLANE_PORT', 'OPERATOR_PORT', 'TOOL_SERVER_PORT'])('%s is taken', async (variable) => {
     await using dir = await temporaryDirectory()
     await using taken = await takenPort()
     const said = await fails({ DATA_DIR: dir.path, [variable]: String(taken.port) })
@@ -113,8 +113,8 @@ describe('a start that cannot work: one message with the next step, status 1, no
   test('a program that does not exist: status 2 and the names of those that do', async () => {
     const program = runMain(['bogus'], {})
     expect(await program.ended).toBe(2)
-    expect(program.errors()).toBe(
-      'Unknown program "bogus". There are: control-plane, tool-server, or none for both.\n',
+    expect(program.errors()).toMatch(
+      /^Unknown program "bogus"\. There are: control-plane, tool-server, or none for both; and the commands .*\n$/,
     )
   })
 })

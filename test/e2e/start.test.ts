@@ -7,7 +7,7 @@ import { selfSigned } from '../fixtures/certificate.ts'
 import { processesWith, runMain, temporaryDirectory } from '../fixtures/program.ts'
 
 const run = promisify(execFile)
-const PORTS = { CONTROL_PLANE_PORT: '0', TOOL_SERVER_PORT: '0' }
+const PORTS = { CONTROL_PLANE_PORT: '0', OPERATOR_PORT: '0', TOOL_SERVER_PORT: '0' }
 const READY = 'npm run demo'
 const onLinux = existsSync('/proc/self/environ')
 const hasCurl = spawnSync('curl', ['--version']).status === 0
@@ -28,6 +28,11 @@ describe('npm start', () => {
       expect(program.output()).not.toMatch(/hpc_|org_/)
 
       const [pay, revoke, payNext, restore] = lines.filter((line) => line.trim().startsWith('curl'))
+      const operatorUrl = /for operators (http:\S+)/.exec(lines[0] ?? '')?.[1]
+      for (const stopOrRestore of [revoke, restore])
+        expect(stopOrRestore).toContain(` ${operatorUrl}/api/v1/`)
+      const { consoleUrl } = JSON.parse(readFileSync(join(dir.path, 'operator.json'), 'utf8')) as OperatorFile
+      expect(consoleUrl).toBe(operatorUrl)
       expect(await shell(pay)).toMatchObject({
         call_id: 'call_1',
         output: expect.stringContaining('INV-1001'),
@@ -52,14 +57,19 @@ describe('npm start', () => {
     await using dir = await temporaryDirectory()
     const env = { ...PORTS, DATA_DIR: dir.path }
     const secrets = () =>
-      ['operator.json', 'tool-server.json'].map((name) => readFileSync(join(dir.path, name), 'utf8'))
+      ['operator.json', 'tool-server.json'].map(
+        (name) => JSON.parse(readFileSync(join(dir.path, name), 'utf8')) as OperatorFile,
+      )
     const first = runMain([], env)
     await first.printed(READY)
     const before = secrets()
     for (const name of ['operator.json', 'tool-server.json', 'stop.curl', 'caller.curl']) {
       expect(statSync(join(dir.path, name)).mode & 0o777).toBe(0o600)
     }
-    expect(JSON.parse(before[1] ?? '')).not.toHaveProperty('operator')
+    expect(before[1]).not.toHaveProperty('operator')
+    // As an earlier version wrote it.
+    const { consoleUrl: _, ...older } = before[0] ?? {}
+    writeFileSync(join(dir.path, 'operator.json'), JSON.stringify({ ...older, added: 'by hand' }))
     await shell(
       first
         .output()
@@ -71,7 +81,9 @@ describe('npm start', () => {
 
     const second = runMain([], env)
     await second.printed(READY)
-    expect(secrets()).toEqual(before)
+    const consoleUrl = /for operators (http:\S+)/.exec(second.output())?.[1]
+    expect(secrets()).toEqual([{ ...older, consoleUrl, added: 'by hand' }, before[1]])
+    expect(statSync(join(dir.path, 'operator.json')).mode & 0o777).toBe(0o600)
     const pay = second
       .output()
       .split('\n')
@@ -164,6 +176,10 @@ describe('npm start', () => {
     expect(program.output()).toContain(`The tool-server has ended. Its log: ${dir.path}/logs/tool-server.log`)
   })
 })
+
+interface OperatorFile {
+  readonly consoleUrl?: string
+}
 
 /** Runs a printed command as a shell would, and reads its answer. */
 async function shell(command: string | undefined): Promise<unknown> {

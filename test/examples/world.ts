@@ -29,7 +29,7 @@ export async function startWorld(): Promise<World> {
   const env = { PATH: process.env['PATH'], DATA_DIR: dataDir, VALIDATE_TIMEOUT_MS: '3000' }
   const start = {
     logDir: join(dataDir, 'logs'),
-    env: { ...env, CONTROL_PLANE_PORT: '0', TOOL_SERVER_PORT: '0' },
+    env: { ...env, CONTROL_PLANE_PORT: '0', OPERATOR_PORT: '0', TOOL_SERVER_PORT: '0' },
   }
   const controlPlane = await spawnProgram({ ...start, program: 'control-plane' })
   const asking = {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { AuthorityFailure } from '../../src/guard/fail-closed.ts'
 import { readBatchAnswer, readSingleAnswer } from '../../src/machineid/answer.ts'
 import { parseStrictObject } from '../../src/machineid/strict-json.ts'
-import { ValidateBatchResponse, ValidateResponse } from '../../src/machineid/wire.ts'
+import { ValidateBatchResponse, ValidateResponse } from '../../src/machineid/wire-devices.ts'
 
 const NONCE = '7f3c2b1a-4d5e-4f60-8a9b-0c1d2e3f4a5b'
 const DEVICES = ['openai-agent:prod:tool-server:01', 'openai-agent:prod:payments:01']

@@ -1,151 +1,199 @@
-import type { SQLOutputValue } from 'node:sqlite'
+import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
 
 import type {
-  DenialRecord,
+  AuditRow,
+  DecisionRecord,
   DeviceRecord,
   KeyRecord,
+  LockRecord,
   OrgRecord,
-  PlanState,
-} from '../../control-plane/store.ts'
-import type { KeyKind, PlanTier } from '../../machineid/wire.ts'
+  RecoveryLinkRecord,
+} from '../../control-plane/records.ts'
 
 export type Row = Record<string, SQLOutputValue>
 
-// The tables are STRICT, so a column's type is known; these casts say it to the compiler.
-const text = (value: SQLOutputValue | undefined): string => value as string
-const textOrNull = (value: SQLOutputValue | undefined): string | null => value as string | null
-const number = (value: SQLOutputValue | undefined): number => value as number
-const numberOrNull = (value: SQLOutputValue | undefined): number | null => value as number | null
+/** How the members of a record lie in the columns of a table. The tables are STRICT, so a column's type is known. */
+export interface Mapping<T> {
+  readonly columns: readonly string[]
+  /** The columns, with commas between. */
+  readonly list: string
+  readonly of: (row: Row) => T
+  readonly values: (record: T) => SQLInputValue[]
+}
 
-export const ORG_COLUMNS =
-  'org_id, epoch, disabled, switch_epoch, switch_by, switch_reason, switch_at_ms, plan_tier, plan_state, cap, used'
+interface Column {
+  readonly column: string
+  readonly read: (value: SQLOutputValue) => unknown
+  readonly write: (value: unknown) => SQLInputValue
+}
 
-export function orgOf(row: Row): OrgRecord {
+function mapping<T extends object>(members: { readonly [Name in keyof T]-?: string | Column }): Mapping<T> {
+  const each = Object.entries<string | Column>(members).map(([name, member]) => ({
+    name,
+    ...(typeof member === 'string' ? plain(member) : member),
+  }))
+  const columns = each.map(({ column }) => column)
   return {
-    orgId: text(row['org_id']),
-    epoch: number(row['epoch']),
-    disabled: row['disabled'] !== 0,
-    orgSwitch: {
-      epoch: number(row['switch_epoch']),
-      by: textOrNull(row['switch_by']),
-      reason: textOrNull(row['switch_reason']),
-      atMs: numberOrNull(row['switch_at_ms']),
-    },
-    planTier: text(row['plan_tier']) as PlanTier,
-    planState: text(row['plan_state']) as PlanState,
-    cap: number(row['cap']),
-    used: number(row['used']),
+    columns,
+    list: columns.join(', '),
+    of: (row) =>
+      Object.fromEntries(each.map(({ name, column, read }) => [name, read(row[column] ?? null)])) as T,
+    values: (record) => each.map(({ name, write }) => write(record[name as keyof T])),
   }
 }
 
-export function orgValues(org: OrgRecord) {
-  return [
-    org.orgId,
-    org.epoch,
-    Number(org.disabled),
-    org.orgSwitch.epoch,
-    org.orgSwitch.by,
-    org.orgSwitch.reason,
-    org.orgSwitch.atMs,
-    org.planTier,
-    org.planState,
-    org.cap,
-    org.used,
-  ]
+const plain = (column: string): Column => ({
+  column,
+  read: (value) => value,
+  write: (value) => value as SQLInputValue,
+})
+const flag = (column: string): Column => ({
+  column,
+  read: (value) => value !== 0,
+  write: (value) => Number(value),
+})
+const json = (column: string): Column => ({
+  column,
+  read: (value) => jsonOf(value),
+  write: (value) => (value === null || value === undefined ? null : JSON.stringify(value)),
+})
+
+export function jsonOf(value: SQLOutputValue | undefined): unknown {
+  return typeof value === 'string' ? JSON.parse(value) : null
 }
 
-export const DEVICE_COLUMNS =
-  'device_id, revoked, removed, slot, epoch, reason, labels, created_at_ms, changed_at_ms'
+const flatOrgs = mapping<
+  Omit<OrgRecord, 'orgSwitch'> & { [Name in keyof OrgRecord['orgSwitch'] as `switch:${Name}`]: unknown }
+>({
+  orgId: 'org_id',
+  epoch: 'epoch',
+  disabled: flag('disabled'),
+  'switch:epoch': 'switch_epoch',
+  'switch:by': 'switch_by',
+  'switch:reason': 'switch_reason',
+  'switch:atMs': 'switch_at_ms',
+  planTier: 'plan_tier',
+  planState: 'plan_state',
+  accessUntilMs: 'access_until_ms',
+  cap: 'cap',
+  used: 'used',
+  activeLocks: 'active_locks',
+})
 
-export function deviceOf(row: Row): DeviceRecord {
-  return {
-    deviceId: text(row['device_id']),
-    revoked: row['revoked'] !== 0,
-    removed: row['removed'] !== 0,
-    slot: numberOrNull(row['slot']),
-    epoch: number(row['epoch']),
-    reason: textOrNull(row['reason']),
-    labels: JSON.parse(text(row['labels'])) as Record<string, string>,
-    createdAtMs: number(row['created_at_ms']),
-    changedAtMs: number(row['changed_at_ms']),
-  }
+export const orgs: Mapping<OrgRecord> = {
+  ...flatOrgs,
+  of: (row) => {
+    const {
+      'switch:epoch': epoch,
+      'switch:by': by,
+      'switch:reason': reason,
+      'switch:atMs': atMs,
+      ...org
+    } = flatOrgs.of(row)
+    return { ...org, orgSwitch: { epoch, by, reason, atMs } as OrgRecord['orgSwitch'] }
+  },
+  values: ({ orgSwitch, ...org }) =>
+    flatOrgs.values({
+      ...org,
+      'switch:epoch': orgSwitch.epoch,
+      'switch:by': orgSwitch.by,
+      'switch:reason': orgSwitch.reason,
+      'switch:atMs': orgSwitch.atMs,
+    }),
 }
 
-export function deviceValues(device: DeviceRecord) {
-  return [
-    device.deviceId,
-    Number(device.revoked),
-    Number(device.removed),
-    device.slot,
-    device.epoch,
-    device.reason,
-    JSON.stringify(device.labels),
-    device.createdAtMs,
-    device.changedAtMs,
-  ]
+/** Without the org, which is the first part of the key. */
+export const devices = mapping<DeviceRecord>({
+  deviceId: 'device_id',
+  revoked: flag('revoked'),
+  removed: flag('removed'),
+  slot: 'slot',
+  epoch: 'epoch',
+  reason: 'reason',
+  remindAtMs: 'remind_at_ms',
+  labels: json('labels'),
+  createdAtMs: 'created_at_ms',
+  changedAtMs: 'changed_at_ms',
+})
+
+/** Without the org. */
+export const locks = mapping<LockRecord>({
+  lockId: 'lock_id',
+  pattern: 'pattern',
+  active: flag('active'),
+  epoch: 'epoch',
+  reason: 'reason',
+  by: 'locked_by',
+  remindAtMs: 'remind_at_ms',
+  createdAtMs: 'created_at_ms',
+  changedAtMs: 'changed_at_ms',
+})
+
+export const keys = mapping<KeyRecord>({
+  keyId: 'key_id',
+  orgId: 'org_id',
+  kind: 'kind',
+  name: 'name',
+  digest: 'digest',
+  bindings: json('bindings'),
+  createdAtMs: 'created_at_ms',
+  createdBy: 'created_by',
+  endsAtMs: 'ends_at_ms',
+  endedAtMs: 'ended_at_ms',
+  endedAs: 'ended_as',
+  replacedBy: 'replaced_by',
+})
+
+export const links = mapping<RecoveryLinkRecord>({
+  digest: 'digest',
+  orgId: 'org_id',
+  email: 'email',
+  createdAtMs: 'created_at_ms',
+  expiresAtMs: 'expires_at_ms',
+  usedAtMs: 'used_at_ms',
+})
+
+export const audit = mapping<AuditRow>({
+  orgId: 'org_id',
+  seq: 'seq',
+  prevHash: 'prev_hash',
+  hash: 'hash',
+  id: 'id',
+  atMs: 'at_ms',
+  actor: 'actor',
+  actorKind: 'actor_kind',
+  requestId: 'request_id',
+  origin: 'origin',
+  action: 'action',
+  deviceId: 'device_id',
+  reason: 'reason',
+  before: json('before'),
+  after: json('after'),
+})
+
+export const decisions = mapping<DecisionRecord>({
+  orgId: 'org_id',
+  requestId: 'request_id',
+  ordinal: 'ordinal',
+  keyId: 'key_id',
+  deviceId: 'device_id',
+  code: 'code',
+  asked: 'asked',
+  boundary: 'boundary',
+  tool: 'tool',
+  callId: 'call_id',
+  runId: 'run_id',
+  replica: 'replica',
+  atMs: 'at_ms',
+})
+
+export function insert(table: string, columns: readonly string[]): string {
+  return `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`
 }
 
-export const KEY_COLUMNS = 'key_id, org_id, kind, digest, bindings'
-
-export function keyOf(row: Row): KeyRecord {
-  return {
-    keyId: text(row['key_id']),
-    orgId: text(row['org_id']),
-    kind: text(row['kind']) as KeyKind,
-    digest: text(row['digest']),
-    bindings: bindingsOf(row['bindings']),
-  }
-}
-
-export function bindingsOf(value: SQLOutputValue | undefined): readonly string[] | null {
-  return value === null ? null : (JSON.parse(text(value)) as string[])
-}
-
-export function keyValues(key: KeyRecord) {
-  const bindings = key.bindings === null ? null : JSON.stringify(key.bindings)
-  return [key.keyId, key.orgId, key.kind, key.digest, bindings]
-}
-
-export const DENIAL_COLUMNS =
-  'request_id, ordinal, org_id, key_id, device_id, code, asked, boundary, tool, call_id, run_id, replica, at_ms'
-
-export function denialOf(row: Row): DenialRecord {
-  return {
-    requestId: text(row['request_id']),
-    ordinal: number(row['ordinal']),
-    orgId: text(row['org_id']),
-    keyId: text(row['key_id']),
-    deviceId: text(row['device_id']),
-    code: text(row['code']),
-    asked: text(row['asked']) as DenialRecord['asked'],
-    boundary: textOrNull(row['boundary']),
-    tool: textOrNull(row['tool']),
-    callId: textOrNull(row['call_id']),
-    runId: textOrNull(row['run_id']),
-    replica: textOrNull(row['replica']),
-    atMs: number(row['at_ms']),
-  }
-}
-
-export function denialValues(denial: DenialRecord) {
-  return [
-    denial.requestId,
-    denial.ordinal,
-    denial.orgId,
-    denial.keyId,
-    denial.deviceId,
-    denial.code,
-    denial.asked,
-    denial.boundary,
-    denial.tool,
-    denial.callId,
-    denial.runId,
-    denial.replica,
-    denial.atMs,
-  ]
-}
-
-/** `?, ?, ?` for as many columns as are listed. */
-export function placeholders(columns: string): string {
-  return columns.replaceAll(/[a-z_]+/g, '?')
+export function upsert(table: string, columns: readonly string[], key: readonly string[]): string {
+  const updates = columns
+    .filter((column) => !key.includes(column))
+    .map((column) => `${column} = excluded.${column}`)
+  return `${insert(table, columns)} ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${updates.join(', ')}`
 }

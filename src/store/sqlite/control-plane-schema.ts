@@ -1,5 +1,8 @@
+import { migrateToSchema2 } from './control-plane-schema-2.ts'
+import type { Migration } from './migrate.ts'
+
 /** The control plane's schema, step by step. Steps that were published never change; new ones are added. */
-export const CONTROL_PLANE_MIGRATIONS: readonly string[] = [
+export const CONTROL_PLANE_MIGRATIONS: readonly Migration[] = [
   `
   CREATE TABLE meta (
     name TEXT PRIMARY KEY,
@@ -81,4 +84,5 @@ export const CONTROL_PLANE_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (request_id, ordinal)
   ) STRICT, WITHOUT ROWID;
   `,
+  migrateToSchema2,
 ]

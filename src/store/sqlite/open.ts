@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 import { HoldpointError, messageOf } from '../../errors.ts'
+import { assertLocalDisk, type Statfs } from './local-disk.ts'
 
 /** Below this, two connections on one WAL file could corrupt it (sqlite.org/wal.html#walresetbug). */
 const OLDEST_SQLITE = '3.51.3'
@@ -13,19 +14,22 @@ export interface OpenOptions {
   readonly readOnly?: boolean
   /** How long a statement waits for another connection's lock, in milliseconds. Default 5000. */
   readonly timeoutMs?: number
+  /** Which file system a directory is on. Default `fs.statfsSync`. */
+  readonly statfs?: Statfs | undefined
 }
 
 /**
  * Opens (and creates, mode 0600) a SQLite file the way everything here needs it: WAL, a COMMIT that returns only
  * when the disk has it (G5), foreign keys on. Each setting is read back. Throws HoldpointError with
- * `SQLITE_TOO_OLD`, `SQLITE_SETTING`, or what `storeError` gives.
+ * `SQLITE_TOO_OLD`, `SQLITE_SETTING`, `STORE_ON_NETWORK`, or what `storeError` gives.
  */
 export function openSqlite(
   file: string,
-  { readOnly = false, timeoutMs = 5000 }: OpenOptions = {},
+  { readOnly = false, timeoutMs = 5000, statfs }: OpenOptions = {},
 ): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
+    assertLocalDisk(file, statfs)
     if (!readOnly) createPrivateFile(file)
     db = new DatabaseSync(file, { readOnly, timeout: timeoutMs, enableForeignKeyConstraints: true })
     assertVersion(String(valueOf(db, 'SELECT sqlite_version()')))

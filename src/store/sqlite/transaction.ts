@@ -9,12 +9,14 @@ export interface Writer {
    * COMMIT has (G5). Whatever `body` throws rolls back and is thrown again; what SQLite threw becomes a store error.
    */
   readonly transact: <T>(body: () => T) => T
+  /** A read outside of a transaction. What SQLite threw becomes a store error; a disk that fails it is suspect too. */
+  readonly read: <T>(body: () => T) => T
   /** The first error after which nothing may be acknowledged any more. */
   readonly problem: () => HoldpointError | undefined
 }
 
 /**
- * After a write or sync has failed once, what is on the disk is unknown, and trying again can report a success
+ * After a read, write or sync has failed once, what is on the disk is unknown, and trying again can report a success
  * that is none. So the writer stays suspect until the file is opened anew.
  */
 export function createWriter(db: DatabaseSync, file: string): Writer {
@@ -22,8 +24,8 @@ export function createWriter(db: DatabaseSync, file: string): Writer {
 
   const failed = (thrown: unknown, during: 'body' | 'commit'): unknown => {
     if (db.isTransaction) rollBack(db)
-    if (!isSqliteError(thrown)) return thrown
-    const error = storeError(thrown, file)
+    const error = isSqliteError(thrown) ? storeError(thrown, file) : thrown
+    if (!(error instanceof HoldpointError)) return thrown
     if (during === 'commit' || SUSPECT.has(error.code)) problem ??= error
     return error
   }
@@ -44,6 +46,13 @@ export function createWriter(db: DatabaseSync, file: string): Writer {
         throw failed(thrown, 'commit')
       }
       return result
+    },
+    read: (body) => {
+      try {
+        return body()
+      } catch (thrown) {
+        throw failed(thrown, 'body')
+      }
     },
     problem: () => problem,
   }

@@ -1,0 +1,131 @@
+import type { RequestListener, Server } from 'node:http'
+
+import { systemClock, type Clock } from '../clock.ts'
+import { HoldpointError } from '../errors.ts'
+import { answerUnparsable, closeServer, createWebServer, type TlsOptions } from '../http.ts'
+import type { Logger } from '../log.ts'
+import type { LaneReport } from '../metrics.ts'
+import { errorAnswerer, type ErrorAnswerer } from './api-errors.ts'
+import { createDecisionLog, type LaneBatch } from './decision-log.ts'
+import { answerHealth } from './health.ts'
+import { hostAllowed, wrongHost } from './hosts.ts'
+import { uuidv7 } from './ids.ts'
+import { createLagMeter } from './lag.ts'
+import { createLaneReporter } from './lane-report.ts'
+import { createValidateQuota, VALIDATE_LIMITS, type ValidateLimits } from './limits.ts'
+import { Refusal } from './refusal.ts'
+import { SERVER_LIMITS } from './server-limits.ts'
+import type { DecisionReader } from './store.ts'
+import { createValidateLane } from './validate-lane.ts'
+
+export interface AgentLaneOptions {
+  /** Of this lane alone. */
+  readonly reader: DecisionReader
+  /** Gets everything but validates. */
+  readonly forward: RequestListener
+  /** Hands decisions over to be stored. Resolves when they are, or were given up; never rejects. */
+  readonly deliver: (batch: LaneBatch) => Promise<void>
+  readonly log: Logger
+  /** True when the listener is reachable from this machine only. */
+  readonly loopback: boolean
+  /** Host names beside localhost under which it is reached. */
+  readonly hosts?: readonly string[] | undefined
+  readonly tls?: TlsOptions | undefined
+  readonly clock?: Clock | undefined
+  /** Delivers allows too. Default false. */
+  readonly recordAllows?: boolean | undefined
+  readonly limits?: ValidateLimits | undefined
+  /** Validates are refused while the event loop is later than this, in milliseconds. Default 1000. */
+  readonly shedAtLagMs?: number | undefined
+  /** More are hung up on. Default 20,000. */
+  readonly maxConnections?: number | undefined
+  /** Why the store can no longer be trusted, as anybody else found out; undefined while all is well. */
+  readonly problem: () => HoldpointError | undefined
+  /** Told what this lane found out: nothing may be acknowledged from then on. */
+  readonly onSuspect: (problem: HoldpointError) => void
+  /** In figures. Default `agent`. */
+  readonly name?: string | undefined
+  readonly onReport?: ((report: LaneReport) => void) | undefined
+}
+
+export interface AgentLane {
+  /** Not listening yet: see `listen` in http.ts. */
+  readonly server: Server
+  /** Accepts nothing new, finishes the answers in progress for up to `graceMs` (default 5000), delivers what waits. */
+  close(options?: { readonly graceMs?: number }): Promise<void>
+}
+
+/**
+ * The lane that agents use. It answers validates itself and hands on everything else; it holds no reference to the
+ * rest of the control plane, so it can run in a thread of its own, where nothing that anybody asks of it delays a stop.
+ */
+export function createAgentLane(options: AgentLaneOptions): AgentLane {
+  const { reader, forward, log, clock = systemClock, problem, shedAtLagMs = 1000 } = options
+  const nowMs = () => Math.floor(clock.now().wallMs)
+  const newId = () => uuidv7(nowMs())
+  const onError = suspicious(errorAnswerer({ log, newId, tellFatal: () => {} }), options.onSuspect)
+  const lag = createLagMeter()
+  const allowed = hostAllowed(options)
+  const decisions = createDecisionLog({
+    write: options.deliver,
+    nowMs,
+    recordAllows: options.recordAllows,
+    // Told by whoever stores them.
+    onLost: () => {},
+  })
+
+  const server = createWebServer(SERVER_LIMITS, options.tls, (request, response) => {
+    const found = problem()
+    if (answerHealth(found, request, response)) return
+    if (found !== undefined) return onError(response, found)
+    if (!allowed(request.headers.host)) return onError(response, wrongHost())
+    if (!validates.handle(request, response)) forward(request, response)
+  })
+  const reporter = createLaneReporter({
+    lane: options.name ?? 'agent',
+    server,
+    lag,
+    onReport: options.onReport,
+  })
+  const validates = createValidateLane({
+    reader,
+    record: decisions.record,
+    newId,
+    nowMs,
+    quota: createValidateQuota({ limits: options.limits ?? VALIDATE_LIMITS, onLimited: reporter.limited }),
+    shed: () => {
+      if (lag.lagMs() <= shedAtLagMs) return
+      reporter.shed()
+      throw overloaded()
+    },
+    onError,
+  })
+  server.maxConnections = options.maxConnections ?? 20_000
+  answerUnparsable(server, newId)
+
+  let closing: Promise<void> | undefined
+  const close = async (graceMs: number | undefined) => {
+    await closeServer(server, graceMs === undefined ? {} : { graceMs })
+    await decisions.flush()
+  }
+  return { server, close: ({ graceMs } = {}) => (closing ??= close(graceMs)) }
+}
+
+function overloaded(): Refusal {
+  return new Refusal(
+    'OVERLOADED',
+    'The control plane gets more questions than it can answer in time, so it answers none: take it as a no. Raise ' +
+      'VALIDATE_WORKERS, or lower VALIDATES_PER_SECOND_PER_KEY.',
+    { retryAfterSeconds: 1 },
+  )
+}
+
+/** After these what is on the disk is unknown, and reading again can seem to work. */
+const SUSPECT = new Set(['STORE_IO', 'STORE_CORRUPT', 'STORE_NOT_WRITABLE'])
+
+function suspicious(answer: ErrorAnswerer, onSuspect: (problem: HoldpointError) => void): ErrorAnswerer {
+  return (response, error, handler) => {
+    if (error instanceof HoldpointError && SUSPECT.has(error.code)) onSuspect(error)
+    answer(response, error, handler)
+  }
+}

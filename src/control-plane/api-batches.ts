@@ -1,0 +1,52 @@
+import type { z } from 'zod'
+
+import { ChangeBatchResponse, RevokeBatchRequest, UnrevokeBatchRequest } from '../machineid/wire-devices.ts'
+import { MAX_BATCH_BODY_BYTES, PATHS } from '../machineid/wire.ts'
+import { orgRoute, type ApiContext, type Route } from './api-route.ts'
+import type { BatchAsked } from './batches.ts'
+
+/** Many devices in one transaction: by list, by pattern or by label. */
+export function batchRoutes(context: ApiContext): Route[] {
+  const { service } = context
+  return [
+    orgRoute(context, ['stop', 'operator', 'admin', 'full'], {
+      method: 'post',
+      path: PATHS.revokeBatch,
+      handler: 'devices/revoke_batch',
+      summary: 'Stops many devices at once: a list, a pattern or a label',
+      input: RevokeBatchRequest,
+      output: ChangeBatchResponse,
+      refusals: ['TOO_MANY_DEVICES'],
+      stop: true,
+      bodyLimitBytes: MAX_BATCH_BODY_BYTES,
+      preview: ({ input, caller, orgId }) => service.previewRevokeBatch(caller, orgId, askedOf(input)),
+      run: async ({ input, caller, orgId }) => {
+        const { results, ...batch } = await service.revokeBatch(caller, orgId, askedOf(input))
+        // What else denies a stopped device is of no interest.
+        return { body: { ...batch, results: results.map(({ stillDeniedBy: _, ...result }) => result) } }
+      },
+    }),
+    orgRoute(context, ['operator', 'admin', 'full'], {
+      method: 'post',
+      path: PATHS.unrevokeBatch,
+      handler: 'devices/unrevoke_batch',
+      summary: 'Restores many devices at once, each against its own epoch',
+      input: UnrevokeBatchRequest,
+      output: ChangeBatchResponse,
+      bodyLimitBytes: MAX_BATCH_BODY_BYTES,
+      run: async ({ input, caller, orgId }) => {
+        const unconditional = caller.kind === 'full'
+        return { body: { ...(await service.unrevokeBatch(caller, orgId, { ...input, unconditional })) } }
+      },
+    }),
+  ]
+}
+
+function askedOf(input: z.infer<typeof RevokeBatchRequest>): BatchAsked {
+  const { deviceIds, pattern, label, reason, remindAfterSeconds } = input
+  const options = { reason, remindAfterSeconds }
+  if (deviceIds !== undefined) return { selection: { ids: deviceIds }, ...options }
+  if (pattern !== undefined) return { selection: { pattern }, ...options }
+  // The schema lets exactly one of the three through.
+  return { selection: { label: label as NonNullable<typeof label> }, ...options }
+}

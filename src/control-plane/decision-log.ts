@@ -1,0 +1,217 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { HoldpointError } from '../errors.ts'
+import type { DecisionRecord, LastSeen } from './records.ts'
+import type { DecisionBatch } from './store.ts'
+
+/** Decisions are on their way to the disk this long after the answer. */
+const FLUSH_AFTER_MS = 100
+/** When keys were used and devices seen may wait longer: only the last time of each counts. */
+const SEEN_FLUSH_AFTER_MS = 1000
+/** One write, so that a stop never waits for more than that. */
+const ROWS_PER_WRITE = 500
+const MAX_WAITING = { allows: 20_000, denials: 50_000 }
+const MAX_DEVICES_SEEN = 10_000
+
+export type Decision = Omit<DecisionRecord, 'atMs'>
+
+/** What one thread has noted since its last batch. */
+export interface LaneBatch extends DecisionBatch {
+  /** How many decisions there were by code, stored or not. */
+  readonly counts: ReadonlyMap<string, number>
+  /** How many decisions were dropped, because the disk did not keep up. */
+  readonly lost: number
+}
+
+export interface DecisionLog {
+  /** Takes note and returns at once: the answer does not wait for the disk. */
+  readonly record: (decision: Decision) => void
+  /** Notes that a genuine key was used. */
+  readonly keyUsed: (keyId: string) => void
+  /** Writes what another thread has noted. Resolves once that is done or given up; never rejects. */
+  readonly accept: (batch: LaneBatch) => Promise<void>
+  /** Writes what is waiting. Never rejects. */
+  readonly flush: () => Promise<void>
+}
+
+export interface DecisionLogOptions {
+  readonly write: (batch: LaneBatch) => Promise<void>
+  readonly nowMs: () => number
+  /** Stores allows too. Default false: denials only. */
+  readonly recordAllows?: boolean | undefined
+  readonly onLost: (error: unknown, decisions: number) => void
+  /** How many decisions may wait for the disk. From the first number on allows are dropped, then denials too. */
+  readonly maxWaiting?: { readonly allows: number; readonly denials: number } | undefined
+}
+
+/**
+ * G8: every denial is stored, and allows when asked for, in batches, at most 250 ms after the answer. A crash may
+ * lose that much of the record; never of a change. It runs in each thread that answers: there `write` hands over to
+ * the one that holds the store.
+ */
+export function createDecisionLog(options: DecisionLogOptions): DecisionLog {
+  const { write, nowMs, recordAllows = false, onLost, maxWaiting = MAX_WAITING } = options
+  const seen = createSeen()
+  let decisions: DecisionRecord[] = []
+  let beingWritten = 0
+  let lost = 0
+  let writing = Promise.resolve()
+  let timer: NodeJS.Timeout | undefined
+  let seenTimer: NodeJS.Timeout | undefined
+  let seenIsWritten = true
+
+  const writeInTurn = async (batch: LaneBatch): Promise<void> => {
+    if (batch.lost > 0) onLost(overflow(), batch.lost)
+    for (const part of partsOf(batch)) {
+      try {
+        await write(part)
+      } catch (error) {
+        onLost(error, part.decisions.length)
+      }
+      // Stops that came in meanwhile go first.
+      await nextTurn()
+    }
+  }
+  const send = (batch: LaneBatch): Promise<void> => {
+    beingWritten += batch.decisions.length
+    const written = writing.then(() => writeInTurn(batch))
+    writing = written.then(() => void (beingWritten -= batch.decisions.length))
+    return writing
+  }
+  const flushDecisions = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+    if (decisions.length > 0 || lost > 0) void send({ ...emptyPart(), decisions, lost })
+    decisions = []
+    lost = 0
+  }
+  const flushSeen = async (): Promise<void> => {
+    clearTimeout(seenTimer)
+    seenTimer = undefined
+    const batch = seen.take()
+    if (batch === undefined) return
+    seenIsWritten = false
+    await send(batch)
+    seenIsWritten = true
+  }
+  /** Not before the last one is through: until then the next one only becomes truer, not longer. */
+  const flushSeenLater = (): void => {
+    seenTimer ??= setTimeout(() => {
+      seenTimer = undefined
+      if (seenIsWritten) void flushSeen()
+      else flushSeenLater()
+    }, SEEN_FLUSH_AFTER_MS)
+  }
+  const keep = (record: DecisionRecord): void => {
+    const limit = record.code === 'ALLOW' ? maxWaiting.allows : maxWaiting.denials
+    if (decisions.length + beingWritten >= limit) lost++
+    else decisions.push(record)
+    if (decisions.length >= ROWS_PER_WRITE) flushDecisions()
+    else timer ??= setTimeout(flushDecisions, FLUSH_AFTER_MS)
+  }
+
+  return {
+    record: (decision) => {
+      const atMs = nowMs()
+      seen.decided(decision, atMs)
+      flushSeenLater()
+      if (recordAllows || decision.code !== 'ALLOW') keep({ ...decision, atMs })
+    },
+    keyUsed: (keyId) => {
+      seen.keyUsed(keyId, nowMs())
+      flushSeenLater()
+    },
+    accept: send,
+    flush: async () => {
+      flushDecisions()
+      void flushSeen()
+      await writing
+    },
+  }
+}
+
+function overflow(): HoldpointError {
+  return new HoldpointError(
+    'DECISIONS_OVERFLOW',
+    'More decisions were made than the disk could store. Set DECISION_LOG=denials, or use a faster disk.',
+  )
+}
+
+/** Counts by code, and the last time of each key and device: however many decisions, one entry each. */
+function createSeen() {
+  let counts = new Map<string, number>()
+  let keysUsed = new Map<string, number>()
+  let devicesSeen = new Map<string, Map<string, LastSeen>>()
+  let devices = 0
+
+  const deviceSeen = ({ orgId, deviceId, code, keyId }: Decision, atMs: number): void => {
+    let ofOrg = devicesSeen.get(orgId)
+    if (ofOrg === undefined) devicesSeen.set(orgId, (ofOrg = new Map<string, LastSeen>()))
+    if (!ofOrg.has(deviceId) && ++devices > MAX_DEVICES_SEEN) return
+    ofOrg.set(deviceId, { atMs, code, keyId })
+  }
+  return {
+    decided: (decision: Decision, atMs: number): void => {
+      counts.set(decision.code, (counts.get(decision.code) ?? 0) + 1)
+      keysUsed.set(decision.keyId, atMs)
+      // A device that is not registered has no place to note it, and its name may be anything.
+      if (decision.code !== 'DEVICE_NOT_REGISTERED') deviceSeen(decision, atMs)
+    },
+    keyUsed: (keyId: string, atMs: number): void => void keysUsed.set(keyId, atMs),
+    take: (): LaneBatch | undefined => {
+      if (keysUsed.size === 0) return undefined
+      const batch = { decisions: [], keysUsed, devicesSeen, counts, lost: 0 }
+      counts = new Map()
+      keysUsed = new Map()
+      devicesSeen = new Map()
+      devices = 0
+      return batch
+    },
+  }
+}
+
+/** The batch in parts of at most `ROWS_PER_WRITE` rows. */
+function* partsOf({ decisions, keysUsed, devicesSeen, ...rest }: LaneBatch): Generator<LaneBatch> {
+  let part: Part = { ...emptyPart(), ...rest }
+  let rows = 0
+  for (const put of rowsOf({ decisions, keysUsed, devicesSeen })) {
+    if (rows === ROWS_PER_WRITE) {
+      yield part
+      part = emptyPart()
+      rows = 0
+    }
+    put(part)
+    rows++
+  }
+  yield part
+}
+
+interface Part extends LaneBatch {
+  readonly decisions: DecisionRecord[]
+  readonly keysUsed: Map<string, number>
+  readonly devicesSeen: Map<string, Map<string, LastSeen>>
+}
+
+function emptyPart(): Part {
+  return { decisions: [], keysUsed: new Map(), devicesSeen: new Map(), counts: new Map(), lost: 0 }
+}
+
+function* rowsOf({ decisions, keysUsed, devicesSeen }: DecisionBatch): Generator<(part: Part) => void> {
+  for (const decision of decisions) yield (part) => void part.decisions.push(decision)
+  for (const [keyId, atMs] of keysUsed) yield (part) => void part.keysUsed.set(keyId, atMs)
+  for (const [orgId, devices] of devicesSeen) {
+    for (const [deviceId, lastSeen] of devices)
+      yield (part) => noteSeen(part.devicesSeen, orgId, deviceId, lastSeen)
+  }
+}
+
+function noteSeen(
+  devicesSeen: Map<string, Map<string, LastSeen>>,
+  orgId: string,
+  deviceId: string,
+  lastSeen: LastSeen,
+): void {
+  const ofOrg = devicesSeen.get(orgId)
+  if (ofOrg === undefined) devicesSeen.set(orgId, new Map([[deviceId, lastSeen]]))
+  else ofOrg.set(deviceId, lastSeen)
+}

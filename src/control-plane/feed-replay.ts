@@ -1,0 +1,83 @@
+import { changeEntry, decisionEntry, entry, fits, type FeedEntry, type FeedFilter } from './feed-events.ts'
+import type { ControlPlaneStore } from './store.ts'
+
+/** How many events are repeated at most. */
+export const MAX_REPLAYED = 1000
+/** A decision is told once it is stored, which is a little after changes that came later. Some come twice instead. */
+const SLACK_MS = 2000
+
+type Store = Pick<ControlPlaneStore, 'listAudit' | 'listDecisions'>
+
+/**
+ * What was stored since an event that a reader has seen, oldest first: the newest `MAX_REPLAYED` of it, after an event
+ * that says so when there was more. Those of the last two seconds before it come again.
+ */
+export async function replay(
+  store: Store,
+  orgId: string,
+  filter: FeedFilter,
+  lastEventId: string,
+): Promise<readonly FeedEntry[]> {
+  const sinceMs = timeOf(lastEventId) - SLACK_MS
+  const changes = await changesSince(store, orgId, filter, sinceMs)
+  const decisions = await decisionsSince(store, orgId, filter, sinceMs)
+  const entries = [...changes.entries, ...decisions]
+    .filter(({ id }) => id !== lastEventId)
+    .sort((a, b) => timeOf(a.id ?? '') - timeOf(b.id ?? ''))
+  if (!changes.more && entries.length <= MAX_REPLAYED) return entries
+  return [missed(sinceMs), ...entries.slice(-MAX_REPLAYED)]
+}
+
+/** The time in a UUIDv7. */
+function timeOf(eventId: string): number {
+  return Number.parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16)
+}
+
+function missed(sinceMs: number): FeedEntry {
+  const since = new Date(sinceMs).toISOString()
+  const message = `More happened since ${since} than the ${MAX_REPLAYED} events that follow. GET /api/v1/decisions and GET /api/v1/audit have all of it.`
+  return entry(undefined, { type: 'missed', since, message })
+}
+
+async function decisionsSince(
+  store: Store,
+  orgId: string,
+  { types, ...filter }: FeedFilter,
+  fromMs: number,
+): Promise<FeedEntry[]> {
+  if (types?.has('decision') === false) return []
+  const found = await store.listDecisions(orgId, { ...filter, fromMs }, { limit: MAX_REPLAYED + 1 })
+  return found.map(decisionEntry)
+}
+
+async function changesSince(
+  store: Store,
+  orgId: string,
+  filter: FeedFilter,
+  fromMs: number,
+): Promise<{ readonly entries: readonly FeedEntry[]; readonly more: boolean }> {
+  if (filter.types?.has('change') === false) return { entries: [], more: false }
+  const head = await headOf(store, orgId)
+  const rows = await store.listAudit(orgId, { after: Math.max(0, head - MAX_REPLAYED), limit: MAX_REPLAYED })
+  const since = rows.filter(({ atMs }) => atMs >= fromMs)
+  const entries = since.map(changeEntry).filter(({ event }) => fits(filter, event))
+  return { entries, more: since.length === MAX_REPLAYED && head > MAX_REPLAYED }
+}
+
+/** The `seq` of the last row: the chain has no gaps, so that it is found in a few looks, however long it is. */
+async function headOf(store: Store, orgId: string): Promise<number> {
+  const exists = async (seq: number) =>
+    (await store.listAudit(orgId, { after: seq - 1, limit: 1 })).length > 0
+  let known = 0
+  let beyond = 1024
+  while (await exists(beyond)) {
+    known = beyond
+    beyond *= 2
+  }
+  while (beyond - known > 1) {
+    const middle = Math.floor((known + beyond) / 2)
+    if (await exists(middle)) known = middle
+    else beyond = middle
+  }
+  return known
+}

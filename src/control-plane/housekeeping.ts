@@ -1,0 +1,77 @@
+import { messageOf } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { ControlPlaneService } from './service.ts'
+import type { ControlPlaneStore, OverdueStop } from './store.ts'
+
+const EVERY_MS = 1000
+const PRUNE_AT_ONCE = 5000
+const MS_PER_DAY = 86_400_000
+
+export interface Housekeeping {
+  /** Once each second from now on. */
+  start(): void
+  /** What is due by now. Never rejects. */
+  tick(): Promise<void>
+  close(): Promise<void>
+}
+
+/** What time brings about by itself: plans and overlaps end, reminders fall due, old decisions go. No stop ever ends. */
+export function createHousekeeping(options: {
+  readonly store: ControlPlaneStore
+  readonly service: ControlPlaneService
+  readonly log: Logger
+  /** How long decisions are kept, in days. */
+  readonly retentionDays: number
+  readonly onOverdue: (stop: OverdueStop) => void
+}): Housekeeping {
+  const { store, service, log, retentionDays, onOverdue } = options
+  let timer: NodeJS.Timeout | undefined
+  let running = Promise.resolve()
+  let remindedUntilMs = 0
+
+  const remind = async () => {
+    const nowMs = service.nowMs()
+    const due = await store.stopsOverdue(remindedUntilMs, nowMs)
+    // A clock that was set back must not tell them all again.
+    remindedUntilMs = Math.max(remindedUntilMs, nowMs)
+    for (const stop of due) {
+      log.warn(lineOf(stop), 'a stop is overdue: restore it, or set a new reminder')
+      onOverdue(stop)
+    }
+  }
+  const run = async () => {
+    if (store.problem() !== undefined) return
+    try {
+      await service.endPlans()
+      await service.endKeys()
+      await remind()
+      await store.pruneDecisions(service.nowMs() - retentionDays * MS_PER_DAY, PRUNE_AT_ONCE)
+    } catch (error) {
+      log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')
+    }
+  }
+  const tick = () => (running = running.then(run))
+
+  return {
+    start: () => {
+      timer ??= setInterval(() => void tick(), EVERY_MS).unref()
+      void tick()
+    },
+    tick,
+    close: async () => {
+      clearInterval(timer)
+      await running
+    },
+  }
+}
+
+function lineOf({ orgId, deviceId, lock, reason, epoch, remindAtMs }: OverdueStop) {
+  return {
+    org_id: orgId,
+    ...(deviceId !== undefined && { device_id: deviceId }),
+    ...(lock !== undefined && { pattern: lock.pattern, lock_id: lock.lockId }),
+    reason,
+    epoch,
+    remind_at: new Date(remindAtMs).toISOString(),
+  }
+}

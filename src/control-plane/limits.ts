@@ -1,0 +1,74 @@
+import { createRateLimit } from './rate-limit.ts'
+import type { KeyRecord } from './records.ts'
+import { Refusal } from './refusal.ts'
+
+/** How many validates are answered in a second; 0 is no limit. Shared equally by the lanes. */
+export interface ValidateLimits {
+  readonly perKeyPerSecond: number
+  readonly perOrgPerSecond: number
+}
+
+export const VALIDATE_LIMITS: ValidateLimits = { perKeyPerSecond: 5000, perOrgPerSecond: 20_000 }
+
+/**
+ * Every other call with a key, but stops: those are never limited. Keys that register have room for a thousand
+ * replicas that start at once.
+ */
+export const CALL_LIMITS = {
+  registering: { perSecond: 500, burst: 5000 },
+  other: { perSecond: 200, burst: 400 },
+} as const
+
+export type RateLimited = 'key' | 'org' | 'calls'
+
+/** Throws `RATE_LIMITED`. Asked only about keys that are genuine, so that no stranger can use up somebody's quota. */
+export function createValidateQuota(options: {
+  readonly limits: ValidateLimits
+  readonly onLimited: (scope: RateLimited) => void
+  /** Monotonic milliseconds. */
+  readonly nowMs?: (() => number) | undefined
+}): (keyId: string, orgId: string) => void {
+  const { limits, onLimited, nowMs } = options
+  const keys = createRateLimit({ perSecond: limits.perKeyPerSecond, nowMs })
+  const orgs = createRateLimit({ perSecond: limits.perOrgPerSecond, nowMs })
+  return (keyId, orgId) => {
+    const ofKey = keys.take(keyId)
+    if (ofKey > 0) {
+      onLimited('key')
+      throw rateLimited('This key asks more often than VALIDATES_PER_SECOND_PER_KEY allows.', ofKey)
+    }
+    const ofOrg = orgs.take(orgId)
+    if (ofOrg > 0) {
+      onLimited('org')
+      throw rateLimited(
+        'The keys of this org ask more often than VALIDATES_PER_SECOND_PER_ORG allows.',
+        ofOrg,
+      )
+    }
+  }
+}
+
+/** Throws `RATE_LIMITED`. Not asked before a stop. */
+export function createCallQuota(options: {
+  readonly onLimited: (scope: RateLimited) => void
+  /** Monotonic milliseconds. */
+  readonly nowMs?: (() => number) | undefined
+}): (key: Pick<KeyRecord, 'keyId' | 'kind'>) => void {
+  const { onLimited, nowMs } = options
+  const registering = createRateLimit({ ...CALL_LIMITS.registering, nowMs })
+  const other = createRateLimit({ ...CALL_LIMITS.other, nowMs })
+  return ({ keyId, kind }) => {
+    const waitMs = (kind === 'runtime' || kind === 'full' ? registering : other).take(keyId)
+    if (waitMs === 0) return
+    onLimited('calls')
+    throw rateLimited(
+      'This key makes more calls than the control plane answers in a second. Stops are not limited.',
+      waitMs,
+    )
+  }
+}
+
+function rateLimited(why: string, waitMs: number): Refusal {
+  const retryAfterSeconds = Math.ceil(waitMs / 1000)
+  return new Refusal('RATE_LIMITED', `${why} Ask again after ${retryAfterSeconds} s.`, { retryAfterSeconds })
+}

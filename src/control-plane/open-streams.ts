@@ -1,0 +1,104 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { keyProblem } from './keys.ts'
+import type { AuditRow, KeyRecord } from './records.ts'
+import { Refusal } from './refusal.ts'
+
+const MAX_PER_KEY = 20
+const MAX_IN_ALL = 1000
+
+/** The answers that take long: which keys have them open, and that none outlives its key. */
+export interface OpenStreams {
+  /** `end` is called once, when the key ends or the control plane does. Throws `TOO_MANY_STREAMS`. */
+  readonly open: (key: KeyRecord, end: () => void) => OpenStream
+  /** Told of every change after COMMIT: a burned key ends its streams there and then. */
+  readonly committed: (rows: readonly AuditRow[]) => void
+  /**
+   * Resolves when it is the caller's turn to read a slice. There is one in each turn of the event loop, however many
+   * read, so that no stop waits for more than that.
+   */
+  readonly turn: () => Promise<void>
+  /** Ends them all. */
+  readonly close: () => void
+}
+
+export interface OpenStream {
+  /** False from the moment its key ends: nothing more may be sent. */
+  readonly isOpen: () => boolean
+  /** Gives its place to another. Fine to call twice. */
+  readonly release: () => void
+}
+
+interface Held {
+  key: KeyRecord
+  readonly end: () => void
+}
+
+export function createOpenStreams(options: {
+  /** Wall-clock milliseconds. */
+  readonly nowMs: () => number
+  /** Default 20. */
+  readonly maxPerKey?: number | undefined
+  /** Default 1,000. */
+  readonly maxInAll?: number | undefined
+}): OpenStreams {
+  const { nowMs, maxPerKey = MAX_PER_KEY, maxInAll = MAX_IN_ALL } = options
+  const byKey = new Map<string, Set<Held>>()
+  let inAll = 0
+  let closed = false
+  let turns = Promise.resolve()
+
+  const release = (held: Held): boolean => {
+    const ofKey = byKey.get(held.key.keyId)
+    if (ofKey?.delete(held) !== true) return false
+    if (ofKey.size === 0) byKey.delete(held.key.keyId)
+    inAll--
+    return true
+  }
+  const end = (held: Held) => {
+    if (release(held)) held.end()
+  }
+  const isOpen = (held: Held): boolean => {
+    if (byKey.get(held.key.keyId)?.has(held) !== true) return false
+    if (keyProblem(held.key, nowMs()) === undefined) return true
+    end(held)
+    return false
+  }
+
+  return {
+    open: (key, ending) => {
+      if (closed) throw new Refusal('OVERLOADED', 'This control plane is being stopped. Ask again later.')
+      const ofKey = byKey.get(key.keyId)?.size ?? 0
+      if (ofKey >= maxPerKey || inAll >= maxInAll) throw tooMany(ofKey >= maxPerKey ? maxPerKey : undefined)
+      const held: Held = { key, end: ending }
+      byKey.set(key.keyId, (byKey.get(key.keyId) ?? new Set()).add(held))
+      inAll++
+      return { isOpen: () => isOpen(held), release: () => void release(held) }
+    },
+    committed: (rows) => {
+      if (inAll === 0) return
+      for (const { action, after } of rows) {
+        if (!action.startsWith('key.')) continue
+        const changed = after as Pick<KeyRecord, 'keyId' | 'endsAtMs' | 'endedAs'>
+        for (const held of byKey.get(changed.keyId) ?? []) {
+          held.key = { ...held.key, endsAtMs: changed.endsAtMs, endedAs: changed.endedAs }
+          isOpen(held)
+        }
+      }
+    },
+    turn: () => (turns = turns.then(() => nextTurn())),
+    close: () => {
+      closed = true
+      for (const ofKey of byKey.values()) for (const held of ofKey) end(held)
+    },
+  }
+}
+
+function tooMany(perKey: number | undefined): Refusal {
+  return new Refusal(
+    'TOO_MANY_STREAMS',
+    perKey === undefined
+      ? 'As many streams are open as this control plane serves. Close some, or ask again later.'
+      : `This key has ${perKey} streams open, the most it may have. Close one, or use another key.`,
+  )
+}

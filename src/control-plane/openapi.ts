@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs'
+
+import { ErrorResponse, KEY_HEADER } from '../machineid/wire.ts'
+import { VALIDATE_ROUTES } from './api-validates.ts'
+import type { DescribedRoute } from './openapi-codes.ts'
+import { operationOf } from './openapi-operations.ts'
+import { plainPaths } from './openapi-plain.ts'
+import { createRefusals } from './openapi-refusals.ts'
+import { createSchemas, type Json } from './openapi-schemas.ts'
+
+/** OpenAPI 3.1 of the whole API, made of the schemas that parse its requests. */
+export function openapiDocument(routes: readonly DescribedRoute[]): Json {
+  const all = [...VALIDATE_ROUTES, ...routes]
+  const schemas = createSchemas(all.flatMap(({ input, output }) => [input, output]))
+  const refusals = createRefusals(schemas.answer(ErrorResponse))
+  const paths: Record<string, Record<string, Json>> = plainPaths(refusals)
+  for (const route of all) {
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
+    paths[path] = { ...paths[path], [route.method]: operationOf(route, { schemas, refusals }) }
+  }
+  const operations = Object.values(paths).flatMap((path) => Object.values(path))
+  const answered = [operations.map(({ responses }) => responses), refusals.components()]
+  const sent = operations.map(({ parameters, requestBody }) => [parameters, requestBody])
+  return {
+    openapi: '3.1.0',
+    info: { title: 'holdpoint control plane', version: packageVersion(), description: DESCRIPTION },
+    servers: [{ url: '/' }],
+    tags: TAGS.map(([name, description]) => ({ name, description })),
+    paths,
+    components: {
+      schemas: schemas.components({ sent, answered }),
+      responses: refusals.components(),
+      securitySchemes: SECURITY_SCHEMES,
+    },
+  }
+}
+
+/** The document as text, made when it is first asked for. */
+export function openapiText(routes: readonly DescribedRoute[]): () => string {
+  let text: string | undefined
+  return () => (text ??= JSON.stringify(openapiDocument(routes)))
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+const DESCRIPTION = [
+  'The authority that agents ask before they act. A superset of the MachineID API.',
+  'Only `allowed: true` in a complete answer to a validate is a yes; everything else, and no answer, is a no.',
+  'A stop is durable when it is answered. What turns a no into a yes takes `ifEpoch`, the epoch that was seen last.',
+  'Answers may gain fields. Every refusal is an `ErrorResponse` with a stable `code`; it has changed nothing.',
+  'Beside what each call says: a path that is not here is answered 404 `NOT_FOUND`, another method 405 ' +
+    '`METHOD_NOT_ALLOWED`, and what is no HTTP 400, 408, 413 or 431. 500 `INTERNAL` is a defect, please report it.',
+].join('\n\n')
+
+const TAGS = [
+  ['devices', 'Register, validate, stop, restore'],
+  ['locks', 'Stop a whole surface, present and future devices'],
+  ['org', 'The org, its plan and its switch'],
+  ['keys', 'Issue, rotate, burn'],
+  ['owners', 'Whom recovery mails to'],
+  ['recover', 'A new admin key by mail'],
+  ['decisions', 'Why was this denied'],
+  ['feed', 'What happens, as it happens'],
+  ['audit', 'What was changed, by whom'],
+  ['service', 'Health, figures, this document'],
+] as const
+
+const SECURITY_SCHEMES = {
+  orgKey: {
+    type: 'apiKey',
+    in: 'header',
+    name: KEY_HEADER,
+    description:
+      'A key of the org. Its kind says what it may do: runtime (register, validate), viewer, stop (see and stop), ' +
+      'operator (stop and restore), admin (everything of the org), full (everything, as MachineID has it). ' +
+      '`x-key-kinds` of a call names those that it takes.',
+  },
+  platformToken: { type: 'http', scheme: 'bearer', description: 'PLATFORM_TOKEN of the control plane.' },
+}

@@ -1,0 +1,146 @@
+import { systemClock, type Clock } from '../clock.ts'
+import { messageOf } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { createMailQueue } from './mail-queue.ts'
+import { domainOf, type Mail, type Mailer } from './mail.ts'
+import type { OwnersAsked, OwnersChanged } from './owners.ts'
+import { createLinkLives } from './recovery-link-lives.ts'
+import type { Recovered, RecoveryLink } from './recovery-links.ts'
+import { createAddressLimit, createRequestLimit } from './recovery-limits.ts'
+import { linkMail, ownersMails, recoveredMails } from './recovery-mails.ts'
+import type { Caller, ControlPlaneService } from './service.ts'
+
+/** How long a notice of what has happened is worth sending. */
+const NOTICE_LIFE_MS = 24 * 3_600_000
+/** How many requests may wait for the worker. */
+const MAX_WAITING = 1000
+/** Work begins up to this long after the request, so that the next one cannot feel what the first one set off. */
+const WORK_WITHIN_MS = 2000
+
+/** Magic links by mail, and who gets them. */
+export interface Recovery {
+  /**
+   * Notes that somebody who may own `email` asks for links, and returns at once: nothing is looked up here, so that
+   * nothing can be learnt here. Throws `RATE_LIMITED`.
+   */
+  readonly request: (caller: Caller, email: string) => void
+  /** A new `admin` key for a link. Tells every owner. Refuses with `RECOVERY_LINK_INVALID` or `RATE_LIMITED`. */
+  readonly confirm: (caller: Caller, token: string) => Promise<Recovered>
+  /** Tells every owner of before and after. Refuses with `LAST_OWNER` or `TOO_MANY_OWNERS`. */
+  readonly changeOwners: (caller: Caller, orgId: string, asked: OwnersAsked) => Promise<OwnersChanged>
+  /** Works off the requests that wait, at once. Resolves when no mail is being sent any more. */
+  readonly flush: () => Promise<void>
+  /** Lets the worker finish, and what waits be sent, for a few seconds. */
+  readonly close: () => Promise<void>
+}
+
+export interface RecoveryOptions {
+  readonly service: ControlPlaneService
+  /** Closed with the recovery. */
+  readonly mailer: Mailer
+  /** Where links in mails lead. Asked when a mail is written; never made of what a request says. */
+  readonly consoleUrl: () => string
+  readonly log: Logger
+  readonly clock?: Clock | undefined
+  /** Default 2000. */
+  readonly workWithinMs?: number | undefined
+  /** Before each new try to send a mail; the last one is used again and again. */
+  readonly retryAfterMs?: readonly number[] | undefined
+  /** How many requests may wait. Default 1000. */
+  readonly maxWaiting?: number | undefined
+  /** Whether requests are limited by where they come from. Default true. */
+  readonly limitRequests?: boolean | undefined
+}
+
+export function createRecovery(options: RecoveryOptions): Recovery {
+  const { service, log, clock = systemClock, retryAfterMs } = options
+  const { workWithinMs = WORK_WITHIN_MS, maxWaiting = MAX_WAITING, limitRequests = true } = options
+  const { nowMs } = service
+  const monotonicMs = () => clock.now().monotonicMs
+  const mails = createMailQueue({ mailer: options.mailer, log, nowMs, retryAfterMs })
+  const newLimit = () => (limitRequests ? createRequestLimit(monotonicMs) : () => {})
+  const limits = { request: newLimit(), confirm: newLimit() }
+  const mayMail = createAddressLimit(monotonicMs)
+  const lives = createLinkLives(service, clock, log)
+  const waiting = new Map<string, Caller>()
+  let timer: NodeJS.Timeout | undefined
+  let working = Promise.resolve()
+  let closing = false
+
+  const occasion = (caller: Caller) => ({
+    caller,
+    atMs: nowMs(),
+    consoleUrl: options.consoleUrl().replace(/\/+$/, ''),
+  })
+  const tell = (notices: readonly Mail[]) => {
+    for (const mail of notices) mails.post(mail, nowMs() + NOTICE_LIFE_MS)
+  }
+  const sendLinks = async (email: string, caller: Caller): Promise<void> => {
+    const domain = domainOf(email)
+    const orgIds = await service.orgsOwnedBy(email)
+    if (orgIds.length === 0) return log.info({ domain }, 'recovery asked for an address that owns no org')
+    if (!mayMail(email))
+      return log.warn({ domain }, 'recovery asked too often for an address, no mail is sent')
+    const links: RecoveryLink[] = []
+    for (const orgId of orgIds) {
+      const link = await service.createRecoveryLink(caller, orgId, email)
+      if (link === undefined) continue
+      lives.begin(link)
+      links.push(link)
+    }
+    const expiresAtMs = Math.min(...links.map((link) => link.expiresAtMs))
+    if (links.length > 0) mails.post(linkMail(email, links, occasion(caller)), expiresAtMs)
+  }
+  const work = async (): Promise<void> => {
+    for (const [email, caller] of waiting) {
+      waiting.delete(email)
+      try {
+        await sendLinks(email, caller)
+      } catch (error) {
+        log.error({ reason: messageOf(error) }, 'recovery links could not be made')
+      }
+    }
+  }
+  const wake = () => {
+    clearTimeout(timer)
+    timer = undefined
+    working = working.then(work)
+  }
+
+  return {
+    request: (caller, email) => {
+      limits.request(caller.origin)
+      if (closing || (waiting.size >= maxWaiting && !waiting.has(email))) {
+        return log.warn({ waiting: waiting.size }, 'too many recoveries are asked for, one was dropped')
+      }
+      waiting.set(email, caller)
+      timer ??= setTimeout(wake, Math.random() * workWithinMs).unref()
+    },
+    confirm: async (caller, token) => {
+      limits.confirm(caller.origin)
+      // Nothing may go wrong once there is a key: it is shown this once.
+      const when = occasion(caller)
+      const recovered = await service.recover(caller, token, lives.isOver)
+      tell(recoveredMails(recovered, when))
+      return recovered
+    },
+    changeOwners: async (caller, orgId, asked) => {
+      const when = occasion(caller)
+      const changed = await service.changeOwners(caller, orgId, asked)
+      if (changed.before.join() !== changed.owners.join()) tell(ownersMails(changed, when))
+      return changed
+    },
+    flush: async () => {
+      wake()
+      await working
+      await mails.idle()
+    },
+    close: async () => {
+      closing = true
+      wake()
+      await working
+      await mails.close()
+      lives.close()
+    },
+  }
+}

@@ -1,0 +1,50 @@
+import type { ServerResponse } from 'node:http'
+
+import { jittered } from '../jitter.ts'
+import { drained } from './drained.ts'
+
+/** What may wait for a reader who is told more; beyond that it is cut, and can come back. */
+const MAX_WAITING_BYTES = 1024 * 1024
+const RECONNECT_MS = 4000
+
+/** A `text/event-stream` that has begun. */
+export interface EventStream {
+  /** Lines of the protocol, with an empty one at their end. */
+  readonly send: (text: string) => void
+  /** One after the other, as fast as they are read. */
+  readonly sendPatiently: (texts: Iterable<string>) => Promise<void>
+  /** Hangs up on a reader who does not keep up. */
+  readonly cut: () => void
+  readonly end: () => void
+}
+
+/** Each reader is told another time after which to come back, so that they do not all come at once. */
+export function startEventStream(response: ServerResponse): EventStream {
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    // A proxy must neither keep it back nor compress it.
+    'cache-control': 'no-store, no-transform',
+    'x-accel-buffering': 'no',
+  })
+  response.write(`retry: ${Math.round(jittered(RECONNECT_MS))}\n\n`)
+  return {
+    send: (text) => {
+      if (response.writableEnded || response.destroyed) return
+      if (response.writableLength > MAX_WAITING_BYTES) response.destroy()
+      else response.write(text)
+    },
+    sendPatiently: async (texts) => {
+      for (const text of texts) {
+        if (response.writableEnded || response.destroyed) return
+        response.write(text)
+        await drained(response)
+      }
+    },
+    cut: () => response.destroy(),
+    end: () => {
+      // Whoever does not read would not read the end either.
+      if (response.writableLength > 0) response.destroy()
+      else response.end()
+    },
+  }
+}

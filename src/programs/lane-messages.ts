@@ -1,0 +1,36 @@
+import type { LaneBatch } from '../control-plane/decision-log.ts'
+import type { ValidateLimits } from '../control-plane/limits.ts'
+import type { ListenAddress, TlsOptions } from '../http.ts'
+import type { LaneReport } from '../metrics.ts'
+
+/** What a lane in a thread of its own is started with. */
+export interface LaneSettings {
+  /** In figures. */
+  readonly name: string
+  /** The store, open in the main thread. */
+  readonly file: string
+  readonly address: ListenAddress
+  readonly loopback: boolean
+  readonly hosts: readonly string[] | undefined
+  readonly tls: TlsOptions | undefined
+  readonly recordAllows: boolean | undefined
+  /** Of this lane alone. */
+  readonly limits: ValidateLimits | undefined
+  readonly maxConnections: number | undefined
+  /** Where it hands on what it does not answer itself. */
+  readonly inner: { readonly port: number; readonly secret: string }
+  readonly log: { readonly level: string; readonly name: string | undefined }
+  /** Not 0 once the store can no longer be trusted: no thread may answer from then on, whatever is still unread. */
+  readonly suspect: Int32Array<SharedArrayBuffer>
+}
+
+export type FromLane =
+  | { readonly kind: 'listening'; readonly url: string; readonly port: number }
+  | { readonly kind: 'failed'; readonly code: string; readonly message: string }
+  | { readonly kind: 'batch'; readonly id: number; readonly batch: LaneBatch }
+  | { readonly kind: 'report'; readonly report: LaneReport }
+  | { readonly kind: 'suspect'; readonly code: string; readonly message: string }
+
+export type ToLane =
+  | { readonly kind: 'stored'; readonly id: number }
+  | { readonly kind: 'close'; readonly graceMs: number | undefined }

@@ -1,0 +1,71 @@
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
+
+import { createAgentLane, type AgentLane } from '../control-plane/agent-lane.ts'
+import { errorAnswerer } from '../control-plane/api-errors.ts'
+import { createForward } from '../control-plane/forward.ts'
+import { uuidv7 } from '../control-plane/ids.ts'
+import { HoldpointError, messageOf } from '../errors.ts'
+import { listen } from '../http.ts'
+import { createLogger } from '../log.ts'
+import { openDecisionReader } from '../store/sqlite/control-plane.ts'
+import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
+
+// The entry of a thread that serves one agent lane, with a read connection of its own. See lanes.ts.
+
+function createLane(settings: LaneSettings, port: MessagePort) {
+  const tell = (message: FromLane) => port.postMessage(message)
+  const { level, name } = settings.log
+  const log = createLogger(name === undefined ? { level } : { level, name })
+  const { reader, close: closeReader } = openDecisionReader(settings.file)
+  const onError = errorAnswerer({ log, newId: () => uuidv7(Date.now()), tellFatal: () => {} })
+  const forward = createForward({ ...settings.inner, onError })
+  const delivering = new Map<number, () => void>()
+  let delivered = 0
+
+  const lane: AgentLane = createAgentLane({
+    ...settings,
+    reader,
+    forward: forward.listener,
+    log,
+    deliver: (batch) =>
+      new Promise((resolve) => {
+        delivering.set(++delivered, resolve)
+        tell({ kind: 'batch', id: delivered, batch })
+      }),
+    problem: () => (Atomics.load(settings.suspect, 0) === 0 ? undefined : NOT_TRUSTED),
+    onSuspect: ({ code, message }) => tell({ kind: 'suspect', code, message }),
+    onReport: (report) => tell({ kind: 'report', report }),
+  })
+  const close = async (graceMs: number | undefined) => {
+    await lane.close(graceMs === undefined ? {} : { graceMs })
+    forward.close()
+    closeReader()
+    // Nothing is left to wait for: the thread ends.
+    port.close()
+  }
+  port.on('message', (message: ToLane) => {
+    if (message.kind === 'close') return void close(message.graceMs)
+    delivering.get(message.id)?.()
+    delivering.delete(message.id)
+  })
+  return { server: lane.server, tell, close }
+}
+
+const NOT_TRUSTED = new HoldpointError(
+  'STORE_SUSPECT',
+  'The store can no longer be trusted, so nothing is answered. The log of the control plane says why.',
+)
+
+async function serve(settings: LaneSettings, port: MessagePort): Promise<void> {
+  const lane = createLane(settings, port)
+  try {
+    const { url, port: bound } = await listen(lane.server, settings.address)
+    lane.tell({ kind: 'listening', url, port: bound })
+  } catch (error) {
+    const code = error instanceof HoldpointError ? error.code : 'LANE_FAILED'
+    lane.tell({ kind: 'failed', code, message: messageOf(error) })
+    await lane.close(0)
+  }
+}
+
+if (parentPort !== null) await serve(workerData as LaneSettings, parentPort)

@@ -1,0 +1,135 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+import { chained } from '../../control-plane/audit-chain.ts'
+import type { AuditEntry, AuditRow, OrgRecord } from '../../control-plane/records.ts'
+import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../control-plane/store.ts'
+import * as rows from './control-plane-rows.ts'
+import type { DeviceFinder } from './control-plane-selection.ts'
+import type { Writer } from './transaction.ts'
+
+/** The one way anything but evidence is written: read, decide, write and commit, with no await in between. */
+export function createChange(
+  db: DatabaseSync,
+  writer: Writer,
+  finder: DeviceFinder,
+): ControlPlaneStore['change'] {
+  const read = createSnapshotReader(db, finder)
+  const write = createChangeWriter(db)
+  return async (orgId, wanted, decide) =>
+    writer.transact(() => {
+      const change = decide(read(orgId, wanted))
+      const audit = write(orgId, change)
+      return { result: change.result, audit }
+    })
+}
+
+function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
+  const statements = {
+    org: db.prepare(`SELECT ${rows.orgs.list} FROM orgs WHERE org_id = ?`),
+    key: db.prepare(`SELECT ${rows.keys.list} FROM keys WHERE org_id = ? AND key_id = ?`),
+    lock: db.prepare(`SELECT ${rows.locks.list} FROM locks WHERE org_id = ? AND lock_id = ?`),
+    lockOn: db.prepare(
+      `SELECT ${rows.locks.list} FROM locks WHERE org_id = ? AND pattern = ? AND active = 1`,
+    ),
+    link: db.prepare(`SELECT ${rows.links.list} FROM recovery_links WHERE org_id = ? AND digest = ?`),
+    owners: db.prepare('SELECT email FROM owners WHERE org_id = ? ORDER BY email'),
+    highestSlot: db.prepare(
+      'SELECT coalesce(max(slot), 0) AS slot FROM devices WHERE org_id = ? AND slot IS NOT NULL',
+    ),
+    // The first slot whose successor is free; slot 0 stands before them all.
+    firstGap: db.prepare(
+      `SELECT slot + 1 AS slot
+       FROM (SELECT 0 AS slot UNION ALL SELECT slot FROM devices WHERE org_id = ?1 AND slot IS NOT NULL) taken
+       WHERE NOT EXISTS (SELECT 1 FROM devices next WHERE next.org_id = ?1 AND next.slot = taken.slot + 1)
+       ORDER BY slot LIMIT 1`,
+    ),
+  }
+  const freeSlot = ({ orgId, used }: OrgRecord): number => {
+    const highest = Number(statements.highestSlot.get(orgId)?.['slot'])
+    return highest === used ? used + 1 : Number(statements.firstGap.get(orgId)?.['slot'])
+  }
+  const findKey = (orgId: string, keyId: string | undefined) => {
+    const row = keyId === undefined ? undefined : statements.key.get(orgId, keyId)
+    return row && rows.keys.of(row)
+  }
+  const findLock = (orgId: string, wanted: Wanted['lock']) => {
+    if (wanted === undefined) return undefined
+    const row =
+      'lockId' in wanted
+        ? statements.lock.get(orgId, wanted.lockId)
+        : statements.lockOn.get(orgId, wanted.activePattern)
+    return row && rows.locks.of(row)
+  }
+  const findLink = (orgId: string, digest: string | undefined) => {
+    const row = digest === undefined ? undefined : statements.link.get(orgId, digest)
+    return row && rows.links.of(row)
+  }
+  const findDevices = (org: OrgRecord, { devices: selection, deviceLimit }: Wanted) => {
+    if (selection === undefined) return { devices: [], deviceCount: 0, lockedDevices: new Set<string>() }
+    const { devices, count } = finder.find(org.orgId, selection, deviceLimit)
+    const ids = 'ids' in selection ? selection.ids : devices.map(({ deviceId }) => deviceId)
+    return { devices, deviceCount: count, lockedDevices: finder.locked(org, ids) }
+  }
+
+  return (orgId: string, wanted: Wanted): OrgSnapshot | undefined => {
+    const row = statements.org.get(orgId)
+    if (row === undefined) return undefined
+    const org = rows.orgs.of(row)
+    return {
+      org,
+      callerKey: findKey(orgId, wanted.callerKeyId),
+      ...findDevices(org, wanted),
+      lowestFreeSlot: wanted.freeSlot ? freeSlot(org) : undefined,
+      lock: findLock(orgId, wanted.lock),
+      key: findKey(orgId, wanted.keyId),
+      owners: wanted.owners ? statements.owners.all(orgId).map(({ email }) => email as string) : [],
+      link: findLink(orgId, wanted.link),
+    }
+  }
+}
+
+/** Writes what a change says, inside a transaction; answers its audit rows. */
+export function createChangeWriter(db: DatabaseSync) {
+  const { orgs, devices, locks, keys, links, audit, insert, upsert } = rows
+  const statements = {
+    org: db.prepare(upsert('orgs', orgs.columns, ['org_id'])),
+    device: db.prepare(upsert('devices', ['org_id', ...devices.columns], ['org_id', 'device_id'])),
+    lock: db.prepare(upsert('locks', ['org_id', ...locks.columns], ['lock_id'])),
+    key: db.prepare(upsert('keys', keys.columns, ['key_id'])),
+    link: db.prepare(upsert('recovery_links', links.columns, ['digest'])),
+    addOwner: db.prepare('INSERT INTO owners (org_id, email) VALUES (?, ?) ON CONFLICT DO NOTHING'),
+    removeOwner: db.prepare('DELETE FROM owners WHERE org_id = ? AND email = ?'),
+    lastAudit: db.prepare('SELECT seq, hash FROM audit WHERE org_id = ? ORDER BY seq DESC LIMIT 1'),
+    audit: db.prepare(insert('audit', audit.columns)),
+  }
+  const { org, device, lock, key, link } = statements
+  const appendAudit = (orgId: string, entries: readonly AuditEntry[]): AuditRow[] => {
+    if (entries.length === 0) return []
+    let last = statements.lastAudit.get(orgId) as Pick<AuditRow, 'seq' | 'hash'> | undefined
+    return entries.map((entry) => {
+      const row = chained(orgId, last, storable(entry))
+      statements.audit.run(...audit.values(row))
+      last = row
+      return row
+    })
+  }
+  return (orgId: string, change: Change<unknown>): AuditRow[] => {
+    if (change.org !== undefined) org.run(...orgs.values(change.org))
+    change.removeOwners?.forEach((email) => statements.removeOwner.run(orgId, email))
+    change.addOwners?.forEach((email) => statements.addOwner.run(orgId, email))
+    change.keys?.forEach((record) => key.run(...keys.values(record)))
+    change.devices?.forEach((record) => device.run(orgId, ...devices.values(record)))
+    change.locks?.forEach((record) => lock.run(orgId, ...locks.values(record)))
+    change.links?.forEach((record) => link.run(...links.values(record)))
+    return appendAudit(orgId, change.audit ?? [])
+  }
+}
+
+/** SQLite keeps UTF-8, which has no lone surrogates: what it would alter is altered before it is hashed. */
+function storable(entry: AuditEntry): AuditEntry {
+  const members = Object.entries(entry).map(([name, value]) => [
+    name,
+    typeof value === 'string' && name !== 'before' && name !== 'after' ? value.toWellFormed() : value,
+  ])
+  return Object.fromEntries(members) as AuditEntry
+}

@@ -1,0 +1,114 @@
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+
+import type { ControlPlaneStore, DecisionFilter } from '../../control-plane/store.ts'
+import * as rows from './control-plane-rows.ts'
+import type { Writer } from './transaction.ts'
+
+type Evidence = Pick<
+  ControlPlaneStore,
+  'listAudit' | 'findAudit' | 'recordDecisions' | 'listDecisions' | 'pruneDecisions'
+>
+
+/** The audit chain, to be read, and the decisions, which are no part of it. */
+export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Evidence {
+  const statements = prepare(db)
+  return {
+    listAudit: async (orgId, { after, limit }) =>
+      read(() => statements.audit.all(orgId, after, limit).map(rows.audit.of)),
+    findAudit: async (orgId, { actions, deviceId, untilMs }) =>
+      read(() => {
+        const newestOf = (action: string) =>
+          deviceId === undefined
+            ? statements.newest.get(orgId, action, untilMs)
+            : statements.newestAbout.get(orgId, action, untilMs, deviceId)
+        const found = actions.map(newestOf).filter((row) => row !== undefined)
+        return found.map(rows.audit.of).sort((a, b) => b.seq - a.seq)[0]
+      }),
+
+    recordDecisions: async ({ decisions, keysUsed, devicesSeen }) =>
+      transact(() => {
+        for (const decision of decisions) statements.decision.run(...rows.decisions.values(decision))
+        for (const [keyId, atMs] of keysUsed) statements.keySeen.run(keyId, atMs)
+        for (const [orgId, devices] of devicesSeen) {
+          for (const [deviceId, { atMs, code, keyId }] of devices) {
+            statements.deviceSeen.run(orgId, deviceId, atMs, code, keyId)
+          }
+        }
+      }),
+    listDecisions: async (orgId, filter, { before, limit }) =>
+      read(() => {
+        const [conditions, values] = conditionsOf(filter, before)
+        return db
+          .prepare(
+            `SELECT ${rows.decisions.list} FROM decisions
+             WHERE ${['org_id = ?', ...conditions].join(' AND ')}
+             ORDER BY request_id DESC, ordinal LIMIT ?`,
+          )
+          .all(orgId, ...values, limit)
+          .map(rows.decisions.of)
+      }),
+    pruneDecisions: async (beforeMs, limit) =>
+      transact(() => Number(statements.prune.run(firstIdAt(beforeMs), limit).changes)),
+  }
+}
+
+/** Where a question's time and that of its decision may differ; far more than a question takes. */
+const SLACK_MS = 60_000
+
+function conditionsOf(filter: DecisionFilter, before: string | undefined): [string[], SQLInputValue[]] {
+  const { requestId, device, code, boundary, allowed, fromMs, toMs } = filter
+  const all: (readonly [condition: string, value: SQLInputValue | undefined])[] = [
+    ['request_id < ?', before],
+    ['request_id = ?', requestId],
+    // The times bound the ids, so that no more rows are read than lie between them.
+    ['request_id >= ?', fromMs === undefined ? undefined : firstIdAt(fromMs - SLACK_MS)],
+    ['request_id < ?', toMs === undefined ? undefined : firstIdAt(toMs + SLACK_MS)],
+    ['at_ms >= ?', fromMs],
+    ['at_ms < ?', toMs],
+    ['matches_pattern(?, device_id)', device],
+    ['code = ?', code],
+    ['boundary = ?', boundary],
+    ["(code = 'ALLOW') = ?", allowed === undefined ? undefined : Number(allowed)],
+  ]
+  const given = all.filter(([, value]) => value !== undefined)
+  return [given.map(([condition]) => condition), given.map(([, value]) => value as SQLInputValue)]
+}
+
+/** What every UUIDv7 made at or after `atMs` is not below. */
+function firstIdAt(atMs: number): string {
+  const hex = Math.min(Math.max(0, Math.ceil(atMs)), 2 ** 48 - 1)
+    .toString(16)
+    .padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`
+}
+
+function prepare(db: DatabaseSync) {
+  const { audit, decisions, insert } = rows
+  // By name: SQLite would rather read the whole chain backwards than sort the few rows of an action.
+  const newest = (index: string) =>
+    `SELECT ${audit.list} FROM audit INDEXED BY ${index} WHERE org_id = ? AND action = ? AND at_ms <= ?`
+  return {
+    audit: db.prepare(`SELECT ${audit.list} FROM audit WHERE org_id = ? AND seq > ? ORDER BY seq LIMIT ?`),
+    newest: db.prepare(`${newest('audit_action')} ORDER BY seq DESC LIMIT 1`),
+    newestAbout: db.prepare(`${newest('audit_device')} AND device_id = ? ORDER BY seq DESC LIMIT 1`),
+    decision: db.prepare(`${insert('decisions', decisions.columns)} ON CONFLICT DO NOTHING`),
+    keySeen: db.prepare(
+      `INSERT INTO keys_seen (key_id, at_ms) VALUES (?, ?)
+       ON CONFLICT (key_id) DO UPDATE SET at_ms = max(at_ms, excluded.at_ms)`,
+    ),
+    // Only of devices that are there: anybody may ask about any ID, and each would stay for ever.
+    deviceSeen: db.prepare(
+      `INSERT INTO devices_seen (org_id, device_id, at_ms, code, key_id)
+       SELECT org_id, device_id, ?3, ?4, ?5 FROM devices WHERE org_id = ?1 AND device_id = ?2
+       ON CONFLICT (org_id, device_id) DO UPDATE SET at_ms = excluded.at_ms, code = excluded.code, key_id = excluded.key_id
+       WHERE excluded.at_ms >= at_ms`,
+    ),
+    // Org by org, since that is how they lie.
+    prune: db.prepare(
+      `DELETE FROM decisions WHERE (org_id, request_id, ordinal) IN (
+         SELECT decisions.org_id, request_id, ordinal
+         FROM orgs CROSS JOIN decisions ON decisions.org_id = orgs.org_id AND request_id < ? LIMIT ?
+       )`,
+    ),
+  }
+}

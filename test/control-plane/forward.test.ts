@@ -1,0 +1,220 @@
+import { once } from 'node:events'
+import { request, type IncomingMessage, type ServerResponse } from 'node:http'
+import { connect } from 'node:net'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+import { createForward, createInnerListener, newLaneSecret } from '../../src/control-plane/forward.ts'
+import { closeServer, createWebServer, listen } from '../../src/http.ts'
+
+type Handle = (request: IncomingMessage, response: ServerResponse, peer: string | undefined) => void
+
+/** A lane that hands everything on, and the main thread's end that `handle` answers for. */
+async function startLane(handle: Handle) {
+  const secret = newLaneSecret()
+  const inner = createWebServer({}, undefined, createInnerListener(secret, handle))
+  const { port: innerPort, url: innerUrl } = await listen(inner, { host: '127.0.0.1', port: 0 })
+  const errors: unknown[] = []
+  const forward = createForward({
+    port: innerPort,
+    secret,
+    onError: (response, error) => {
+      errors.push(error)
+      response.writeHead(503).end('no answer')
+    },
+  })
+  const outer = createWebServer({}, undefined, forward.listener)
+  const { url, port } = await listen(outer, { host: '127.0.0.1', port: 0 })
+  const closeInner = () => closeServer(inner, { graceMs: 0 })
+  onTestFinished(async () => {
+    await closeServer(outer, { graceMs: 0 })
+    forward.close()
+    await closeInner()
+  })
+  return { url, port, innerUrl, errors, closeInner }
+}
+
+/** What was heard of a request. */
+const echo: Handle = (heard, response, peer) => {
+  const chunks: Buffer[] = []
+  heard.on('data', (chunk: Buffer) => chunks.push(chunk))
+  heard.on('end', () => {
+    const { method, url, headersDistinct } = heard
+    const body = Buffer.concat(chunks).toString()
+    response.setHeader('set-cookie', ['a=1', 'b=2'])
+    response.writeHead(201, { 'content-type': 'application/json', 'x-answer': 'yes' })
+    response.end(JSON.stringify({ method, url, headers: headersDistinct, body, peer }))
+  })
+}
+
+async function raw(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  let answer = ''
+  socket.setEncoding('latin1').on('data', (chunk) => (answer += chunk))
+  socket.write(text, 'latin1')
+  await once(socket, 'close')
+  return answer
+}
+
+describe('a lane hands on', () => {
+  test('method, path, query, headers and body, and the answer back with its status and headers', async () => {
+    const { url } = await startLane(echo)
+    const answer = await fetch(`${url}/api/v1/x%2Fy?a=1&a=2`, {
+      method: 'POST',
+      headers: { 'x-org-key': 'org_key', 'content-type': 'application/json' },
+      body: '{"é":1}',
+    })
+    expect(answer.status).toBe(201)
+    expect(answer.headers.get('x-answer')).toBe('yes')
+    expect(answer.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
+    expect(await answer.json()).toMatchObject({
+      method: 'POST',
+      url: '/api/v1/x%2Fy?a=1&a=2',
+      headers: { 'x-org-key': ['org_key'], host: [new URL(url).host] },
+      body: '{"é":1}',
+      peer: '127.0.0.1',
+    })
+  })
+
+  test('a body in chunks as a body in chunks, whatever the method, so that it cannot pass for a second request', async () => {
+    const { port } = await startLane(echo)
+    const smuggled = 'GET /secret HTTP/1.1\r\nhost: h\r\n\r\n'
+    for (const method of ['POST', 'GET', 'DELETE']) {
+      const answer = await raw(
+        port,
+        `${method} /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n` +
+          `${smuggled.length.toString(16)}\r\n${smuggled}\r\n0\r\n\r\n`,
+      )
+      expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 201'])
+      expect(answer).toContain(`"method":"${method}"`)
+      expect(answer).toContain('GET /secret')
+    }
+  })
+
+  test('a header that is there twice twice, and never one that names the peer or the lane itself', async () => {
+    const { port } = await startLane(echo)
+    const answer = await raw(
+      port,
+      'GET /x HTTP/1.1\r\nhost: h\r\nx-org-key: a\r\nx-org-key: b\r\nx-holdpoint-peer: 6.6.6.6\r\n' +
+        'x-holdpoint-lane: guess\r\nx-forwarded-for: 9.9.9.9\r\nconnection: close, x-org-key\r\n\r\n',
+    )
+    expect(answer).toContain('"x-org-key":["a","b"]')
+    expect(answer).toContain('"x-forwarded-for":["9.9.9.9"]')
+    expect(answer).toContain('"peer":"127.0.0.1"')
+    expect(answer).not.toContain('6.6.6.6')
+    expect(answer).not.toContain('guess')
+  })
+
+  test('what the answer to HEAD is, and one without a body', async () => {
+    const { url } = await startLane((_, response) => response.writeHead(204, { 'x-empty': '1' }).end())
+    for (const method of ['HEAD', 'DELETE']) {
+      const answer = await fetch(url, { method })
+      expect([answer.status, answer.headers.get('x-empty'), await answer.text()]).toEqual([204, '1', ''])
+    }
+  })
+
+  test('each part of a stream when it is sent, its headers before the first', async () => {
+    let say: (text: string) => void = () => {}
+    const { url } = await startLane((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.flushHeaders()
+      say = (text) => void response.write(text)
+    })
+    const answer = await fetch(url)
+    expect(answer.headers.get('content-type')).toBe('text/event-stream')
+    const reader = (answer.body as ReadableStream<Uint8Array>).getReader()
+    for (const text of ['data: 1\n\n', 'data: 2\n\n']) {
+      say(text)
+      const { value } = await reader.read()
+      expect(new TextDecoder().decode(value)).toBe(text)
+    }
+    await reader.cancel()
+  })
+
+  test('a hang-up of the caller', async () => {
+    const closed = Promise.withResolvers<void>()
+    const { url } = await startLane((_, response) => {
+      response.on('close', () => closed.resolve())
+      response.writeHead(200).write('first')
+    })
+    const abort = new AbortController()
+    const answer = await fetch(url, { signal: abort.signal })
+    expect(answer.status).toBe(200)
+    abort.abort()
+    await closed.promise
+  })
+
+  test('a hang-up of the caller before there is an answer', async () => {
+    const asked = Promise.withResolvers<void>()
+    const closed = Promise.withResolvers<void>()
+    const { url } = await startLane((_, response) => {
+      asked.resolve()
+      response.on('close', () => closed.resolve())
+    })
+    const abort = new AbortController()
+    const answer = fetch(url, { signal: abort.signal })
+    await asked.promise
+    abort.abort()
+    await expect(answer).rejects.toThrow('aborted')
+    await closed.promise
+  })
+
+  test('a hang-up of the main thread in the middle of an answer: no half answer passes for a whole one', async () => {
+    const { url } = await startLane((_, response) => {
+      response.writeHead(200, { 'content-length': 100 }).write('half')
+      setTimeout(() => response.destroy(), 20)
+    })
+    const answer = await fetch(url)
+    await expect(answer.text()).rejects.toThrow()
+  })
+})
+
+describe('when the main thread does not answer', () => {
+  test('G4: the caller is told so, once', async () => {
+    const { url, errors, closeInner } = await startLane(echo)
+    await closeInner()
+    const answer = await fetch(url, { method: 'POST', body: 'x' })
+    expect([answer.status, await answer.text()]).toEqual([503, 'no answer'])
+    expect(errors).toMatchObject([{ code: 'ECONNREFUSED' }])
+  })
+
+  test('nor when it hangs up instead', async () => {
+    const { url } = await startLane((heard) => heard.socket.destroy())
+    expect((await fetch(url)).status).toBe(503)
+  })
+})
+
+describe('the inner listener', () => {
+  test.each([
+    ['no secret', {}],
+    ['another secret', { 'x-holdpoint-lane': newLaneSecret() }],
+    ['a peer of its choice', { 'x-holdpoint-peer': '127.0.0.1' }],
+  ])('answers nobody else: %s', async (_, headers) => {
+    let handled = 0
+    const { innerUrl } = await startLane(() => void handled++)
+    const answer = await fetch(`${innerUrl}/api/v1/usage`, { headers })
+    expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([403, 'INNER_LISTENER'])
+    expect(handled).toBe(0)
+  })
+
+  test('takes many at once', async () => {
+    const { url } = await startLane(echo)
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async (_, index) => {
+        const answer = await fetch(url, { method: 'POST', body: `body ${index}` })
+        return ((await answer.json()) as { body: string }).body
+      }),
+    )
+    expect(answers).toEqual(Array.from({ length: 200 }, (_, index) => `body ${index}`))
+  })
+})
+
+test('a request that node:http would not send again is refused, and the lane goes on', async () => {
+  const { url, port, errors } = await startLane(echo)
+  await raw(port, 'GET /\xe9 HTTP/1.1\r\nhost: h\r\nx-a: \xe9\r\nconnection: close\r\n\r\n')
+  await raw(port, 'GET / HTTP/1.0\r\n\r\n')
+  const sent = request(url, { method: 'GET', headers: { 'x-b': 'y'.repeat(10_000) } })
+  sent.end()
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+  expect(answer.resume().statusCode).toBe(201)
+  expect(errors).toEqual([])
+})

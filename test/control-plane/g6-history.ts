@@ -1,0 +1,321 @@
+import { PATHS } from '../../src/machineid/wire.ts'
+import type { TestControlPlane } from '../fixtures/control-plane.ts'
+import { randomFrom } from '../fixtures/random.ts'
+import {
+  createWorld,
+  DEVICES,
+  PATTERNS,
+  TARGETS,
+  type Key,
+  type Target,
+  type View,
+  type World,
+} from './g6-world.ts'
+import type { Answered } from './late-requests.ts'
+
+// A history by chance: forms are rendered from what is to be seen, sent, and held up; stops are acked; then what was
+// held up arrives, in any order, several times, over several connections. What is compared is all there is to see.
+
+/** A restore or register that was sent, and that may arrive at any time from then on. */
+interface Form {
+  readonly bytes: Buffer
+  readonly sentAt: number
+  readonly by: Key
+  readonly targets: readonly Target[]
+  /** A full key leaves out `ifEpoch`: the documented exception. Nothing but the end of its key holds it. */
+  readonly exception: boolean
+}
+
+export interface History {
+  readonly seed: number
+  readonly forms: number
+  readonly stops: number
+  /** Of forms that were sent before a stop was acked, after it. */
+  readonly lateDeliveries: number
+  /** Of forms with the right epoch, together with the stop itself. */
+  readonly racingDeliveries: number
+  /** How many restores went through, each sent after the last stop. */
+  readonly restores: number
+  readonly answers: Readonly<Record<string, number>>
+}
+
+/** Throws as soon as anything that was sent before the ack of a stop has changed anything at all. */
+export async function playHistory(
+  authority: TestControlPlane,
+  { seed, deliveries }: { readonly seed: number; readonly deliveries: number },
+): Promise<History> {
+  const random = randomFrom(seed)
+  await using world = await createWorld(authority, random)
+  const forms: Form[] = []
+  const stoppedAt = new Map<Target, number>()
+  const answers: Record<string, number> = {}
+  const counts = { stops: 0, lateDeliveries: 0, racingDeliveries: 0, restores: 0 }
+  let now = 0
+
+  const send = async (draft: Promise<Draft>): Promise<Form> => {
+    const form = { ...(await draft), sentAt: now++ }
+    forms.push(form)
+    return form
+  }
+  const render = (view: View, target = random.pick(TARGETS.filter((any) => existsIn(view, any)))) =>
+    send(formOf(world, view, target))
+  const isLate = ({ sentAt, by, targets, exception }: Form) => {
+    if (by.burnedAt !== undefined && by.burnedAt >= sentAt) return true
+    return (
+      !exception && targets.length > 0 && targets.every((target) => (stoppedAt.get(target) ?? -1) >= sentAt)
+    )
+  }
+  const deliverAll = async (all: readonly Buffer[]) => {
+    const answered = await Promise.all(random.shuffled(all).map(world.deliver))
+    for (const answer of answered) {
+      const word = wordOf(answer)
+      answers[word] = (answers[word] ?? 0) + 1
+    }
+    return answered
+  }
+  const acked = (targets: readonly Target[], burned?: Key) => {
+    counts.stops++
+    for (const target of targets) stoppedAt.set(target, now)
+    if (burned !== undefined) burned.burnedAt = now
+    now++
+  }
+
+  /** What was sent before a stop arrives after it: nothing at all may change. */
+  const arriveLate = async (late: readonly Form[], copies: () => number) => {
+    const before = await world.look()
+    const all = late.flatMap(({ bytes }) => Array<Buffer>(copies()).fill(bytes))
+    const answered = await deliverAll(all)
+    counts.lateDeliveries += all.length
+    for (const answer of answered) assertChangedNothing(answer)
+    assertSame(before, await world.look())
+  }
+
+  /** The stop and restores that know the right epoch, all at once: once the stop is acked, it holds. */
+  const race = async (view: View) => {
+    const stop = random.pick(random.chance(0.9) ? STOPS : BURNS)(world, view)
+    const racing = await Promise.all(
+      stop.targets.filter((target) => existsIn(view, target)).map((target) => render(view, target)),
+    )
+    const bytes = await world.capture({ method: 'POST', by: stop.by, ...stop.asked })
+    const copies = racing.flatMap((form) => Array<Buffer>(1 + random.int(3)).fill(form.bytes))
+    const exceptions = racing.some(({ exception }) => exception)
+    const [answer] = await Promise.all([world.deliver(bytes), deliverAll(exceptions ? [] : copies)])
+    if (!exceptions) counts.racingDeliveries += copies.length
+    acked(stop.targets, stop.burns)
+    assertHolds(stop, answer, await world.look())
+  }
+
+  /** Somebody who has looked takes back one of the stops that are in force. */
+  const restore = async (view: View) => {
+    const stopped = TARGETS.filter((target) => isStopped(view, target))
+    if (stopped.length === 0) return
+    const { bytes } = await send(undoing(world, view, random.pick(stopped)))
+    const [answer] = await deliverAll([bytes])
+    if (answer?.statusCode !== 200) throw new Error(`a restore was refused: ${JSON.stringify(answer)}`)
+    counts.restores++
+  }
+
+  while (counts.lateDeliveries < deliveries) {
+    let view = await world.look()
+    for (let times = random.int(5); times > 0; times--) await render(view)
+    for (; random.chance(0.7); view = await world.look()) await restore(view)
+    for (let times = random.int(4); times > 0; times--) await render(view)
+    await race(view)
+    if (random.chance(0.3)) await race(await world.look())
+    const late = forms.filter(isLate)
+    const some = late.slice(-15).concat(random.shuffled(late).slice(0, 5))
+    await arriveLate(some, () => 1 + random.int(3))
+    while (world.liveKeys('operator', 'admin').length < 4)
+      await world.addKey(random.pick(['operator', 'admin']))
+    if (world.liveKeys('full').length === 0) await world.addKey('full')
+    if (world.liveKeys('runtime').length === 0) await world.addKey('runtime')
+  }
+
+  // The last word is a stop of everything; then every form there ever was arrives once more.
+  const everything = [
+    ...DEVICES.map((deviceId) => ({ path: PATHS.revoke, body: { deviceId } })),
+    ...PATTERNS.map((pattern) => ({ path: PATHS.locks, body: { pattern, reason: 'the last word' } })),
+    { path: PATHS.orgDisable, body: {} },
+  ]
+  for (const { path, body } of everything) await world.act(path, body)
+  acked(TARGETS)
+  await arriveLate(forms.filter(isLate), () => 1)
+  return { seed, forms: forms.length, ...counts, answers }
+}
+
+type Draft = Omit<Form, 'sentAt'>
+
+/** A restore of `target` as somebody fills it in who looks at `view`; sometimes from an older page, or without. */
+async function formOf(world: World, view: View, target: Target): Promise<Draft> {
+  const { random } = world
+  const seen = epochOf(view, target)
+  const ifEpoch = random.chance(0.75) ? seen : random.chance(0.5) ? undefined : random.int(seen + 1)
+  const [admins, operators] = [world.liveKeys('admin', 'full'), world.liveKeys('operator', 'admin', 'full')]
+  if (random.chance(0.05)) return draft(world, random.pick(admins), [], PATHS.keys, { kind: 'admin' })
+  if (target === 'org') return draft(world, random.pick(admins), [target], PATHS.orgEnable, { ifEpoch })
+  if (isPattern(target)) {
+    const path = PATHS.lockRelease.replace(':id', view.locks[target]?.lockId ?? 'none')
+    return draft(world, random.pick(operators), [target], path, { ifEpoch })
+  }
+  return deviceForm(world, view, { by: random.pick(operators), deviceId: target, ifEpoch })
+}
+
+async function deviceForm(
+  world: World,
+  view: View,
+  { by, deviceId, ifEpoch }: { by: Key; deviceId: (typeof DEVICES)[number]; ifEpoch: number | undefined },
+): Promise<Draft> {
+  const { random } = world
+  const exception = by.kind === 'full' && ifEpoch === undefined
+  switch (random.int(5)) {
+    case 0: {
+      const runtime = random.pick(world.liveKeys('runtime', 'full'))
+      return draft(world, runtime, [deviceId], PATHS.register, { deviceId })
+    }
+    case 1:
+      return draft(world, by, [deviceId], PATHS.register, { deviceId, restoreRemoved: true, ifEpoch })
+    case 2: {
+      const other = random.pick(DEVICES)
+      const items = [{ deviceId, ifEpoch }]
+      if (other !== deviceId) items.push({ deviceId: other, ifEpoch: epochOf(view, other) })
+      const targets = items.map((item) => item.deviceId)
+      return { ...(await draft(world, by, targets, PATHS.unrevokeBatch, { items })), exception }
+    }
+    default:
+      return { ...(await draft(world, by, [deviceId], PATHS.unrevoke, { deviceId, ifEpoch })), exception }
+  }
+}
+
+/** What takes the stop of `target` back. */
+function undoing(world: World, view: View, target: Target): Promise<Draft> {
+  const by = world.random.pick(world.liveKeys('admin'))
+  const ifEpoch = epochOf(view, target)
+  if (target === 'org') return draft(world, by, [target], PATHS.orgEnable, { ifEpoch })
+  if (isPattern(target)) {
+    const path = PATHS.lockRelease.replace(':id', view.locks[target]?.lockId ?? '')
+    return draft(world, by, [target], path, { ifEpoch })
+  }
+  return view.devices[target] === undefined
+    ? draft(world, by, [target], PATHS.register, { deviceId: target, restoreRemoved: true, ifEpoch })
+    : draft(world, by, [target], PATHS.unrevoke, { deviceId: target, ifEpoch })
+}
+
+async function draft(
+  world: World,
+  by: Key,
+  targets: readonly Target[],
+  path: string,
+  body: object,
+): Promise<Draft> {
+  const bytes = await world.capture({ method: 'POST', path, by, body })
+  return { bytes, by, targets, exception: false }
+}
+
+interface Stop {
+  readonly by: Key
+  readonly targets: readonly Target[]
+  readonly asked: { readonly path: string; readonly body: object }
+  readonly burns?: Key
+}
+
+const device = ({ random }: World) => random.pick(DEVICES)
+const anybody = (world: World) => world.random.pick(world.liveKeys('operator', 'admin', 'full'))
+
+/** Every way to stop something. A stop of what is stopped already is one like any other. */
+const STOPS: readonly ((world: World, view: View) => Stop)[] = [
+  (world) => {
+    const deviceId = device(world)
+    return { by: anybody(world), targets: [deviceId], asked: { path: PATHS.revoke, body: { deviceId } } }
+  },
+  (world) => {
+    const deviceId = device(world)
+    return { by: anybody(world), targets: [deviceId], asked: { path: PATHS.remove, body: { deviceId } } }
+  },
+  (world) => {
+    const deviceIds = [...new Set([device(world), device(world)])]
+    return { by: anybody(world), targets: deviceIds, asked: { path: PATHS.revokeBatch, body: { deviceIds } } }
+  },
+  (world, { devices }) => {
+    const targets = DEVICES.filter((id) => id.startsWith('agent:test:pay:') && devices[id] !== undefined)
+    const body = { pattern: 'agent:test:pay:*' }
+    return { by: anybody(world), targets, asked: { path: PATHS.revokeBatch, body } }
+  },
+  (world) => {
+    const pattern = world.random.pick(PATTERNS)
+    const body = { pattern, reason: 'by chance' }
+    return { by: anybody(world), targets: [pattern], asked: { path: PATHS.locks, body } }
+  },
+  (world) => ({ by: anybody(world), targets: ['org'], asked: { path: PATHS.orgDisable, body: {} } }),
+]
+
+/** The end of a key is a stop of whatever was sent with it. */
+const BURNS: typeof STOPS = [
+  (world) => {
+    const burns = world.random.pick(world.liveKeys('operator', 'admin', 'full', 'runtime'))
+    const by = world.random.pick(world.liveKeys('admin', 'full'))
+    const path = PATHS.keyBurn.replace(':id', burns.keyId)
+    return { by, targets: [], asked: { path, body: {} }, burns }
+  },
+  (world) => {
+    const burns = world.random.pick(world.liveKeys('operator', 'full', 'runtime'))
+    const by = world.random.pick(world.liveKeys('admin'))
+    const path = PATHS.keyRotate.replace(':id', burns.keyId)
+    return { by, targets: [], asked: { path, body: { overlapSeconds: 0 } }, burns }
+  },
+]
+
+function isPattern(target: Target): target is (typeof PATTERNS)[number] {
+  return (PATTERNS as readonly string[]).includes(target)
+}
+
+function existsIn(view: View, target: Target): boolean {
+  return !isPattern(target) || view.locks[target] !== undefined
+}
+
+function isStopped(view: View, target: Target): boolean {
+  if (target === 'org') return view.org.disabled
+  if (isPattern(target)) return view.locks[target] !== undefined
+  return view.devices[target]?.revoked ?? true
+}
+
+function epochOf({ org, locks, decisions }: View, target: Target): number {
+  if (target === 'org') return org.epoch
+  return (isPattern(target) ? locks[target]?.epoch : decisions[target]?.epoch) ?? 0
+}
+
+function wordOf({ statusCode, body }: Answered): string {
+  return `${statusCode} ${String(body.code ?? body.status)}`
+}
+
+const REFUSED = new Set([
+  '401 KEY_BURNED',
+  '403 DEVICE_REMOVED',
+  '403 DEVICE_REVOKED',
+  '404 LOCK_NOT_FOUND',
+  '409 EPOCH_STALE',
+  '428 EPOCH_REQUIRED',
+])
+
+function assertChangedNothing(answer: Answered): void {
+  if (REFUSED.has(wordOf(answer))) return
+  const { statusCode, body } = answer
+  if (statusCode === 200 && (body.status === 'exists' || body.changed === 0)) return
+  throw new Error(`G6: what was sent before the stop was answered ${JSON.stringify(answer)}`)
+}
+
+function assertSame(before: View, after: View): void {
+  const [left, right] = [JSON.stringify(before), JSON.stringify(after)]
+  if (left !== right) throw new Error(`G6: what was sent before the stop has changed\n${left}\nto\n${right}`)
+}
+
+/** Everything that was stopped is denied, and has the epoch that the ack told: nothing came after it. */
+function assertHolds({ targets, burns }: Stop, { statusCode, body }: Answered, view: View): void {
+  const context = `${JSON.stringify({ statusCode, body, targets })}\n${JSON.stringify(view)}`
+  if (statusCode !== 200) throw new Error(`a stop was refused: ${context}`)
+  if (burns !== undefined) return
+  for (const target of targets) {
+    const acked = Number(body.epoch ?? body.orgEpoch)
+    if (!isStopped(view, target) || epochOf(view, target) !== acked)
+      throw new Error(`G6: an acked stop does not hold: ${context}`)
+  }
+}

@@ -1,0 +1,248 @@
+import fc from 'fast-check'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+
+import { createLagMeter } from '../../src/control-plane/lag.ts'
+import { CALL_LIMITS, createCallQuota, VALIDATE_LIMITS } from '../../src/control-plane/limits.ts'
+import { createRateLimit } from '../../src/control-plane/rate-limit.ts'
+import { KEY_KINDS, PATHS } from '../../src/machineid/wire.ts'
+import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
+
+const DEVICE = 'openai-agent:test:payments:01'
+
+describe('a rate limit', () => {
+  test('lets a burst through, then what comes in, and says how long to wait', () => {
+    let nowMs = 0
+    const limit = createRateLimit({ perSecond: 10, burst: 3, nowMs: () => nowMs })
+    const take = () => limit.take('a')
+    expect([take(), take(), take()]).toEqual([0, 0, 0])
+    expect(take()).toBe(100)
+    nowMs = 60
+    expect(take()).toBeCloseTo(40)
+    nowMs = 100
+    expect([take(), take()]).toEqual([0, 100])
+    nowMs = 10_000
+    expect([take(), take(), take(), take()]).toEqual([0, 0, 0, 100])
+    expect(limit.take('b')).toBe(0)
+  })
+
+  test('0 is no limit', () => {
+    const limit = createRateLimit({ perSecond: 0 })
+    for (let turn = 0; turn < 100_000; turn++) expect(limit.take('a')).toBe(0)
+  })
+
+  test('forgets only buckets that are full again: it decides as one that forgets nothing', () => {
+    const step = fc.record({
+      waitMs: fc.integer({ min: 0, max: 700 }),
+      id: fc.constantFrom('a', 'b', 'c', 'd'),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        let nowMs = 0
+        const limit = createRateLimit({ perSecond: 4, burst: 2, nowMs: () => nowMs })
+        const alone = new Map(
+          ['a', 'b', 'c', 'd'].map((id) => [
+            id,
+            createRateLimit({ perSecond: 4, burst: 2, nowMs: () => nowMs }),
+          ]),
+        )
+        for (const { waitMs, id } of steps) {
+          nowMs += waitMs
+          expect(limit.take(id)).toBeCloseTo(alone.get(id)?.take(id) ?? -1, 6)
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('keeps a bounded number of buckets, whatever comes', () => {
+    const limit = createRateLimit({ perSecond: 1, nowMs: () => 0, maxBuckets: 10 })
+    expect(limit.take('first')).toBe(0)
+    expect(limit.take('first')).toBeGreaterThan(0)
+    for (let id = 0; id < 19; id++) limit.take(String(id))
+    expect(limit.take('first')).toBe(0)
+  })
+})
+
+describe.each([
+  ['in this thread', startTestControlPlane],
+  ['in a worker', startTestLanes],
+])('quotas on validates, lane %s', (_, start) => {
+  const validate = (authority: TestControlPlane, key: string) =>
+    authority.post(PATHS.validate, { deviceId: DEVICE }, key)
+
+  test('VALIDATES_PER_SECOND_PER_KEY: 429 with Retry-After and no decision; other keys go on', async () => {
+    await using authority = await start({ limits: { perKeyPerSecond: 2, perOrgPerSecond: 0 } })
+    await authority.register(DEVICE)
+    const answers = []
+    for (let turn = 0; turn < 4; turn++) answers.push(await validate(authority, authority.keys.runtime))
+    expect(answers.slice(0, 2).map(({ body }) => body.allowed)).toEqual([true, true])
+    const limited = answers.find(({ status }) => status !== 200)
+    expect(limited).toMatchObject({ status: 429, body: { code: 'RATE_LIMITED', error: 'rate_limited' } })
+    expect(limited?.headers.get('retry-after')).toBe('1')
+    expect(limited?.body).not.toHaveProperty('allowed')
+    expect((await validate(authority, authority.keys.full)).body.allowed).toBe(true)
+    await delay(600)
+    expect((await validate(authority, authority.keys.runtime)).body.allowed).toBe(true)
+  })
+
+  test('VALIDATES_PER_SECOND_PER_ORG counts the keys of an org together, and no other org', async () => {
+    await using authority = await start({ limits: { perKeyPerSecond: 0, perOrgPerSecond: 2 } })
+    const other = await authority.service.createOrg({ kinds: ['full'] })
+    const statuses = []
+    for (const key of [authority.keys.runtime, authority.keys.full, authority.keys.runtime]) {
+      statuses.push((await validate(authority, key)).status)
+    }
+    expect(statuses).toEqual([200, 200, 429])
+    expect((await validate(authority, other.keys.full ?? '')).status).toBe(200)
+  })
+
+  test('a stranger who knows what a key is found by cannot use up its quota', async () => {
+    await using authority = await start({ limits: { perKeyPerSecond: 1, perOrgPerSecond: 1 } })
+    await authority.register(DEVICE)
+    const { runtime } = authority.keys
+    const forged = `${runtime.slice(0, -20)}${'0'.repeat(12)}${runtime.slice(-8)}`
+    for (let turn = 0; turn < 20; turn++) expect((await validate(authority, forged)).status).toBe(401)
+    expect((await validate(authority, runtime)).body.allowed).toBe(true)
+  })
+})
+
+test('the limits that hold without settings', () => {
+  expect(VALIDATE_LIMITS).toEqual({ perKeyPerSecond: 5000, perOrgPerSecond: 20_000 })
+  expect(CALL_LIMITS).toEqual({
+    registering: { perSecond: 500, burst: 5000 },
+    other: { perSecond: 200, burst: 400 },
+  })
+})
+
+describe('quotas on every other call', () => {
+  test('of each kind of key, and one key does not use up that of another', () => {
+    const limited: string[] = []
+    const quota = createCallQuota({ onLimited: (scope) => void limited.push(scope), nowMs: () => 0 })
+    for (const kind of KEY_KINDS) {
+      const burst = kind === 'runtime' || kind === 'full' ? 5000 : 400
+      for (let turn = 0; turn < burst; turn++) quota({ keyId: kind, kind })
+      expect(() => quota({ keyId: kind, kind })).toThrow(/makes more calls .* Stops are not limited/)
+    }
+    expect(limited).toEqual(KEY_KINDS.map(() => 'calls'))
+  })
+
+  test.each(['url', 'operatorUrl'] as const)(
+    'a key that asks too often is told so on its lane (%s), and its stops go through all the same',
+    async (lane) => {
+      await using authority = await startTestControlPlane({ limitCalls: true })
+      await authority.register(DEVICE)
+      const { stop, operator } = authority.keys
+      const ask = (key: string, path: string, body?: object) =>
+        fetch(`${authority[lane]}${path}`, {
+          headers: { 'x-org-key': key, 'content-type': 'application/json' },
+          ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
+        })
+      const statusesOf = async (asking: readonly Promise<Response>[]) => {
+        const answers = await Promise.all(asking)
+        await Promise.all(answers.map((answer) => answer.text()))
+        return answers.map(({ status }) => status)
+      }
+      for (const key of [stop, operator]) {
+        const statuses = await statusesOf(Array.from({ length: 900 }, () => ask(key, PATHS.usage)))
+        expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(400)
+        expect(new Set(statuses)).toEqual(new Set([200, 429]))
+        const limited = await ask(key, PATHS.usage)
+        if (limited.status === 429) expect(limited.headers.get('retry-after')).toBe('1')
+      }
+      const stops = [
+        ...Array.from({ length: 450 }, () => ask(stop, PATHS.revoke, { deviceId: DEVICE })),
+        ...Array.from({ length: 20 }, () => ask(stop, PATHS.orgDisable, {})),
+        ...Array.from({ length: 20 }, () => ask(stop, PATHS.revokeBatch, { deviceIds: [DEVICE] })),
+        ...Array.from({ length: 20 }, () =>
+          ask(stop, PATHS.locks, { pattern: 'openai-agent:*', reason: 'test' }),
+        ),
+        ...Array.from({ length: 20 }, () => ask(operator, PATHS.remove, { deviceId: DEVICE })),
+      ]
+      expect(new Set(await statusesOf(stops))).toEqual(new Set([200]))
+      const burn = PATHS.keyBurn.replace(':id', stop.split('_')[2] ?? '')
+      expect((await ask(stop, burn, {})).status).toBe(200)
+    },
+  )
+
+  test('a thousand replicas that start at once all register their three devices', async () => {
+    await using authority = await startTestControlPlane({ limitCalls: true, plan: { limit: 3000 } })
+    const ids = Array.from({ length: 3000 }, (_, index) => `a:test:d${index % 3}:${Math.floor(index / 3)}`)
+    const answers = await Promise.all(
+      ids.map((deviceId) => authority.post(PATHS.register, { deviceId }, authority.keys.runtime)),
+    )
+    expect(answers.filter(({ status }) => status !== 200)).toEqual([])
+  })
+})
+
+describe('load shedding', () => {
+  const blockMs = (ms: number) => {
+    const untilMs = performance.now() + ms
+    while (performance.now() < untilMs);
+  }
+
+  test('what is handled after a late tick has waited as long as that was late', async () => {
+    let nowMs = 0
+    const lag = createLagMeter(() => nowMs)
+    expect(lag.lagMs()).toBe(0)
+    lag.start()
+    nowMs = 350
+    expect(lag.lagMs()).toBe(300)
+    await delay(70)
+    expect(lag.lagMs()).toBe(300)
+    nowMs = 400
+    await delay(70)
+    expect([lag.lagMs(), lag.takeMaxMs(), lag.takeMaxMs()]).toEqual([0, 300, 0])
+    lag.stop()
+    nowMs = 10_000
+    expect(lag.lagMs()).toBe(0)
+  })
+
+  test('G4: a lane that is too late answers OVERLOADED without a look at the store, until it has caught up', async () => {
+    await using authority = await startTestControlPlane({ shedAtLagMs: 200 })
+    await authority.register(DEVICE)
+    const ask = () => authority.post(PATHS.validate, { deviceId: DEVICE }, authority.keys.runtime)
+    expect((await ask()).body.allowed).toBe(true)
+    const socket = connect(authority.port, '127.0.0.1')
+    await once(socket, 'connect')
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk) => (text += chunk))
+    const body = JSON.stringify({ deviceId: DEVICE })
+    await delay(60)
+    socket.write(
+      `POST ${PATHS.validate} HTTP/1.1\r\nhost: localhost\r\nx-org-key: ${authority.keys.runtime}\r\n` +
+        `content-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    )
+    blockMs(400)
+    await once(socket, 'close')
+    expect(text).toMatch(/^HTTP\/1\.1 503 /)
+    expect(text).toMatch(/"code":"OVERLOADED"/)
+    expect(text.toLowerCase()).toContain('retry-after: 1')
+    await delay(120)
+    expect((await ask()).body.allowed).toBe(true)
+  })
+})
+
+describe('connections', () => {
+  test.each([
+    ['agent', 'url'],
+    ['operator', 'operatorUrl'],
+  ] as const)('beyond the most that the %s lane takes are hung up on', async (_, lane) => {
+    await using authority = await startTestControlPlane({ maxConnections: 3 })
+    const port = Number(new URL(authority[lane]).port)
+    const sockets = await Promise.all(
+      Array.from({ length: 3 }, async () => {
+        const socket = connect(port, '127.0.0.1')
+        await once(socket, 'connect')
+        return socket
+      }),
+    )
+    await delay(20)
+    const oneTooMany = connect(port, '127.0.0.1').on('error', () => {})
+    await once(oneTooMany, 'close')
+    expect(sockets.every((socket) => !socket.closed)).toBe(true)
+    for (const socket of sockets) socket.destroy()
+  })
+})

@@ -1,0 +1,335 @@
+// How to get each answer that openapi.json describes, for real.
+
+import { DatabaseSync } from 'node:sqlite'
+
+import { mintKey } from '../../src/control-plane/keys.ts'
+import { HoldpointError } from '../../src/errors.ts'
+import type { Operation } from './openapi-contract.ts'
+import { DEVICE, NONCE, startWorld, type Answer, type Asked, type World } from './openapi-world.ts'
+
+const OWNER = 'owner@example.com'
+const TEST = { actor: 'test', kind: 'platform', requestId: null, origin: null } as const
+
+export interface Worlds extends AsyncDisposable {
+  readonly main: World
+  /** Its store can no longer be trusted. */
+  readonly broken: World
+  /** Its quotas are on. */
+  readonly limited: World
+  /** It takes itself for too late. */
+  readonly late: World
+  /** It is being stopped. */
+  readonly leaving: World
+  /** On loopback, without a platform token. */
+  readonly tokenless: World
+  /** Reachable from elsewhere, without a platform token. */
+  readonly remote: World
+}
+
+export async function startWorlds(): Promise<Worlds> {
+  const main = await startWorld()
+  const broken = await startWorld()
+  broken.authority.controlPlane.suspect(new HoldpointError('STORE_IO', 'The disk is gone.'))
+  const limited = await startWorld({ limitCalls: true, limits: { perKeyPerSecond: 1, perOrgPerSecond: 0 } })
+  const late = await startWorld({ shedAtLagMs: -1 })
+  const leaving = await startWorld()
+  leaving.authority.controlPlane.feed.close()
+  const tokenless = await startWorld({ platformToken: undefined })
+  const remote = await startWorld({ platformToken: undefined, loopback: false })
+  await main.must('postOrgOwners', { body: { add: [OWNER] } })
+  const worlds = { main, broken, limited, late, leaving, tokenless, remote }
+  return {
+    ...worlds,
+    [Symbol.asyncDispose]: async () => {
+      for (const world of Object.values(worlds)) await world[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** What each call is answered 200 for. */
+export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> = {
+  postDevicesValidate: () => ({ body: { deviceId: DEVICE, nonce: NONCE, context: { boundary: 'tool' } } }),
+  getDevicesValidate: () => ({ query: { deviceId: DEVICE } }),
+  postDevicesValidateBatch: () => ({ body: { deviceIds: [DEVICE, 'not:registered'], nonce: NONCE } }),
+  postDevicesRegister: () => ({ body: { deviceId: DEVICE, labels: { team: 'blue' } } }),
+  getDevicesList: () => ({ query: { limit: '1' } }),
+  postDevicesRevoke: async ({ newDevice }) => ({ body: { deviceId: await newDevice(), reason: 'test' } }),
+  postDevicesUnrevoke: async (world) => ({ body: await revoked(world) }),
+  postDevicesRemove: async ({ newDevice }) => ({ body: { deviceId: await newDevice() } }),
+  postDevicesRevokeBatch: async ({ newDevice }) => ({
+    body: { deviceIds: [await newDevice(), 'not:registered'] },
+  }),
+  postDevicesUnrevokeBatch: async (world) => ({
+    body: { items: [await revoked(world), { deviceId: 'not:registered', ifEpoch: 0 }] },
+  }),
+  postLocks: () => ({ body: { pattern: 'walk:test:*', reason: 'test', remindAfterSeconds: 60 } }),
+  getLocks: () => ({ query: { all: 'true' } }),
+  postLocksRelease: async (world) => {
+    const { lockId, epoch } = await world.must('postLocks', { body: { pattern: 'walk:*', reason: 'test' } })
+    return { id: lockId, body: { ifEpoch: epoch } }
+  },
+  getOrgKeys: () => ({}),
+  postOrgKeys: () => ({ body: { kind: 'runtime', name: 'test', bindings: ['walk:*'] } }),
+  postOrgKeysRotate: async (world) => ({ id: (await newKey(world)).keyId, body: { overlapSeconds: 60 } }),
+  postOrgKeysBurn: async (world) => ({ id: (await newKey(world)).keyId, body: { reason: 'test' } }),
+  postOrgCreate: () => ({ body: { email: OWNER, kinds: ['viewer'] } }),
+  postOrgPlan: async (world) => ({
+    body: { orgId: (await otherOrg(world)).orgId, tier: 'custom', limit: 7 },
+  }),
+  getUsage: () => ({}),
+  postOrgDisable: () => ({ body: { reason: 'test' } }),
+  postOrgEnable: async ({ must }) => ({ body: { ifEpoch: (await must('getUsage')).org.epoch } }),
+  getOrgOwners: () => ({}),
+  postOrgOwners: () => ({ body: { add: ['second@example.com'] } }),
+  postOrgRecover: () => ({ body: { email: 'nobody@example.com' } }),
+  postOrgRecoverConfirm: async ({ authority: { service, orgId } }) => {
+    const link = await service.createRecoveryLink(TEST, orgId, OWNER)
+    return { body: { token: link?.token } }
+  },
+  getDecisions: async ({ must }) => {
+    const { request_id } = await must('postDevicesValidate', { body: { deviceId: 'not:registered' } })
+    return { query: { request_id } }
+  },
+  getFeed: ({ newDevice }) => ({ query: { types: 'change,overdue' }, meanwhile: newDevice }),
+  getAudit: () => ({ query: { limit: '2' } }),
+  getAuditVerify: () => ({}),
+  getHealthz: () => ({}),
+  getReadyz: () => ({}),
+  getMetrics: () => ({}),
+  getOpenapi: () => ({}),
+  getRecover: () => ({}),
+}
+
+/** Answers of another type than the first one. */
+export const OTHER_TYPES: Record<string, Asked> = {
+  'getAudit 200 application/x-ndjson': { query: { format: 'jsonl' } },
+}
+
+/** Refused by every call of a kind, whatever else is asked: never changes anything. */
+export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Promise<Answer>> = {
+  BAD_REQUEST: ({ main }, operation) => main.ask(operation, nonsense(operation)),
+  MALFORMED_JSON: ({ main }, operation) => main.ask(operation, { body: '{' }),
+  BODY_TOO_LARGE: ({ main }, operation) =>
+    main.ask(operation, { body: JSON.stringify({ padding: 'x'.repeat(operation.maxBodyBytes) }) }),
+  UNSUPPORTED_MEDIA_TYPE: ({ main }, operation) =>
+    main.ask(operation, { body: '{}', headers: { 'content-type': 'text/plain' } }),
+  DEVICE_ID_INVALID: ({ main }, operation) => {
+    const deviceId = 'not a device ID'
+    const body = { deviceId, deviceIds: [deviceId], items: [{ deviceId }], nonce: NONCE }
+    if ('deviceId' in operation.query) return main.ask(operation, { query: { deviceId } })
+    return main.ask(operation, operation.method === 'GET' ? {} : { body })
+  },
+  KEY_MISSING: ({ main }, operation) => main.ask(operation, { ...nonsense(operation), key: null }),
+  KEY_INVALID: ({ main }, operation) =>
+    main.ask(operation, { ...nonsense(operation), key: mintKey('full').key }),
+  KEY_BURNED: async ({ main }, operation) => {
+    const { keyId, key } = await newKey(main, 'full')
+    await main.must('postOrgKeysBurn', { id: keyId, body: {} })
+    return main.ask(operation, { ...nonsense(operation), key })
+  },
+  KEY_EXPIRED: async ({ main }, operation) => {
+    const { keyId, key } = await newKey(main, 'full')
+    await main.must('postOrgKeysRotate', { id: keyId, body: { overlapSeconds: 60 } })
+    main.advance(61_000)
+    return main.ask(operation, { ...nonsense(operation), key })
+  },
+  INSUFFICIENT_SCOPE: ({ main }, operation) => {
+    const wrong = (['runtime', 'viewer', 'stop'] as const).find((kind) => !operation.kinds.includes(kind))
+    return main.ask(operation, { ...nonsense(operation), key: main.authority.keys[wrong ?? 'viewer'] })
+  },
+  PLATFORM_TOKEN_INVALID: ({ main }, operation) =>
+    main.ask(operation, { ...nonsense(operation), headers: { authorization: 'Bearer wrong' } }),
+  PLATFORM_TOKEN_NOT_CONFIGURED: ({ remote }, operation) => remote.ask(operation, nonsense(operation)),
+  ORIGIN_NOT_ALLOWED: ({ tokenless }, operation) =>
+    tokenless.ask(operation, { ...nonsense(operation), headers: { origin: 'https://evil.example' } }),
+  HOST_NOT_ALLOWED: ({ main }, operation) =>
+    main.ask(operation, { ...nonsense(operation), headers: { host: 'evil.example' } }),
+  STORE_UNAVAILABLE: ({ broken }, operation) => broken.ask(operation, nonsense(operation)),
+  RATE_LIMITED: async ({ limited }, operation) => {
+    const key = limited.keyFor(operation, ['operator', 'admin', 'runtime']) ?? null
+    for (let round = 0; round < 100; round++) {
+      const answers = await Promise.all(
+        Array.from({ length: 64 }, () => limited.ask(operation, { ...nonsense(operation), key })),
+      )
+      const limit = answers.find(({ status }) => status === 429)
+      if (limit !== undefined) return limit
+    }
+    throw new Error(`${operation.id} has no limit.`)
+  },
+}
+
+/** What only some calls refuse with, by operation and code. */
+export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promise<Answer>> = {
+  ...forEach(['postDevicesValidate', 'getDevicesValidate', 'postDevicesValidateBatch'], {
+    WRONG_LANE: ({ main }, operation) => main.ask(operation, { ...nonsense(operation), lane: 'operator' }),
+    OVERLOADED: ({ late }, operation) => late.ask(operation, nonsense(operation)),
+  }),
+  ...forEach(
+    ['postDevicesValidate', 'getDevicesValidate', 'postDevicesValidateBatch', 'postDevicesRegister'],
+    {
+      KEY_NOT_BOUND_TO_DEVICE: async ({ main }, operation) => {
+        const { key } = await newKey(main)
+        const { query, body } = (await ACCEPTED[operation.id]?.(main)) ?? {}
+        return main.ask(operation, { ...(query && { query }), ...(body !== undefined && { body }), key })
+      },
+    },
+  ),
+  ...asking('postDevicesRegister', {
+    DEVICE_LIMIT_REACHED: async ({ main }) => {
+      const { orgId, orgApiKey } = await otherOrg(main)
+      await main.must('postOrgPlan', { body: { orgId, tier: 'custom', limit: 0 } })
+      return { key: orgApiKey, body: { deviceId: DEVICE } }
+    },
+    DEVICE_REVOKED: async ({ main }) => ({ body: { deviceId: (await revoked(main)).deviceId } }),
+    DEVICE_REMOVED: async ({ main }) => ({ body: { deviceId: (await removed(main)).deviceId } }),
+    EPOCH_STALE: async ({ main }) => {
+      const { deviceId, epoch } = await removed(main)
+      return { body: { deviceId, restoreRemoved: true, ifEpoch: epoch - 1 } }
+    },
+    EPOCH_REQUIRED: async ({ main }) => {
+      const { deviceId } = await removed(main)
+      return { body: { deviceId, restoreRemoved: true } }
+    },
+  }),
+  ...forEach(['postDevicesRevoke', 'postDevicesUnrevoke', 'postDevicesRemove'], {
+    DEVICE_NOT_REGISTERED: ({ main }, operation) =>
+      main.ask(operation, {
+        body: { deviceId: 'not:registered', ...(operation.id.includes('Un') && { ifEpoch: 0 }) },
+      }),
+  }),
+  ...asking('postDevicesUnrevoke', {
+    EPOCH_STALE: async ({ main }) => ({ body: { ...(await revoked(main)), ifEpoch: 0 } }),
+    EPOCH_REQUIRED: async ({ main }) => ({
+      key: main.authority.keys.operator,
+      body: { deviceId: (await revoked(main)).deviceId },
+    }),
+  }),
+  ...asking('postDevicesRevokeBatch', {
+    TOO_MANY_DEVICES: async ({ main }) => {
+      const { orgId, orgApiKey } = await otherOrg(main)
+      insertDevices(main, orgId, 10_001)
+      return { key: orgApiKey, body: { pattern: 'many:*' } }
+    },
+  }),
+  ...asking('postLocksRelease', {
+    LOCK_NOT_FOUND: () => ({ id: 'none', body: { ifEpoch: 0 } }),
+    EPOCH_STALE: async ({ main }) => ({
+      ...(await ACCEPTED['postLocksRelease']?.(main)),
+      body: { ifEpoch: 0 },
+    }),
+    EPOCH_REQUIRED: async ({ main }) => ({ ...(await ACCEPTED['postLocksRelease']?.(main)), body: {} }),
+  }),
+  ...asking('postOrgEnable', {
+    EPOCH_STALE: async ({ main }) => {
+      await main.must('postOrgDisable', { body: {} })
+      return { body: { ifEpoch: 0 } }
+    },
+    EPOCH_REQUIRED: () => ({ body: {} }),
+  }),
+  ...asking('postOrgPlan', { ORG_NOT_FOUND: () => ({ body: { orgId: 'none', tier: 'pro' } }) }),
+  ...asking('postOrgKeysRotate', {
+    KEY_NOT_FOUND: () => ({ id: 'none', body: {} }),
+    KEY_ENDED: async ({ main }) => {
+      const { keyId: id } = await newKey(main)
+      await main.must('postOrgKeysBurn', { id, body: {} })
+      return { id, body: {} }
+    },
+  }),
+  ...asking('postOrgKeysBurn', { KEY_NOT_FOUND: () => ({ id: 'none', body: {} }) }),
+  ...asking('postOrgOwners', {
+    LAST_OWNER: async ({ main }) => ({ body: { remove: (await main.must('getOrgOwners')).owners } }),
+    TOO_MANY_OWNERS: () => ({
+      body: { add: Array.from({ length: 20 }, (_, n) => `owner-${n}@example.com`) },
+    }),
+  }),
+  ...asking('postOrgRecoverConfirm', { RECOVERY_LINK_INVALID: () => ({ body: { token: 'unknown' } }) }),
+  ...limitedAfter('postOrgRecover', { body: { email: 'nobody@example.com' } }),
+  ...limitedAfter('postOrgRecoverConfirm', { body: { token: 'unknown' } }),
+  ...asking('getDecisions', { NOT_FOUND: () => ({ query: { request_id: 'local_1' } }) }),
+  ...forEach(['getFeed', 'getAudit', 'getAuditVerify'], {
+    TOO_MANY_STREAMS: async ({ main }, operation) => {
+      const { key } = await newKey(main, 'full')
+      const feed = main.operation('getFeed')
+      using streams = new DisposableStack()
+      for (let open = 0; open < 20; open++) streams.use(await main.open(feed, { key }))
+      return await main.ask(operation, { key, ...STREAMED[operation.id] })
+    },
+    OVERLOADED: ({ leaving }, operation) => leaving.ask(operation, { ...STREAMED[operation.id] }),
+  }),
+  'getReadyz 503': ({ broken }, operation) => broken.ask(operation),
+  'getMetrics INSUFFICIENT_SCOPE': ({ main }, operation) =>
+    main.ask(operation, { headers: { 'x-forwarded-for': '203.0.113.7', authorization: 'Bearer wrong' } }),
+}
+
+const STREAMED: Record<string, Asked> = { getAudit: { query: { format: 'jsonl' } } }
+
+type Recipe = (worlds: Worlds, operation: Operation) => Promise<Answer>
+
+function forEach(operations: readonly string[], recipes: Record<string, Recipe>): Record<string, Recipe> {
+  return Object.fromEntries(
+    operations.flatMap((id) => Object.entries(recipes).map(([code, recipe]) => [`${id} ${code}`, recipe])),
+  )
+}
+
+/** Recipes for the main world. */
+function asking(
+  id: string,
+  recipes: Record<string, (worlds: Worlds) => Promise<Asked> | Asked>,
+): Record<string, Recipe> {
+  return Object.fromEntries(
+    Object.entries(recipes).map(([code, asked]): [string, Recipe] => [
+      `${id} ${code}`,
+      async (worlds, operation) => worlds.main.ask(operation, await asked(worlds)),
+    ]),
+  )
+}
+
+/** Calls without a key are limited by where they come from. */
+function limitedAfter(id: string, asked: Asked): Record<string, Recipe> {
+  return {
+    [`${id} RATE_LIMITED`]: async ({ limited }, operation) => {
+      for (let times = 0; times < 10; times++) await limited.ask(operation, asked)
+      return limited.ask(operation, asked)
+    },
+  }
+}
+
+/** What no call understands. */
+export function nonsense({ method, query }: Operation): Asked {
+  if (method === 'POST') return { body: '[]' }
+  return {
+    query: Object.fromEntries(Object.keys(query).map((name) => [name, name === 'deviceId' ? DEVICE : 'x'])),
+  }
+}
+
+export async function newKey({ must }: World, kind = 'runtime'): Promise<{ key: string; keyId: string }> {
+  return must('postOrgKeys', {
+    body: { kind, ...(kind === 'runtime' && { bindings: ['none:of:these:01'] }) },
+  })
+}
+
+async function otherOrg({ must }: World): Promise<{ orgId: string; orgApiKey: string }> {
+  return must('postOrgCreate', { body: {} })
+}
+
+async function revoked({ must, newDevice }: World): Promise<{ deviceId: string; ifEpoch: number }> {
+  const deviceId = await newDevice()
+  const { epoch } = await must('postDevicesRevoke', { body: { deviceId } })
+  return { deviceId, ifEpoch: epoch }
+}
+
+async function removed({ must, newDevice }: World): Promise<{ deviceId: string; epoch: number }> {
+  const deviceId = await newDevice()
+  const { epoch } = await must('postDevicesRemove', { body: { deviceId } })
+  return { deviceId, epoch }
+}
+
+/** Straight into the file: one by one it would take a while. */
+function insertDevices({ authority }: World, orgId: string, count: number): void {
+  using db = new DatabaseSync(authority.file, { timeout: 5000 })
+  db.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+     INSERT INTO devices (org_id, device_id, revoked, removed, slot, epoch, labels, created_at_ms, changed_at_ms)
+     SELECT ?, 'many:' || i, 0, 0, i, 0, '{}', 0, 0 FROM n`,
+  ).run(count, orgId)
+}

@@ -1,0 +1,161 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { PATHS } from '../../src/machineid/wire.ts'
+import { CHROMIUM, startChromium, type Browser, type BrowserPage } from '../fixtures/chromium.ts'
+import { OWNER, startTestRecovery, type TestRecovery } from '../fixtures/recovery.ts'
+
+describe('the page of a recovery link', () => {
+  test('comes from both lanes, takes nothing from elsewhere and tells nobody where one came from', async () => {
+    await using recovery = await startTestRecovery()
+    const { url, operatorUrl } = recovery.authority
+    for (const base of [url, operatorUrl]) {
+      const response = await fetch(`${base}/recover`)
+      expect(response.status).toBe(200)
+      const policy = response.headers.get('content-security-policy')?.split('; ')
+      expect(policy).toEqual(expect.arrayContaining(["default-src 'none'", "script-src 'self'"]))
+      expect(policy).toEqual(expect.arrayContaining(["frame-ancestors 'none'", "form-action 'none'"]))
+      expect(policy?.join()).not.toMatch(/unsafe|https?:|\*|data:/)
+      expect(Object.fromEntries(response.headers)).toMatchObject({
+        'content-type': 'text/html; charset=utf-8',
+        'referrer-policy': 'no-referrer',
+        'x-frame-options': 'DENY',
+        'x-content-type-options': 'nosniff',
+        'cache-control': 'no-store',
+      })
+      const html = await response.text()
+      expect(html).not.toMatch(/https?:\/\/|<style|style=|<script(?![^>]*src=)| on\w+=/)
+      for (const [, file] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
+        const asset = await fetch(new URL(file ?? '', `${base}/recover`))
+        expect(asset.status).toBe(200)
+        expect(await asset.text()).not.toMatch(
+          /https?:\/\/|innerHTML|eval\(|@import|localStorage|sessionStorage/,
+        )
+      }
+    }
+  })
+
+  test('is only looked at: no other method, no path beside it', async () => {
+    await using recovery = await startTestRecovery()
+    const { url } = recovery.authority
+    expect((await fetch(`${url}/recover`, { method: 'HEAD' })).status).toBe(200)
+    for (const [method, path] of [
+      ['POST', '/recover'],
+      ['GET', '/recover/'],
+      ['GET', '/recover/../recovery.ts'],
+      ['GET', '/recover/%2e%2e/recover-page.ts'],
+      ['GET', '/recover/index.html'],
+    ] as const) {
+      expect((await fetch(`${url}${path}`, { method })).status).toBe(404)
+    }
+  })
+})
+
+describe.skipIf(CHROMIUM === undefined)('the page in a browser', () => {
+  let browser: Browser
+  beforeAll(async () => {
+    browser = await startChromium()
+  })
+  afterAll(() => browser[Symbol.asyncDispose]())
+
+  const pageOf = ({ authority }: TestRecovery, token: string) =>
+    `${authority.operatorUrl}/recover#token=${token}`
+  const shown = (page: BrowserPage) =>
+    page.evaluate(
+      `[...document.querySelectorAll('section')].filter((e) => !e.hidden).map((e) => e.id).join()`,
+    )
+  const text = (page: BrowserPage, id: string) =>
+    page.evaluate(`document.getElementById('${id}').textContent`)
+  const click = (page: BrowserPage, id: string) => page.evaluate(`document.getElementById('${id}').click()`)
+  const keysOf = async ({ authority }: TestRecovery) =>
+    (await authority.service.listKeys(authority.orgId)).length
+
+  test('opening it spends nothing; the button shows the key, once, and how to go on', async () => {
+    await using recovery = await startTestRecovery()
+    const token = await recovery.newToken()
+    const before = await keysOf(recovery)
+    const page = await browser.open(pageOf(recovery, token))
+    expect(await shown(page)).toBe('ready')
+    expect(await keysOf(recovery)).toBe(before)
+    // By keyboard: the button is the first stop.
+    await page.press('Tab')
+    await page.press('Enter')
+    await page.until(`!document.getElementById('done').hidden`)
+    expect(await keysOf(recovery)).toBe(before + 1)
+    const key = String(await text(page, 'key'))
+    const listed = await recovery.authority.get(PATHS.keys, key)
+    expect(listed.status).toBe(200)
+    expect(await text(page, 'org')).toBe(recovery.authority.orgId)
+    expect(key).toContain(`_${String(await text(page, 'key-id'))}_`)
+    expect(await text(page, 'commands')).toContain(
+      `${recovery.authority.operatorUrl}/api/v1/org/keys/KEY_ID/burn`,
+    )
+    expect(await page.evaluate(`document.activeElement.textContent`)).toBe('Your new admin key')
+    expect(await page.evaluate(`location.href`)).toBe(`${recovery.authority.operatorUrl}/recover`)
+    await click(page, 'copy')
+    await page.until(`document.getElementById('copied').textContent !== ''`)
+    expect(await page.evaluate(`getSelection().toString()`)).toBe(key)
+    expect(page.complaints).toEqual([])
+
+    await page.goto(pageOf(recovery, token))
+    await click(page, 'confirm')
+    await page.until(`!document.getElementById('gone').hidden`)
+    expect(await shown(page)).toBe('gone')
+    expect(await keysOf(recovery)).toBe(before + 1)
+  })
+
+  test('a link that lost its end says so, and a new one can be asked for there', async () => {
+    await using recovery = await startTestRecovery()
+    const page = await browser.open(pageOf(recovery, 'hpr_tooshort'))
+    expect(await shown(page)).toBe('malformed')
+    await page.evaluate(`document.getElementById('email').value = '${OWNER}'`)
+    await page.evaluate(`document.getElementById('ask').requestSubmit()`)
+    await page.until(`document.getElementById('asked').textContent.startsWith('If this address owns an org')`)
+    await recovery.authority.controlPlane.recovery.flush()
+    expect(recovery.mailsTo(OWNER)).toHaveLength(1)
+    await page.goto(`${recovery.authority.operatorUrl}/recover`)
+    expect(await shown(page)).toBe('start')
+    expect(page.complaints).toEqual([])
+  })
+
+  test('another link pasted into the same tab is the one that counts', async () => {
+    await using recovery = await startTestRecovery()
+    const page = await browser.open(pageOf(recovery, 'hpr_tooshort'))
+    await page.evaluate(`location.hash = 'token=hpr_${'a'.repeat(43)}'`)
+    await page.until(`!document.getElementById('ready').hidden`)
+  })
+
+  test.each([
+    ['a phone', 320],
+    ['a desk', 1280],
+  ])('nothing sticks out on %s', async (_, width) => {
+    await using recovery = await startTestRecovery()
+    const page = await browser.open(pageOf(recovery, await recovery.newToken()), {
+      width,
+      height: 700,
+      dark: width < 600,
+    })
+    const fits = `document.documentElement.scrollWidth <= innerWidth`
+    expect(await page.evaluate(fits)).toBe(true)
+    await click(page, 'confirm')
+    await page.until(`!document.getElementById('done').hidden`)
+    expect(await page.evaluate(fits)).toBe(true)
+  })
+
+  test('a control plane that is gone is told, and the same link still works when it is back', async () => {
+    await using recovery = await startTestRecovery()
+    const token = await recovery.newToken()
+    const page = await browser.open(pageOf(recovery, token))
+    await recovery.authority.kill()
+    await click(page, 'confirm')
+    await page.until(
+      `document.getElementById('problem').textContent.startsWith('The control plane does not answer')`,
+    )
+    expect(await shown(page)).toBe('ready')
+    await recovery.authority.restart()
+    await click(page, 'confirm')
+    await page.until(`!document.getElementById('done').hidden`)
+  })
+})
+
+if (CHROMIUM === undefined)
+  console.log('The page was not walked through in a browser: no chromium is installed.')
