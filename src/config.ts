@@ -63,7 +63,7 @@ const controlPlaneShape = z.object({
   DECISION_RETENTION_DAYS: z.coerce.number('a number of days, 1 to 3650').int().min(1).max(3650).default(30),
   CONSOLE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
   SMTP_URL: smtpUrl,
-  MAIL_FROM: z.string().min(3).default('holdpoint <holdpoint@localhost>'),
+  MAIL_FROM: z.string().default('holdpoint <holdpoint@localhost>'),
 })
 
 const guardShape = z.object({
@@ -111,6 +111,9 @@ export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConf
   const problems: string[] = []
   const config = parse(controlPlaneShape, env, problems)
   notYet(env, ['DATABASE_URL'], problems)
+  if (env['SMTP_URL'] && !env['MAIL_FROM']) {
+    problems.push('MAIL_FROM: required with SMTP_URL; the sender that the mail server lets you use')
+  }
   const tls = readTls(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return { ...config, tls }

@@ -154,7 +154,8 @@ function route<T, A extends { caller: Caller }>(
       const id = String(request.params['id'] ?? '')
       const admitted = await admit(request, requestId, id)
       const previewing = method === 'post' && isPreview(request, preview !== undefined)
-      const given = method === 'get' ? queryOf(request) : await readJson(request, bodyLimitBytes)
+      const given =
+        method === 'get' ? Object.fromEntries(queryOf(request)) : await readJson(request, bodyLimitBytes)
       const call = { ...admitted, input: parse(input, given), requestId, id }
       const reply: Reply =
         previewing && preview !== undefined
@@ -175,19 +176,17 @@ function route<T, A extends { caller: Caller }>(
   }
 }
 
-function queryOf(request: IncomingMessage): unknown {
-  const url = request.url ?? ''
+function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
   const query = url.indexOf('?')
-  return Object.fromEntries(new URLSearchParams(query === -1 ? '' : url.slice(query)))
+  return new URLSearchParams(query === -1 ? '' : url.slice(query))
 }
 
-/** A query that is not known here must not become the change itself. */
+/** A query that is not known here, or that says two things, must not become the change itself. */
 function isPreview(request: IncomingMessage, offered: boolean): boolean {
-  const query = queryOf(request) as Record<string, unknown>
-  const names = Object.keys(query)
-  if (names.length === 0 && request.url?.includes('?') !== true) return false
-  if (offered && names.length === 1 && names[0] === 'preview') {
-    return parse(PreviewQuery, query).preview === 'true'
+  const query = queryOf(request)
+  if (query.size === 0 && request.url?.includes('?') !== true) return false
+  if (offered && query.size === 1 && query.has('preview')) {
+    return parse(PreviewQuery, Object.fromEntries(query)).preview === 'true'
   }
   throw new Refusal(
     'BAD_REQUEST',

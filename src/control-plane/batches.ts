@@ -124,6 +124,7 @@ function changeEach(
     }
     const after = { ...device, ...apply, epoch, reason, changedAtMs: nowMs() }
     changed.push(after)
+    known.set(deviceId, after)
     audit.push(entry(caller, action, { deviceId, reason, before: visible(device), after: visible(after) }))
     const stillDeniedBy = allDenials(standingOf(orgAfter, after, lockedDevices.has(deviceId)))
     results.push({ deviceId, ok: true, epoch, stillDeniedBy })

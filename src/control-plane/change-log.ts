@@ -18,6 +18,7 @@ const MESSAGES: Readonly<Record<string, string>> = {
   'org.plan_ended': 'canceled plan ended, the org is on the free plan',
   'org.create': 'org created',
   'org.owners': 'owners changed',
+  'org.recover_requested': 'recovery link made',
   'org.recover': 'admin key recovered by mail',
 }
 

@@ -1,8 +1,8 @@
 import { keyProblem } from './keys.ts'
 import { endedPlan, planFields } from './plan.ts'
 import { hitsOf, type Preview } from './preview.ts'
-import type { AuditEntry, AuditRow, OrgRecord } from './records.ts'
-import { endedKey, existingOrg } from './refusal.ts'
+import type { AuditEntry, AuditRow, KeyRecord, OrgRecord } from './records.ts'
+import { endedKey, existingOrg, invalidKey } from './refusal.ts'
 import type { Caller } from './service.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from './store.ts'
 
@@ -50,11 +50,10 @@ export function createChanging(options: {
   })
 
   /** Judges the key that asks by what the transaction sees of it, and takes the org's plan as it is by now. */
-  const settled = (found: OrgSnapshot | undefined) => {
+  const settled = ({ keyId }: Caller, found: OrgSnapshot | undefined) => {
     const org = existingOrg(found?.org)
     const snapshot = found as OrgSnapshot
-    const problem = snapshot.callerKey && keyProblem(snapshot.callerKey, nowMs())
-    if (problem !== undefined) throw endedKey(problem)
+    if (keyId !== undefined) assertLive(snapshot.callerKey, nowMs())
     const ended = endedPlan(org, nowMs())
     return ended === undefined
       ? { snapshot, ended, notes: [] }
@@ -67,7 +66,7 @@ export function createChanging(options: {
     entry,
     change: async (caller, orgId, wanted, decide) => {
       const { result, audit } = await store.change(orgId, wantedBy(caller, wanted), (found) => {
-        const { snapshot, ended, notes } = settled(found)
+        const { snapshot, ended, notes } = settled(caller, found)
         const change = decide(snapshot)
         return { ...change, org: change.org ?? ended, audit: [...notes, ...(change.audit ?? [])] }
       })
@@ -80,12 +79,19 @@ export function createChanging(options: {
     },
     preview: async (caller, orgId, wanted, decide) => {
       const { result } = await store.change(orgId, wantedBy(caller, wanted), (found) => {
-        const { snapshot } = settled(found)
+        const { snapshot } = settled(caller, found)
         return { result: hitsOf(snapshot, decide(snapshot)) }
       })
       return result
     },
   }
+}
+
+/** G6: a key may have been burned since it was looked up. */
+function assertLive(key: KeyRecord | undefined, nowMs: number): void {
+  if (key === undefined) throw invalidKey()
+  const problem = keyProblem(key, nowMs)
+  if (problem !== undefined) throw endedKey(problem)
 }
 
 /** The end of a plan is no stop: it raises no epoch. */

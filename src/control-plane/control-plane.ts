@@ -45,6 +45,8 @@ export interface ControlPlaneOptions {
   readonly recordAllows?: boolean | undefined
   /** How long decisions are kept, in days. Default 30. */
   readonly retentionDays?: number | undefined
+  /** How often a stream without news shows that it is alive, in milliseconds. Default 15,000. */
+  readonly feedHeartbeatMs?: number | undefined
   /** Default true. Stops are never limited. */
   readonly limitCalls?: boolean | undefined
   /** Of the operator lane; more are hung up on. Default 2000. */
@@ -105,7 +107,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     },
     onDecisions: (decisions) => feed.decided(decisions),
   })
-  const feed = createFeed({ nowMs: service.nowMs })
+  const feed = createFeed({ nowMs: service.nowMs, heartbeatMs: options.feedHeartbeatMs })
   const onError = errorAnswerer({ log, newId: service.newId, tellFatal: trust.check })
   const housekeeping = createHousekeeping({
     store,

@@ -24,8 +24,11 @@ export interface LaneBatch extends DecisionBatch {
 }
 
 export interface DecisionLog {
-  /** Takes note and returns at once: the answer does not wait for the disk. */
-  readonly record: (decision: Decision) => void
+  /**
+   * Takes note and returns at once: the answer does not wait for the disk. What a `registered` device was told is shown
+   * with it; of others, whose names may be anything, nothing is kept but the denial.
+   */
+  readonly record: (decision: Decision, registered?: boolean) => void
   /** Notes that a genuine key was used. */
   readonly keyUsed: (keyId: string) => void
   /** Writes what another thread has noted. Resolves once that is done or given up; never rejects. */
@@ -111,9 +114,9 @@ export function createDecisionLog(options: DecisionLogOptions): DecisionLog {
   }
 
   return {
-    record: (decision) => {
+    record: (decision, registered = false) => {
       const atMs = nowMs()
-      seen.decided(decision, atMs)
+      seen.decided(decision, registered, atMs)
       flushSeenLater()
       if (recordAllows || decision.code !== 'ALLOW') keep({ ...decision, atMs })
     },
@@ -151,11 +154,10 @@ function createSeen() {
     ofOrg.set(deviceId, { atMs, code, keyId })
   }
   return {
-    decided: (decision: Decision, atMs: number): void => {
+    decided: (decision: Decision, registered: boolean, atMs: number): void => {
       counts.set(decision.code, (counts.get(decision.code) ?? 0) + 1)
       keysUsed.set(decision.keyId, atMs)
-      // A device that is not registered has no place to note it, and its name may be anything.
-      if (decision.code !== 'DEVICE_NOT_REGISTERED') deviceSeen(decision, atMs)
+      if (registered) deviceSeen(decision, atMs)
     },
     keyUsed: (keyId: string, atMs: number): void => void keysUsed.set(keyId, atMs),
     take: (): LaneBatch | undefined => {

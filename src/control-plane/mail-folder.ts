@@ -8,6 +8,8 @@ import { systemClock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { letterOf, MailError, type Mailer } from './mail.ts'
 
+const PLAIN = 'Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit'
+
 /**
  * Stands in for a mail server: each mail becomes one `.eml` file that only this user can read, because the links in
  * it open an org.
@@ -23,7 +25,10 @@ export function createFolderMailer(options: {
   return {
     send: async (mail) => {
       const date = new Date(clock.now().wallMs)
-      const { message } = await transport.sendMail({ ...letterOf(mail, from), date })
+      const text = mail.text.replaceAll('\n', '\r\n')
+      // Without the text, which is put in as it is: it is read in editors too, and no encoding may break its links.
+      const { message: head } = await transport.sendMail({ ...letterOf(mail, from), text: '', date })
+      const message = `${(head as Buffer).toString().replace(/^Content-Type: .*/m, PLAIN)}${text}`
       const name = `${date.toISOString().replaceAll(':', '-')}-${crypto.randomUUID().slice(0, 8)}.eml`
       const file = join(directory, name)
       try {

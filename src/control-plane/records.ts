@@ -84,7 +84,7 @@ export interface KeyRecord {
 
 /** One link mailed to one owner. */
 export interface RecoveryLinkRecord {
-  /** SHA-256 of the token, in hex. */
+  /** SHA-256 of `<generation>:<token>`, in hex: a restored backup's links are dead. */
   readonly digest: string
   readonly orgId: string
   readonly email: string

@@ -141,13 +141,18 @@ function codesOf(snapshot: DecisionSnapshot, nowMs: number): DecisionCode[] {
 function record(
   options: ValidateLaneOptions,
   { deviceIds, context }: Question,
-  { key: { orgId, keyId } }: DecisionSnapshot,
+  { key: { orgId, keyId }, devices }: DecisionSnapshot,
   codes: readonly DecisionCode[],
   requestId: string,
 ): void {
-  for (const [ordinal, code] of codes.entries()) {
+  for (let ordinal = 0; ordinal < codes.length; ordinal++) {
+    const code = codes[ordinal] as DecisionCode
     const deviceId = deviceIds[ordinal] as string
-    options.record({ requestId, ordinal, orgId, keyId, deviceId, code, asked: 'validate', ...context })
+    const registered = devices[ordinal] !== undefined
+    options.record(
+      { requestId, ordinal, orgId, keyId, deviceId, code, asked: 'validate', ...context },
+      registered,
+    )
   }
 }
 

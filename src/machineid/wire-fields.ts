@@ -12,8 +12,8 @@ export const must = (expected: string) => ({ error: `must be ${expected}` })
 /** Of whole characters: half of a surrogate pair could not be stored as it is. */
 export function text(minLength: number, maxLength: number) {
   return anyText(minLength, maxLength).refine(
-    (value) => value.isWellFormed(),
-    must('well-formed Unicode, without half a character'),
+    (value) => value.isWellFormed() && !value.includes('\0'),
+    must('well-formed Unicode, without half a character or NUL'),
   )
 }
 

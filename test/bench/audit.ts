@@ -34,7 +34,11 @@ const verify = async () => {
   const { intact } = (await (await get(PATHS.auditVerify)).json()) as { intact: boolean }
   if (!intact) throw new Error('the chain is broken')
 }
-const take = async () => (await (await get(`${PATHS.audit}?format=jsonl`)).arrayBuffer()).byteLength
+const take = async () => {
+  let bytes = 0
+  for await (const chunk of (await get(`${PATHS.audit}?format=jsonl`)).body ?? []) bytes += chunk.byteLength
+  return bytes
+}
 const stop = async () => {
   const body = JSON.stringify({ deviceId: DEVICE, reason: 'bench' })
   const headers = { 'x-org-key': keys.stop, 'content-type': 'application/json' }

@@ -68,6 +68,7 @@ async function send(operation: Operation, asked: Asked): Promise<string> {
 }
 
 function jsonOf(body: unknown): unknown {
+  if (body === '') return {}
   return typeof body === 'string' ? JSON.parse(body) : body
 }
 
@@ -194,7 +195,7 @@ describe.each(gets)('$method $path', (operation) => {
       'x'.repeat(8000),
     ]
     for (const query of queries) {
-      await send(operation, { query: `${new URLSearchParams(REFUSED[operation.id])}&${query}` })
+      await send(operation, { query: `${new URLSearchParams(REFUSED[operation.id]).toString()}&${query}` })
     }
   })
 })
@@ -226,23 +227,27 @@ test('anything for the id in a path', async () => {
 
 test('anything for a key', async () => {
   const { runtime, full } = world.authority.keys
-  const keys = [
-    ...[
-      '',
-      ' ',
-      'org_',
-      'org_full_x',
-      'Bearer x',
-      full.slice(0, -1),
-      `${full}0`,
-      full.toUpperCase(),
-      `${full},${full}`,
-    ],
-    ...[runtime.replace('runtime', 'full'), 'é'.repeat(80), 'x'.repeat(8000), '__proto__', "' OR 1=1 --"],
+  const others = [
+    '',
+    ' ',
+    'org_',
+    'org_full_x',
+    'Bearer x',
+    '__proto__',
+    "' OR 1=1 --",
+    'é'.repeat(80),
+    'x'.repeat(8000),
+  ]
+  const almost = [
+    full.slice(0, -1),
+    `${full}0`,
+    full.toUpperCase(),
+    `${full},${full}`,
+    runtime.replace('runtime', 'full'),
   ]
   for (const operation of operations.filter(({ kinds }) => kinds.length > 0)) {
     const body = operation.method === 'POST' ? { body: { deviceId: DEVICE } } : {}
-    for (const key of keys)
+    for (const key of [...others, ...almost])
       expect(await send(operation, { key, ...body })).toMatch(/^401 KEY_(MISSING|INVALID)$/)
   }
 })
@@ -255,13 +260,16 @@ test('anything for last-event-id', async () => {
 })
 
 test('anything anywhere', { timeout: 60_000 * TIMES }, async () => {
-  const anything = fc.constantFrom(...posts).chain((operation) =>
+  const anything = fc.constantFrom(...posts.map(({ id }) => id)).chain((call) =>
     fc.record({
-      operation: fc.constant(operation),
-      places: fc.uniqueArray(fc.constantFrom(...placesIn(operation.body as Record<string, unknown>)), {
-        minLength: 1,
-        maxLength: 4,
-      }),
+      call: fc.constant(call),
+      places: fc.uniqueArray(
+        fc.constantFrom(...placesIn(world.operation(call).body as Record<string, unknown>)),
+        {
+          minLength: 1,
+          maxLength: 4,
+        },
+      ),
       values: fc.array(hostileValue, { minLength: 4, maxLength: 4 }),
       id: hostileString.map(encoded),
       turn: fc.nat(60),
@@ -269,7 +277,8 @@ test('anything anywhere', { timeout: 60_000 * TIMES }, async () => {
     }),
   )
   await fc.assert(
-    fc.asyncProperty(anything, async ({ operation, places, values, id, turn, cut }) => {
+    fc.asyncProperty(anything, async ({ call, places, values, id, turn, cut }) => {
+      const operation = world.operation(call)
       const schema = operation.body as Record<string, unknown>
       const whole = places.reduce<unknown>(
         (body, place, index) => withValue(merged(body, sampleOf(schema, place)), place, values[index]),

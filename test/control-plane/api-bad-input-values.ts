@@ -129,29 +129,34 @@ export function placesIn(schema: Json, at: Place = []): Place[] {
   return at.length === 0 ? below : [at, ...below]
 }
 
-let emails = 0
-
 /** As little as a schema allows that has something at `place`. */
 export function sampleOf(schema: Json, place: Place = []): unknown {
   const { type, properties = {}, required = [], items = {}, additionalProperties } = schema
   const [first, ...rest] = place
-  if (type === 'object') {
-    const names = new Set([...(required as string[]), ...(typeof first === 'string' ? [first] : [])])
-    const of = (name: string) => (properties as Record<string, Json>)[name] ?? (additionalProperties as Json)
-    return Object.fromEntries(
-      [...names].map((name) => [name, sampleOf(of(name), name === first ? rest : [])]),
-    )
-  }
   if (type === 'array') return [sampleOf(items as Json, rest)]
-  const { examples = [], const: only, enum: choices = [], minimum = 0, minLength = 1, format } = schema
-  if (only !== undefined) return only
-  const [known] = [...(examples as unknown[]), ...(choices as unknown[])]
+  if (type !== 'object') return sampleValue(schema)
+  const names = new Set([...(required as string[]), ...(typeof first === 'string' ? [first] : [])])
+  const of = (name: string) => (properties as Record<string, Json>)[name] ?? (additionalProperties as Json)
+  return Object.fromEntries([...names].map((name) => [name, sampleOf(of(name), name === first ? rest : [])]))
+}
+
+let emails = 0
+
+function sampleValue({
+  type,
+  format,
+  examples,
+  const: only,
+  enum: choices,
+  minimum,
+  minLength,
+}: Json): unknown {
+  const known = [only, ...((examples ?? choices ?? []) as unknown[])].find((value) => value !== undefined)
   if (known !== undefined) return known
-  if (type === 'integer') return Math.max(1, Number(minimum))
-  if (type === 'boolean') return true
+  if (type !== 'string') return Number(minimum ?? 0)
   // Owned by nobody: recovery would come back to it later.
   if (format === 'email') return `sample-${++emails}@example.com`
-  return format === 'date-time' ? '2099-01-01T00:00:00Z' : 'x'.repeat(Math.max(1, Number(minLength)))
+  return format === 'date-time' ? '2099-01-01T00:00:00Z' : 'x'.repeat(Number(minLength ?? 1))
 }
 
 /** `body` with another value at one place. */

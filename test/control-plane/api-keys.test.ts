@@ -73,6 +73,17 @@ describe('issuing a key', () => {
   })
 })
 
+test('the service knows a genuine key, an ended one too, and no other text', async () => {
+  await using authority = await startTestControlPlane()
+  const { service, keys, orgId } = authority
+  expect(await service.findKey(keys.operator)).toMatchObject({ orgId, kind: 'operator', endedAs: null })
+  await caller(authority).burn(idOf(keys.operator))
+  expect(await service.findKey(keys.operator)).toMatchObject({ orgId, endedAs: 'burned' })
+  for (const text of ['', idOf(keys.operator), keys.operator.slice(0, -1), mintKey('operator').key]) {
+    expect(await service.findKey(text)).toBeUndefined()
+  }
+})
+
 describe('a bound runtime key', () => {
   test('asks and registers for its own devices only, and gets no decision about others', async () => {
     await using authority = await startTestControlPlane({ bindings: ['a:test:*', 'b:test:exact:01'] })

@@ -160,23 +160,25 @@ describe('a decision log', () => {
     let nowMs = 0
     const batches: LaneBatch[] = []
     const { log } = loggingTo(async (batch) => void batches.push(batch), { nowMs: () => ++nowMs })
-    log.record(decision('1', { code: 'ALLOW' }))
-    log.record(decision('2', { code: 'DEVICE_NOT_REGISTERED', deviceId: 'unknown' }))
+    log.record(decision('1', { code: 'ALLOW' }), true)
+    log.record(decision('2', { code: 'ORG_DISABLED', deviceId: 'unknown' }), false)
+    log.record(decision('2', { code: 'DEVICE_LIMIT_REACHED', deviceId: 'new', asked: 'register' }))
     log.keyUsed('other')
-    log.record(decision('3', { keyId: 'k2' }))
+    log.record(decision('3', { keyId: 'k2' }), true)
     await log.flush()
     const seen = batches.filter(({ keysUsed }) => keysUsed.size > 0)
     expect(seen).toMatchObject([
       {
         keysUsed: new Map([
-          ['k', 2],
-          ['other', 3],
-          ['k2', 4],
+          ['k', 3],
+          ['other', 4],
+          ['k2', 5],
         ]),
-        devicesSeen: new Map([['o', new Map([['d', { atMs: 4, code: 'DEVICE_REVOKED', keyId: 'k2' }]])]]),
+        devicesSeen: new Map([['o', new Map([['d', { atMs: 5, code: 'DEVICE_REVOKED', keyId: 'k2' }]])]]),
         counts: new Map([
           ['ALLOW', 1],
-          ['DEVICE_NOT_REGISTERED', 1],
+          ['ORG_DISABLED', 1],
+          ['DEVICE_LIMIT_REACHED', 1],
           ['DEVICE_REVOKED', 1],
         ]),
       },
@@ -190,6 +192,7 @@ describe('a decision log', () => {
       for (let device = 0; device < 30; device++) {
         log.record(
           decision('r', { code: 'ALLOW', orgId: `o${org}`, deviceId: `d${device}`, keyId: `k${org}` }),
+          true,
         )
       }
     }
@@ -253,4 +256,20 @@ describe('a decision log', () => {
     expect(batches).toMatchObject([{ decisions }])
     expect(lost).toEqual([expect.any(String), 3])
   })
+})
+
+test('a device that nobody registered leaves no trace but its denial, whatever it was denied for', async () => {
+  await using authority = await startTestControlPlane()
+  await authority.register(DEVICE)
+  await authority.post(PATHS.orgDisable, {}, authority.keys.stop)
+  for (const deviceId of [DEVICE, 'nobody:knows:this:one']) {
+    const { body } = await authority.post(PATHS.validate, { deviceId }, authority.keys.runtime)
+    expect(body.code).toBe('ORG_DISABLED')
+  }
+  await authority.kill(1000)
+  const { DatabaseSync } = await import('node:sqlite')
+  const db = new DatabaseSync(authority.file, { readOnly: true })
+  const seen = db.prepare('SELECT device_id FROM device_seen').all()
+  db.close()
+  expect(seen).toEqual([{ device_id: DEVICE }])
 })

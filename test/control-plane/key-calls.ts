@@ -3,7 +3,7 @@ import { PATHS } from '../../src/machineid/wire.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import { DEVICE, dump } from './key-matrix.ts'
 
-export const T0 = Date.UTC(2026, 10, 22)
+const T0 = Date.UTC(2026, 10, 22)
 export const DAY_MS = 86_400_000
 
 /** A clock that stands where it was set, in milliseconds after `T0`. */

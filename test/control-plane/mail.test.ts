@@ -138,7 +138,10 @@ describe('mail into a folder', () => {
     const directory = join(dir, 'operator-outbox')
     const { log, lines } = logLines()
     const mailer = createFolderMailer({ directory, from: FROM, log })
-    await mailer.send({ ...MAIL, text: 'Open https://x/recover#token=hpr_abcdefgh ü\n' })
+    await mailer.send({
+      ...MAIL,
+      text: `Open https://ops.example.com/recover#token=hpr_${'a'.repeat(60)} ü\n`,
+    })
     await mailer.send(MAIL)
     const files = await readdir(directory)
     expect(files).toHaveLength(2)
@@ -148,8 +151,15 @@ describe('mail into a folder', () => {
     const mails = await Promise.all(
       files.map(async (name) => parseMail(await readFile(join(directory, name), 'latin1'))),
     )
-    expect(mails.map(({ text }) => text)).toContain('Open https://x/recover#token=hpr_abcdefgh ü\n')
-    expect(mails[0]?.headers).toMatchObject({ from: [FROM], to: ['ops@example.org'] })
+    const link = `https://ops.example.com/recover#token=hpr_${'a'.repeat(60)}`
+    expect(mails.map(({ text }) => text)).toContain(`Open ${link} ü\n`)
+    expect(mails.some(({ raw }) => raw.includes(link))).toBe(true)
+    expect(mails[0]?.headers).toMatchObject({
+      from: [FROM],
+      to: ['ops@example.org'],
+      'content-type': ['text/plain; charset=utf-8'],
+      'content-transfer-encoding': ['8bit'],
+    })
     expect(lines().map(({ file }) => file)).toEqual(
       expect.arrayContaining(files.map((name) => join(directory, name))),
     )

@@ -166,7 +166,7 @@ function resolved(document: Json, value: Json): Json {
   const target = typeof $ref === 'string' ? { ...lookUp(document, $ref.slice(1)), ...rest } : value
   return Object.fromEntries(
     Object.entries(target).map(([name, part]) => [name, resolvedPart(document, part)]),
-  ) as Json
+  )
 }
 
 function resolvedPart(document: Json, part: unknown): unknown {

@@ -147,7 +147,7 @@ describe('a backup', () => {
     await expect(backUp({ from: file, to: backup })).rejects.toThrow(
       refused(
         'STORE_CORRUPT',
-        /control-plane\.db is damaged .*so would be its backup\. Restore an earlier one/,
+        /control-plane\.db is damaged \(Tree .*so would be its backup\. Restore an earlier one/,
       ),
     )
     expect(readdirSync(dir)).toEqual(['data'])

@@ -15,13 +15,14 @@ const PROGRAM = [
   join(import.meta.dirname, 'child-store.ts'),
 ]
 const NOBODY = 65_534
+const STRACE = 'strace'
 
 /** Why strace cannot break system calls here; undefined when it can. */
 const withoutStrace = reasonAgainstStrace()
 if (withoutStrace !== undefined) console.warn(`disk faults by strace are not tested here: ${withoutStrace}`)
 
 function reasonAgainstStrace(): string | undefined {
-  const { error, status, stderr } = spawnSync('strace', ['-e', 'trace=none', 'true'], { encoding: 'utf8' })
+  const { error, status, stderr } = spawnSync(STRACE, ['-e', 'trace=none', 'true'], { encoding: 'utf8' })
   if (error !== undefined) return error.message
   return status === 0 ? undefined : stderr
 }
@@ -82,7 +83,7 @@ describe('a disk that fails', { timeout: 60_000 }, () => {
     'G5: a full disk: no ack from then on, and what was acked is there',
     () =>
       failsWith(/^STORE_FULL$/, [
-        'strace',
+        STRACE,
         '-o',
         '/dev/null',
         '-e',
@@ -95,7 +96,7 @@ describe('a disk that fails', { timeout: 60_000 }, () => {
     'G5: a sync that fails once: that change is not acked, nor any later one',
     () =>
       failsWith(/^STORE_IO$/, [
-        'strace',
+        STRACE,
         '-o',
         '/dev/null',
         '-e',
@@ -109,7 +110,7 @@ describe('a disk that fails', { timeout: 60_000 }, () => {
     async () => {
       await openControlPlaneStore({ file }).close()
       const told = await run([
-        'strace',
+        STRACE,
         '-o',
         '/dev/null',
         '-P',

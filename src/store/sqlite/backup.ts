@@ -4,6 +4,7 @@ import { backup, DatabaseSync } from 'node:sqlite'
 
 import { HoldpointError } from '../../errors.ts'
 import { assertThere, createNewFile, removeDatabase, syncDirectoryOf, syncFile } from './files.ts'
+import { damageIn } from './integrity.ts'
 import { openSqlite, storeError } from './open.ts'
 import { BACKUP_MARK } from './restored.ts'
 
@@ -82,8 +83,7 @@ function mark(file: string, madeAtMs: number): void {
 export function damageOf(file: string): string | undefined {
   const db = new DatabaseSync(file)
   try {
-    const found = db.prepare('PRAGMA integrity_check(1)').get()?.['integrity_check']
-    return found === 'ok' ? undefined : String(found)
+    return damageIn(db, 'integrity_check')
   } catch (thrown) {
     const error = storeError(thrown, file)
     if (error.code === 'STORE_CORRUPT') return (thrown as Error).message

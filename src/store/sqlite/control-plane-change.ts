@@ -127,9 +127,10 @@ export function createChangeWriter(db: DatabaseSync) {
 
 /** SQLite keeps UTF-8, which has no lone surrogates: what it would alter is altered before it is hashed. */
 function storable(entry: AuditEntry): AuditEntry {
-  const members = Object.entries(entry).map(([name, value]) => [
-    name,
-    typeof value === 'string' && name !== 'before' && name !== 'after' ? value.toWellFormed() : value,
-  ])
+  const members = Object.entries(entry).map(([name, value]) => {
+    // These two are kept as JSON, which can escape them.
+    if (name === 'before' || name === 'after') return [name, value ?? null]
+    return [name, typeof value === 'string' ? value.toWellFormed() : value]
+  })
   return Object.fromEntries(members) as AuditEntry
 }

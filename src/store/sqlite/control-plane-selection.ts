@@ -65,7 +65,7 @@ export function createDeviceFinder(db: DatabaseSync): DeviceFinder {
 }
 
 /** `matches_pattern(pattern, device_id)` in SQL. */
-export function addPatternFunction(db: DatabaseSync): void {
+function addPatternFunction(db: DatabaseSync): void {
   db.function('matches_pattern', { deterministic: true, directOnly: true }, (pattern, deviceId) =>
     Number(matchesDevicePattern(String(pattern), String(deviceId))),
   )

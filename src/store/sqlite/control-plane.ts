@@ -8,6 +8,7 @@ import { createDecisionReader } from './control-plane-reader.ts'
 import { createReads } from './control-plane-reads.ts'
 import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
 import { createDeviceFinder } from './control-plane-selection.ts'
+import { damageIn } from './integrity.ts'
 import { holdExclusively } from './lock.ts'
 import type { Statfs } from './local-disk.ts'
 import { migrate } from './migrate.ts'
@@ -62,11 +63,11 @@ export function openDecisionReader(file: string): {
 }
 
 function assertSound(db: DatabaseSync, file: string): void {
-  const found = db.prepare('PRAGMA quick_check(1)').get()?.['quick_check']
-  if (found === 'ok') return
+  const damage = damageIn(db, 'quick_check')
+  if (damage === undefined) return
   throw new HoldpointError(
     'STORE_CORRUPT',
-    `The database ${file} is damaged (${String(found)}). Restore it from a backup.`,
+    `The database ${file} is damaged (${damage}). Restore it from a backup.`,
   )
 }
 
