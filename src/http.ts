@@ -235,6 +235,8 @@ export function listen(server: Server, address: ListenAddress): Promise<Listenin
 export async function closeServer(server: Server, { graceMs = 5000 } = {}): Promise<void> {
   if (!server.listening) return
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  // A connection that always has a next question would never be idle.
+  server.prependListener('request', (_request, response) => response.setHeader('connection', 'close'))
   // A connection that finishes its answer now is idle only afterwards, so one look is not enough.
   const sweep = setInterval(() => server.closeIdleConnections(), 20)
   const silent = setTimeout(() => closeSilent(server), Math.min(graceMs, SILENT_GRACE_MS))

@@ -68,6 +68,7 @@ export function createAgentLane(options: AgentLaneOptions): AgentLane {
   const allowed = hostAllowed(options)
   const decisions = createDecisionLog({
     write: options.deliver,
+    handsOver: true,
     nowMs,
     recordAllows: options.recordAllows,
     // Told by whoever stores them.

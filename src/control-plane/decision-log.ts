@@ -38,7 +38,11 @@ export interface DecisionLog {
 }
 
 export interface DecisionLogOptions {
+  /** Stores a batch, or hands it over to the thread that does. */
   readonly write: (batch: LaneBatch) => Promise<void>
+  /** True when `write` hands over: then whole batches, and at once. Default false. */
+  readonly handsOver?: boolean | undefined
+  /** Wall-clock milliseconds. */
   readonly nowMs: () => number
   /** Stores allows too. Default false: denials only. */
   readonly recordAllows?: boolean | undefined
@@ -54,16 +58,78 @@ export interface DecisionLogOptions {
  */
 export function createDecisionLog(options: DecisionLogOptions): DecisionLog {
   const { write, nowMs, recordAllows = false, onLost, maxWaiting = MAX_WAITING } = options
+  const deliver = options.handsOver === true ? write : inTurns(write, onLost)
   const seen = createSeen()
   let decisions: DecisionRecord[] = []
-  let beingWritten = 0
   let lost = 0
+  let beingWritten = 0
   let writing = Promise.resolve()
-  let timer: NodeJS.Timeout | undefined
-  let seenTimer: NodeJS.Timeout | undefined
   let seenIsWritten = true
 
-  const writeInTurn = async (batch: LaneBatch): Promise<void> => {
+  const send = (batch: LaneBatch): Promise<void> => {
+    const rows = batch.decisions.length
+    beingWritten += rows
+    const written = deliver(batch).then(() => void (beingWritten -= rows))
+    writing = Promise.all([writing, written]).then(() => {})
+    return written
+  }
+  const flushDecisions = () => {
+    soon.clear()
+    if (decisions.length > 0 || lost > 0) void send({ ...emptyPart(), decisions, lost })
+    decisions = []
+    lost = 0
+  }
+  const flushSeen = () => {
+    later.clear()
+    const batch = seen.take()
+    if (batch === undefined) return
+    seenIsWritten = false
+    void send(batch).then(() => (seenIsWritten = true))
+  }
+  const soon = createDue(FLUSH_AFTER_MS, flushDecisions)
+  const later = createDue(SEEN_FLUSH_AFTER_MS, () => {
+    // Not before the last one is through: until then the next one only becomes truer, not longer.
+    if (seenIsWritten) flushSeen()
+    else later.set(nowMs())
+  })
+  const keep = (record: DecisionRecord): void => {
+    const limit = record.code === 'ALLOW' ? maxWaiting.allows : maxWaiting.denials
+    if (decisions.length + beingWritten >= limit) lost++
+    else decisions.push(record)
+    if (decisions.length >= ROWS_PER_WRITE) flushDecisions()
+    else soon.set(record.atMs)
+  }
+
+  return {
+    record: (decision, registered = false) => {
+      const atMs = nowMs()
+      seen.decided(decision, registered, atMs)
+      later.set(atMs)
+      if (recordAllows || decision.code !== 'ALLOW') keep({ ...decision, atMs })
+      soon.check(atMs)
+      later.check(atMs)
+    },
+    keyUsed: (keyId) => {
+      const atMs = nowMs()
+      seen.keyUsed(keyId, atMs)
+      later.set(atMs)
+    },
+    accept: send,
+    flush: async () => {
+      flushDecisions()
+      flushSeen()
+      await writing
+    },
+  }
+}
+
+/** One write after the other, each of a bounded number of rows, and between two of them whatever came in meanwhile. */
+function inTurns(
+  write: DecisionLogOptions['write'],
+  onLost: DecisionLogOptions['onLost'],
+): (batch: LaneBatch) => Promise<void> {
+  let turns = Promise.resolve()
+  const writeParts = async (batch: LaneBatch): Promise<void> => {
     if (batch.lost > 0) onLost(overflow(), batch.lost)
     for (const part of partsOf(batch)) {
       try {
@@ -71,64 +137,37 @@ export function createDecisionLog(options: DecisionLogOptions): DecisionLog {
       } catch (error) {
         onLost(error, part.decisions.length)
       }
-      // Stops that came in meanwhile go first.
+      // Stops go first.
       await nextTurn()
     }
   }
-  const send = (batch: LaneBatch): Promise<void> => {
-    beingWritten += batch.decisions.length
-    const written = writing.then(() => writeInTurn(batch))
-    writing = written.then(() => void (beingWritten -= batch.decisions.length))
-    return writing
-  }
-  const flushDecisions = (): void => {
+  return (batch) => (turns = turns.then(() => writeParts(batch)))
+}
+
+/**
+ * Calls `act` once, `afterMs` after it was set. In a thread that is never done with answering, no timer comes up for
+ * seconds, so whoever passes by looks at the clock too.
+ */
+function createDue(afterMs: number, act: () => void) {
+  let timer: NodeJS.Timeout | undefined
+  let dueMs = 0
+  const clear = () => {
     clearTimeout(timer)
     timer = undefined
-    if (decisions.length > 0 || lost > 0) void send({ ...emptyPart(), decisions, lost })
-    decisions = []
-    lost = 0
   }
-  const flushSeen = async (): Promise<void> => {
-    clearTimeout(seenTimer)
-    seenTimer = undefined
-    const batch = seen.take()
-    if (batch === undefined) return
-    seenIsWritten = false
-    await send(batch)
-    seenIsWritten = true
+  const run = () => {
+    clear()
+    act()
   }
-  /** Not before the last one is through: until then the next one only becomes truer, not longer. */
-  const flushSeenLater = (): void => {
-    seenTimer ??= setTimeout(() => {
-      seenTimer = undefined
-      if (seenIsWritten) void flushSeen()
-      else flushSeenLater()
-    }, SEEN_FLUSH_AFTER_MS)
-  }
-  const keep = (record: DecisionRecord): void => {
-    const limit = record.code === 'ALLOW' ? maxWaiting.allows : maxWaiting.denials
-    if (decisions.length + beingWritten >= limit) lost++
-    else decisions.push(record)
-    if (decisions.length >= ROWS_PER_WRITE) flushDecisions()
-    else timer ??= setTimeout(flushDecisions, FLUSH_AFTER_MS)
-  }
-
   return {
-    record: (decision, registered = false) => {
-      const atMs = nowMs()
-      seen.decided(decision, registered, atMs)
-      flushSeenLater()
-      if (recordAllows || decision.code !== 'ALLOW') keep({ ...decision, atMs })
+    clear,
+    set: (nowMs: number) => {
+      if (timer !== undefined) return
+      dueMs = nowMs + afterMs
+      timer = setTimeout(run, afterMs)
     },
-    keyUsed: (keyId) => {
-      seen.keyUsed(keyId, nowMs())
-      flushSeenLater()
-    },
-    accept: send,
-    flush: async () => {
-      flushDecisions()
-      void flushSeen()
-      await writing
+    check: (nowMs: number) => {
+      if (timer !== undefined && nowMs >= dueMs) run()
     },
   }
 }

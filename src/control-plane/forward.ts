@@ -9,6 +9,7 @@ import {
 } from 'node:http'
 
 import { errorBody, sendJson } from '../http.ts'
+import { PATHS } from '../machineid/wire.ts'
 
 // A lane in a thread of its own answers validates, and hands every other request on to the main thread: over HTTP,
 // to a listener on loopback that takes requests only from its own process.
@@ -17,8 +18,11 @@ import { errorBody, sendJson } from '../http.ts'
 const SECRET_HEADER = 'x-holdpoint-lane'
 /** The other end of the connection on which the request reached the lane. Believed with the secret only. */
 const PEER_HEADER = 'x-holdpoint-peer'
-/** One of each is in use for each request that is being answered, streams included. */
-const MAX_CONNECTIONS = 4096
+/** How many the main thread gets at once, the others wait here: so that no flood of them delays a stop either. */
+const AT_ONCE = 64
+/** Answers that take long must not take their places. */
+const STREAMS = new Set<string>([PATHS.feed, PATHS.audit])
+const STREAMS_AT_ONCE = 1024
 
 export const newLaneSecret = (): string => randomBytes(32).toString('base64url')
 
@@ -62,10 +66,11 @@ export function createForward(options: {
   readonly onError: (response: ServerResponse, error: unknown) => void
 }): Forward {
   const { port, secret, onError } = options
-  const agent = new Agent({ keepAlive: true, maxSockets: MAX_CONNECTIONS })
+  const calls = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
+  const streams = new Agent({ keepAlive: true, maxSockets: STREAMS_AT_ONCE })
   const send = (request: IncomingMessage, response: ServerResponse): void => {
     const onward = httpRequest({
-      agent,
+      agent: STREAMS.has(pathOf(request)) ? streams : calls,
       host: '127.0.0.1',
       port,
       method: request.method,
@@ -98,7 +103,11 @@ export function createForward(options: {
       onError(response, error)
     }
   }
-  return { listener, close: () => agent.destroy() }
+  const close = () => {
+    calls.destroy()
+    streams.destroy()
+  }
+  return { listener, close }
 }
 
 /** Of one connection only (RFC 9110, 7.6.1). How a body is framed is said anew on the next one. */
@@ -128,6 +137,10 @@ function answerHeaders({ headersDistinct }: IncomingMessage): OutgoingHttpHeader
 
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
+}
+
+function pathOf({ url = '' }: IncomingMessage): string {
+  return url.split('?', 1)[0] ?? ''
 }
 
 function peerOf({ socket }: IncomingMessage): string {

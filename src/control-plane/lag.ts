@@ -1,38 +1,67 @@
-const TICK_MS = 50
+import { MessageChannel } from 'node:worker_threads'
 
-/** How late the event loop of this thread is. */
+const TICK_MS = 50
+/** A probe is sent no more often than that. */
+const PROBE_EVERY_MS = 10
+
+/** How long what is handled now has been waiting for the event loop of this thread. */
 export interface LagMeter {
   readonly start: () => void
   readonly stop: () => void
-  /** For how many milliseconds what is handled now may have been waiting: 0 while all is well, and before the start. */
+  /** In milliseconds; about 0 while all is well, and before the start. Cheap enough to ask for each request. */
   readonly lagMs: () => number
   /** The most since this was last asked. */
   readonly takeMaxMs: () => number
 }
 
-/** `nowMs` is monotonic. */
+/**
+ * Timers cannot tell: while requests keep coming, one turn of the loop handles ten thousands of them before it looks
+ * at a timer, however short each of them has waited. So a message to ourselves queues up with the requests, and takes
+ * as long as they do. And when nothing at all was handled for longer than the ticks are apart, the loop was blocked, and
+ * what is handled next has waited for that time. `nowMs` is monotonic.
+ */
 export function createLagMeter(nowMs: () => number = () => performance.now()): LagMeter {
   let timer: NodeJS.Timeout | undefined
-  let dueMs = 0
-  let lastMs = 0
+  let channel: MessageChannel | undefined
+  let sentMs: number | undefined
+  let lastSentMs = 0
+  let lastHandledMs = 0
+  let blockedMs = 0
+  let waitedMs = 0
   let maxMs = 0
-  // Timers come before what has arrived meanwhile: that waited as long as the last tick was late.
-  const lagMs = () => (timer === undefined ? 0 : Math.max(lastMs, nowMs() - dueMs))
-  const tick = () => {
-    lastMs = Math.max(0, nowMs() - dueMs)
-    maxMs = Math.max(maxMs, lastMs)
-    dueMs = nowMs() + TICK_MS
+
+  const lagMs = () => {
+    if (channel === undefined) return 0
+    const atMs = nowMs()
+    const idleMs = atMs - lastHandledMs - TICK_MS
+    if (idleMs > blockedMs) blockedMs = idleMs
+    lastHandledMs = atMs
+    if (sentMs === undefined && atMs - lastSentMs >= PROBE_EVERY_MS) {
+      sentMs = lastSentMs = atMs
+      channel.port1.postMessage(null)
+    }
+    const lag = Math.max(blockedMs, waitedMs, sentMs === undefined ? 0 : atMs - sentMs)
+    if (lag > maxMs) maxMs = lag
+    return lag
+  }
+  const heard = () => {
+    waitedMs = nowMs() - (sentMs ?? nowMs())
+    sentMs = undefined
+    blockedMs = 0
   }
   return {
     start: () => {
       if (timer !== undefined) return
-      dueMs = nowMs() + TICK_MS
-      lastMs = 0
-      timer = setInterval(tick, TICK_MS).unref()
+      lastHandledMs = nowMs()
+      channel = new MessageChannel()
+      channel.port2.on('message', heard).unref()
+      timer = setInterval(lagMs, TICK_MS).unref()
     },
     stop: () => {
       clearInterval(timer)
-      timer = undefined
+      channel?.port1.close()
+      timer = channel = sentMs = undefined
+      blockedMs = waitedMs = 0
     },
     lagMs,
     takeMaxMs: () => {

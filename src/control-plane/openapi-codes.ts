@@ -84,7 +84,7 @@ export const MEANINGS: Record<ErrorCode, string> = {
   DEVICE_REVOKED: 'the device is revoked, and registering is no restore',
   DEVICE_REMOVED: 'the device was removed; an operator can bring it back with `restoreRemoved` and `ifEpoch`',
   DEVICE_LIMIT_REACHED: 'the plan has no slot left',
-  NOT_FOUND: 'there is no such call',
+  NOT_FOUND: 'there is nothing of that name here',
   ORG_NOT_FOUND: 'there is no such org',
   DEVICE_NOT_REGISTERED: 'the org has no such device',
   LOCK_NOT_FOUND: 'the org has no such lock',

@@ -1,11 +1,16 @@
 import type { z } from 'zod'
 
 import { deviceId, devicePattern, epoch } from '../machineid/wire-fields.ts'
-import type { Json } from './openapi-schemas.ts'
 
-/** Fields that have a name of their own, and what JSON Schema cannot learn from their zod schemas. */
-export const SHARED_FIELDS: ReadonlyMap<z.core.$ZodType, { readonly name: string; readonly schema: Json }> =
-  new Map<z.core.$ZodType, { readonly name: string; readonly schema: Json }>([
+interface SharedField {
+  readonly name: string
+  /** What JSON Schema cannot learn from the zod schema. */
+  readonly schema: Readonly<Record<string, unknown>>
+}
+
+/** Fields that have a name of their own. */
+export const SHARED_FIELDS: ReadonlyMap<z.core.$ZodType, SharedField> = new Map<z.core.$ZodType, SharedField>(
+  [
     [
       deviceId,
       {
@@ -36,7 +41,8 @@ export const SHARED_FIELDS: ReadonlyMap<z.core.$ZodType, { readonly name: string
         schema: { description: 'Raised by every stop and every restore of the org, by nothing else.' },
       },
     ],
-  ])
+  ],
+)
 
 /** By field; by schema and field where a word means something else there; by schema. */
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
@@ -44,14 +50,16 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   status: '`ok`; `error` when it was refused.',
   handler: "MachineID's name for the call.",
   request_id: 'Names this answer, in logs and for GET /api/v1/decisions.',
-  orgId: 'The org that the key belongs to.',
+  orgId: 'The org.',
   error: 'The lower-case word for `code`, as MachineID has it.',
   code: 'Stable. For programs.',
   message: 'What went wrong and what to do next. For people; it may change.',
   retryAfterSeconds: 'How long to wait.',
   nextCursor: 'For `cursor`: there is more. Null at the end.',
   cursor: 'The `nextCursor` of the page before.',
-  limit: 'The most rows of one answer.',
+  'ListQuery.limit': 'The most devices of one answer. Without it all of them come in one.',
+  'DecisionsQuery.limit': 'The most rows of one answer, about.',
+  'AuditQuery.limit': 'The most rows of one answer.',
 
   // Devices
   deviceId: 'A device.',
@@ -113,6 +121,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   planState: '`active`, `canceled`, `frozen` or `unpaid`. The last two deny every device.',
   accessUntil: 'When a canceled plan ends: the org is then on the free plan.',
   'OrgPlanRequest.limit': 'How many devices, with tier `custom` and only then.',
+  limit: 'How many slots the plan has.',
   devicesUsed: 'Slots that are taken.',
   remaining: 'Slots that are free.',
   overLimit: 'Whether more slots are taken than the plan has.',
@@ -147,7 +156,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   prefix: 'What the key begins with, to find it in a secret store.',
   'KeyListResponse.keys.state': '`ending` while the overlap of a rotation lasts.',
   createdBy: 'The id of the key that issued it, `platform`, `recovery` or `local`.',
-  lastUsedAt: 'When it was last used, to the second.',
+  lastUsedAt: 'When it was last used, as far as it is stored: up to a second late.',
   endsAt: 'Until when it works.',
   endedAt: 'When it ended.',
   replacedBy: 'The id of the key that took its place.',
@@ -157,10 +166,12 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   add: 'Addresses to add.',
   remove: 'Addresses to remove.',
   email: 'An owner.',
+  'RecoverResponse.message': 'What happens now. For people.',
   token: 'The end of the link that was mailed.',
 
   // Previews
   preview: 'Nothing was changed.',
+  'PreviewQuery.preview': 'With `true` it says what it would hit, and changes nothing.',
   deviceCount: 'How many devices it is about; `devices` names the first 1,000 of them.',
   truncated: 'Whether there are more than `devices` names.',
   hits: 'How many of `devices` are allowed now and would be denied.',
@@ -174,6 +185,11 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'DecisionRow.code': '`ALLOW`, or why not.',
   'DecisionsResponse.decisions.code': '`ALLOW`, or why not.',
   'ListResponse.devices.lastSeen.code': '`ALLOW`, or why not.',
+  'DecisionsQuery.request_id': 'Those of one answer, explained.',
+  'DecisionsQuery.code': 'Those with this code.',
+  'FeedQuery.code': 'Those with this code.',
+  'DecisionsQuery.boundary': 'Those at this hold point.',
+  'FeedQuery.boundary': 'Those at this hold point.',
   'DecisionsQuery.allowed': 'Only allows, or only denials.',
   'FeedQuery.allowed': 'Only allows, or only denials.',
   from: 'From then on.',
@@ -186,6 +202,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   note: 'What the answer cannot show.',
   types: 'Some of `decision`, `change` and `overdue`, with commas. Default: all.',
   type: 'What happened.',
+  'FeedEvent.message': 'What is missing, and where it is.',
   row: 'The audit row of the change.',
   rows: 'In the order of the chain.',
   seq: 'Its place in the chain, from 1.',
@@ -224,36 +241,4 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   RevokeBatchRequest: 'Exactly one of `deviceIds`, `pattern` and `label` says which devices.',
   FeedEvent: 'The `data` of one event of the feed; its `event` is the `type`.',
   AuditRowBody: 'Who did what, why, from where, and what it changed.',
-}
-
-/** `schema` with a sentence for each of its fields. */
-export function describe(name: string, schema: Json): Json {
-  const description = DESCRIPTIONS[name]
-  return { ...(description !== undefined && { description }), ...describedParts(name, schema) }
-}
-
-function describedParts(name: string, schema: Json): Json {
-  const parts = Object.entries(schema).map(([keyword, value]) => {
-    if (keyword === 'properties') return [keyword, describedFields(name, value as Record<string, Json>)]
-    if (keyword === 'items' || keyword === 'additionalProperties') {
-      return [keyword, typeof value === 'object' ? describedParts(name, value as Json) : value]
-    }
-    if (keyword === 'oneOf' || keyword === 'anyOf') {
-      return [keyword, (value as Json[]).map((part) => describedParts(name, part))]
-    }
-    return [keyword, value]
-  })
-  return Object.fromEntries(parts) as Json
-}
-
-function describedFields(name: string, fields: Record<string, Json>): Json {
-  return Object.fromEntries(
-    Object.entries(fields).map(([field, schema]) => {
-      const description = DESCRIPTIONS[`${name}.${field}`] ?? DESCRIPTIONS[field]
-      return [
-        field,
-        { ...(description !== undefined && { description }), ...describedParts(`${name}.${field}`, schema) },
-      ]
-    }),
-  )
 }

@@ -73,7 +73,8 @@ function securityOf(access: DescribedRoute['access']): Json {
 }
 
 function parametersOf({ method, path, hasPreview }: DescribedRoute, fields: Json, schemas: Schemas): Json[] {
-  const id = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
+  const description = 'As the list of them has it.'
+  const id = { name: 'id', in: 'path', required: true, description, schema: { type: 'string' } }
   return [
     ...(path.includes(':id') ? [id] : []),
     ...(method === 'get' ? queryOf(fields) : []),

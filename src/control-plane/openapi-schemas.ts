@@ -8,7 +8,7 @@ import * as keys from '../machineid/wire-keys.ts'
 import * as locks from '../machineid/wire-locks.ts'
 import * as orgs from '../machineid/wire-orgs.ts'
 import * as wire from '../machineid/wire.ts'
-import { describe, SHARED_FIELDS } from './openapi-glossary.ts'
+import { DESCRIPTIONS, SHARED_FIELDS } from './openapi-glossary.ts'
 
 export type Json = Record<string, unknown>
 
@@ -31,7 +31,8 @@ export function createSchemas(others: Iterable<z.ZodType>): Schemas {
   const requests = convert(names, 'input')
   const answers = convert(names, 'output')
   const refer = (schemas: Named) => (schema: z.ZodType) => {
-    const id = names.get(schema)?.id ?? ''
+    const id = names.get(schema)?.id
+    if (id === undefined) throw new Error('A schema was not handed over.')
     return id.startsWith(UNNAMED) ? (schemas[id] as Json) : { $ref: `${REF}${id}` }
   }
   return {
@@ -96,6 +97,38 @@ function tidy(schema: z.core.JSONSchema.BaseSchema): void {
   if (schema.minLength === 0) delete schema.minLength
   if (schema.format !== undefined) delete schema.pattern
   if (schema.additionalProperties === false) delete schema.additionalProperties
+}
+
+/** `schema` with a sentence for each of its fields. */
+function describe(name: string, schema: Json): Json {
+  const description = DESCRIPTIONS[name]
+  return { ...(description !== undefined && { description }), ...describedParts(name, schema) }
+}
+
+function describedParts(name: string, schema: Json): Json {
+  const parts = Object.entries(schema).map(([keyword, value]) => {
+    if (keyword === 'properties') return [keyword, describedFields(name, value as Record<string, Json>)]
+    if (keyword === 'items' || keyword === 'additionalProperties') {
+      return [keyword, typeof value === 'object' ? describedParts(name, value as Json) : value]
+    }
+    if (keyword === 'oneOf' || keyword === 'anyOf') {
+      return [keyword, (value as Json[]).map((part) => describedParts(name, part))]
+    }
+    return [keyword, value]
+  })
+  return Object.fromEntries(parts) as Json
+}
+
+function describedFields(name: string, fields: Record<string, Json>): Json {
+  return Object.fromEntries(
+    Object.entries(fields).map(([field, schema]) => {
+      const description = DESCRIPTIONS[`${name}.${field}`] ?? DESCRIPTIONS[field]
+      return [
+        field,
+        { ...(description !== undefined && { description }), ...describedParts(`${name}.${field}`, schema) },
+      ]
+    }),
+  )
 }
 
 function nameIn({ $ref }: Json): string | undefined {

@@ -9,15 +9,18 @@ import { createRefusals } from './openapi-refusals.ts'
 import { createSchemas, type Json } from './openapi-schemas.ts'
 
 /** OpenAPI 3.1 of the whole API, made of the schemas that parse its requests. */
-export function openapiDocument(routes: readonly DescribedRoute[]): Json {
+function openapiDocument(routes: readonly DescribedRoute[]): Json {
   const all = [...VALIDATE_ROUTES, ...routes]
-  const schemas = createSchemas(all.flatMap(({ input, output }) => [input, output]))
+  const schemas = createSchemas(
+    all.flatMap(({ input, output, refused = [], lines = [] }) => [input, output].concat(refused, lines)),
+  )
   const refusals = createRefusals(schemas.answer(ErrorResponse))
-  const paths: Record<string, Record<string, Json>> = plainPaths(refusals)
+  const paths: Record<string, Record<string, Json>> = {}
   for (const route of all) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
     paths[path] = { ...paths[path], [route.method]: operationOf(route, { schemas, refusals }) }
   }
+  Object.assign(paths, plainPaths(refusals))
   const operations = Object.values(paths).flatMap((path) => Object.values(path))
   const answered = [operations.map(({ responses }) => responses), refusals.components()]
   const sent = operations.map(({ parameters, requestBody }) => [parameters, requestBody])

@@ -1,5 +1,6 @@
 import { PLAN_LIMITS, type KeyKind, type PlanTier } from '../machineid/wire.ts'
 import { LOCAL, type Decide } from './change.ts'
+import { firstEpoch } from './generation.ts'
 import { newOrgId } from './ids.ts'
 import { newKey } from './keys.ts'
 import { endedPlan, onFreePlan, planFields, type PlanView } from './plan.ts'
@@ -154,11 +155,6 @@ function newOrg(orgId: string, epoch: number): OrgRecord {
     used: 0,
     activeLocks: 0,
   }
-}
-
-/** Epochs of one store begin above those of every earlier generation of it. */
-function firstEpoch(generation: number): number {
-  return generation * 2 ** 32
 }
 
 function capOf({ tier, limit }: PlanAsked): number {

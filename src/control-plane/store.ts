@@ -167,6 +167,8 @@ export interface ControlPlaneStore {
   /** Oldest first, ended ones too, with when each was last used. */
   listKeys(orgId: string): Promise<readonly (KeyRecord & { readonly lastUsedAtMs: number | null })[]>
   countOrgs(): Promise<number>
+  /** Their ids in byte order, from the first after `after`. */
+  listOrgs(page: { readonly after: string; readonly limit: number }): Promise<readonly string[]>
   findUsage(orgId: string, nowMs: number): Promise<UsageCounts | undefined>
   /** Without tombstones, in the byte order of their IDs, from the first after `after`. */
   listDevices(
@@ -196,7 +198,7 @@ export interface ControlPlaneStore {
     orgId: string,
     page: { readonly after: number; readonly limit: number },
   ): Promise<readonly AuditRow[]>
-  /** The newest row of one of `actions`, about `deviceId` when that is given, no later than `untilMs`. */
+  /** The newest row of one of `actions`, about `deviceId` or, without it, about no device, no later than `untilMs`. */
   findAudit(
     orgId: string,
     wanted: {
@@ -215,6 +217,8 @@ export interface ControlPlaneStore {
   ): Promise<readonly DecisionRecord[]>
   /** Deletes up to `limit` decisions older than `beforeMs`; answers how many. */
   pruneDecisions(beforeMs: number, limit: number): Promise<number>
+  /** Deletes up to `limit` recovery links that expired before `beforeMs`; answers how many. */
+  pruneLinks(beforeMs: number, limit: number): Promise<number>
 
   /** Orgs whose canceled plan has ended. */
   plansEnded(nowMs: number): Promise<readonly string[]>

@@ -6,6 +6,7 @@ import {
   deviceId,
   devicePattern,
   epoch,
+  isStorable,
   must,
   nextCursor,
   nonce,
@@ -20,10 +21,7 @@ import { PlanFields } from './wire-orgs.ts'
 import { decisionCode, ErrorResponse, MAX_BATCH_DEVICES, MAX_CHANGED_DEVICES, requestId } from './wire.ts'
 
 const LABELS = must('an object of strings: names of 1 to 64 characters, values of at most 256')
-const labelValue = z
-  .string(LABELS)
-  .max(256, LABELS)
-  .refine((value) => value.isWellFormed(), LABELS)
+const labelValue = z.string(LABELS).max(256, LABELS).refine(isStorable, LABELS)
 /** zod would leave a name `__proto__` out without a word: it is refused. */
 const labels = z.preprocess(
   (given) =>

@@ -9,12 +9,16 @@ import { orList } from './wire.ts'
 
 export const must = (expected: string) => ({ error: `must be ${expected}` })
 
-/** Of whole characters: half of a surrogate pair could not be stored as it is. */
+/** Of whole characters and without NUL: a store could not keep anything else as it is. */
 export function text(minLength: number, maxLength: number) {
   return anyText(minLength, maxLength).refine(
-    (value) => value.isWellFormed() && !value.includes('\0'),
+    isStorable,
     must('well-formed Unicode, without half a character or NUL'),
   )
+}
+
+export function isStorable(value: string): boolean {
+  return value.isWellFormed() && !value.includes('\0')
 }
 
 function anyText(minLength: number, maxLength: number) {

@@ -9,8 +9,6 @@ import { describeEvidence } from './control-plane-store-evidence.ts'
 import { describeReader } from './control-plane-store-reader.ts'
 import { describeRecords } from './control-plane-store-records.ts'
 
-export { deviceRecord, ORG } from './control-plane-records.ts'
-
 /** A store that can be opened again on what it has kept. */
 export interface StoreUnderTest {
   open(): Promise<ControlPlaneStore>

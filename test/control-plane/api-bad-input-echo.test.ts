@@ -11,7 +11,7 @@ import { DEVICE, startWorld } from './openapi-world.ts'
 const SEED = seedFrom('FUZZ_SEED')
 const RUNS = 10 * Number(process.env['FUZZ_RUNS'] ?? 1)
 
-const world = await startWorld({ plan: 'max' })
+const world = await startWorld({ plan: 'max', threads: true })
 const { must, ask, operation } = world
 afterAll(async () => {
   console.log(`Texts: FUZZ_SEED=${SEED}`)
@@ -20,12 +20,11 @@ afterAll(async () => {
 
 /** Calls `check` with each hostile text of whole characters that is short enough, and with others. */
 async function forTexts(maxLength: number, check: (text: string) => Promise<void>): Promise<void> {
-  const known = HOSTILE_STRINGS.filter(
-    (text) => text.isWellFormed() && text.length > 0 && text.length <= maxLength,
-  )
+  const isKept = (text: string) => text.isWellFormed() && !text.includes('\0')
+  const known = HOSTILE_STRINGS.filter((text) => isKept(text) && text.length > 0 && text.length <= maxLength)
   const unknown = fc
     .oneof(fc.string({ unit: 'grapheme', minLength: 1 }), fc.string({ unit: 'binary', minLength: 1 }))
-    .map((text) => text.slice(0, maxLength).toWellFormed())
+    .map((text) => text.slice(0, maxLength).toWellFormed().replaceAll('\0', '?'))
   await fc.assert(fc.asyncProperty(unknown, check), {
     seed: SEED,
     numRuns: known.length + RUNS,
@@ -105,19 +104,33 @@ function contextOf(text: string) {
   return { boundary: text, tool: text, callId: text, runId: text, replica: text }
 }
 
-test('half a character is refused where it would be kept for good, and never held against a question', async () => {
-  const half = 'half \uD83D'
-  for (const [call, body] of [
-    ['postDevicesRevoke', { deviceId: DEVICE, reason: half }],
-    ['postLocks', { pattern: 'a:*', reason: half }],
-    ['postOrgKeys', { kind: 'viewer', name: half }],
-    ['postDevicesRegister', { deviceId: DEVICE, labels: { half } }],
-    ['postDevicesRegister', { deviceId: DEVICE, labels: { [half]: 'x' } }],
-  ] as const) {
-    expect((await ask(operation(call), { body })).body).toMatchObject({ code: 'BAD_REQUEST' })
-  }
-  const question = { deviceId: DEVICE, context: { tool: half } }
-  expect(await must('postDevicesValidate', { body: question })).toMatchObject({ deviceId: DEVICE })
+test.each(['half \uD83D', 'NUL \0'])(
+  '%j is refused where it would be kept, and never held against a question',
+  async (half) => {
+    for (const [call, body] of [
+      ['postDevicesRevoke', { deviceId: DEVICE, reason: half }],
+      ['postLocks', { pattern: 'a:*', reason: half }],
+      ['postOrgKeys', { kind: 'viewer', name: half }],
+      ['postDevicesRegister', { deviceId: DEVICE, labels: { half } }],
+      ['postDevicesRegister', { deviceId: DEVICE, labels: { [half]: 'x' } }],
+    ] as const) {
+      expect((await ask(operation(call), { body })).body).toMatchObject({ code: 'BAD_REQUEST' })
+    }
+    const question = { deviceId: DEVICE, context: { tool: half } }
+    expect(await must('postDevicesValidate', { body: question })).toMatchObject({ deviceId: DEVICE })
+  },
+)
+
+test('a key that is quoted in a reason or a name is blotted out', async () => {
+  const { runtime } = world.authority.keys
+  const quoting = `It was ${runtime}.`
+  await must('postDevicesRevoke', { body: { deviceId: DEVICE, reason: quoting } })
+  const { keyId } = await must('postOrgKeys', { body: { kind: 'viewer', name: quoting } })
+  const { items } = await ask(operation('getAudit'), { query: { format: 'jsonl' } })
+  const { keys } = await must('getOrgKeys')
+  expect(items.at(-2)).toMatchObject({ action: 'device.revoke', reason: 'It was org_[redacted].' })
+  expect(keys.at(-1)).toMatchObject({ keyId, name: 'It was org_[redacted].' })
+  expect(JSON.stringify(items)).not.toContain(runtime)
 })
 
 test('a label named __proto__ is refused, not left out', async () => {

@@ -13,6 +13,7 @@ import {
   merged,
   placesIn,
   sampleOf,
+  textsIn,
   withValue,
 } from './api-bad-input-values.ts'
 import type { Operation } from './openapi-contract.ts'
@@ -27,7 +28,7 @@ const TIMES = Number(process.env['FUZZ_RUNS'] ?? 1)
 /** One in so many of the values is tried in one run. */
 const SHARES = Math.max(1, Math.round(5 / TIMES))
 
-const world = await startWorld({ plan: 'max' })
+const world = await startWorld({ plan: 'max', threads: true })
 const dump = openDump(world.authority.file)
 const { operations } = world.contract
 const posts = operations.filter(({ body }) => body !== undefined)
@@ -95,13 +96,27 @@ describe.each(posts)('$method $path', (operation) => {
   const places = placesIn(schema).map((place, index) => ({ name: place.join('.'), place, index }))
   test.each(places)('$name', async ({ place, index }) => {
     const sample = sampleOf(schema, place)
-    const values = [...HOSTILE_VALUES, world.authority.keys.runtime, 'x'.repeat(1_000_000)]
+    const { runtime } = world.authority.keys
+    for (const secret of [runtime, `It was ${runtime}.`]) {
+      await send(operation, { body: withValue(sample, place, secret) })
+    }
+    const values = [...HOSTILE_VALUES, 'x'.repeat(1_000_000)]
     for (const [turn, value] of someOf(values, index)) {
       await send(operation, { body: withValue(sample, place, value), key: keyOf(operation, turn) })
     }
     const text = JSON.stringify(withValue(sample, place, '\u0007'))
     for (const [turn, token] of someOf(HOSTILE_TOKENS, index)) {
       await send(operation, { body: text.replace('"\\u0007"', token), key: keyOf(operation, turn) })
+    }
+  })
+
+  test('any text, in every place that takes one', async () => {
+    for (const text of [...HOSTILE_STRINGS, world.authority.keys.runtime]) {
+      const body = textsIn(schema).reduce<unknown>(
+        (whole, place) => withValue(merged(whole, sampleOf(schema, place)), place, text),
+        sampleOf(schema),
+      )
+      await send(operation, { body })
     }
   })
 
@@ -153,24 +168,32 @@ describe.each(posts)('$method $path', (operation) => {
   })
 
   // A validate changes nothing, and takes any.
-  test.skipIf(operation.id.includes('Validate'))(
-    'a query that is not known: a preview never becomes a stop',
-    async () => {
-      const queries = [
-        'preview=yes',
-        'preview=true&x=1',
-        'Preview=true',
-        'preview',
-        '?',
-        'dryRun=true',
-        '%',
-        '=',
-      ]
-      for (const query of queries) {
-        expect(await send(operation, { body: sampleOf(schema), query })).toBe('400 BAD_REQUEST')
-      }
-    },
-  )
+  if (operation.id.includes('Validate')) return
+  test('a query that is not known: a preview never becomes a stop', async () => {
+    const queries = [
+      'preview=yes',
+      'preview=true&x=1',
+      'Preview=true',
+      'preview',
+      '?',
+      'dryRun=true',
+      '%',
+      '=',
+    ]
+    for (const query of queries) {
+      expect(await send(operation, { body: sampleOf(schema), query })).toBe('400 BAD_REQUEST')
+    }
+  })
+})
+
+test('anything for the name of a label', async () => {
+  const register = world.operation('postDevicesRegister')
+  for (const name of HOSTILE_STRINGS) {
+    const body = `{"deviceId":"a:labelled","labels":{${JSON.stringify(name)}:"x"}}`
+    const isName = name.length > 0 && name.length <= 64 && name.isWellFormed() && !name.includes('\0')
+    const outcome = isName && name !== '__proto__' ? '200 application/json' : '400 BAD_REQUEST'
+    expect(await send(register, { body }), JSON.stringify(name)).toBe(outcome)
+  }
 })
 
 describe.each(gets)('$method $path', (operation) => {

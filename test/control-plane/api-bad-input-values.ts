@@ -129,6 +129,18 @@ export function placesIn(schema: Json, at: Place = []): Place[] {
   return at.length === 0 ? below : [at, ...below]
 }
 
+/** Those places that take any text. */
+export function textsIn(schema: Json): Place[] {
+  return placesIn(schema).filter((place) => {
+    const { type, enum: choices, pattern, format } = place.reduce(partOf, schema)
+    return type === 'string' && choices === undefined && pattern === undefined && format === undefined
+  })
+}
+
+function partOf({ properties, items, additionalProperties }: Json, name: string | number): Json {
+  return ((properties as Json | undefined)?.[name] ?? items ?? additionalProperties) as Json
+}
+
 /** As little as a schema allows that has something at `place`. */
 export function sampleOf(schema: Json, place: Place = []): unknown {
   const { type, properties = {}, required = [], items = {}, additionalProperties } = schema

@@ -8,10 +8,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 
 import { ListResponse } from '../../src/machineid/wire-devices.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
-import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
-import { deviceRecord } from '../contract/control-plane-records.ts'
 import { randomFrom, seedFrom } from '../fixtures/random.ts'
 import { capture, openConnection } from './late-requests.ts'
+import { plantDevices } from './plant.ts'
 
 const PROGRAM = join(import.meta.dirname, 'child.ts')
 const DEVICES = 1000
@@ -48,17 +47,6 @@ async function kill(): Promise<void> {
   await exit
 }
 
-/** Writes the devices into the file at once, which over HTTP would take a commit each. */
-async function plant(orgId: string): Promise<void> {
-  const store = openControlPlaneStore({ file: join(dir, 'control-plane.db') })
-  await store.change(orgId, {}, (snapshot) => {
-    if (snapshot === undefined) throw new Error('no org')
-    const devices = IDS.map((deviceId, n) => deviceRecord(deviceId, n + 1))
-    return { result: undefined, org: { ...snapshot.org, used: DEVICES }, devices }
-  })
-  await store.close()
-}
-
 interface Round {
   readonly reason: string
   readonly isRevoke: boolean
@@ -74,7 +62,7 @@ test(
     const random = randomFrom(seed)
     const { orgId, keys: { full = '' } = {} } = await start()
     await kill()
-    await plant(orgId)
+    await plantDevices(join(dir, 'control-plane.db'), orgId, IDS)
 
     const outcomes = { all: 0, none: 0, acked: 0 }
     let last: Round | undefined

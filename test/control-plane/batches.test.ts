@@ -3,10 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { ChangeBatchResponse, ListResponse, PreviewResponse } from '../../src/machineid/wire-devices.ts'
 import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
-import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
-import { deviceRecord } from '../contract/control-plane-records.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { auditOf, dump } from './dump.ts'
+import { plantDevices } from './plant.ts'
 
 const id = (n: number, surface = 'payments') => `openai-agent:prod:${surface}:${n}`
 
@@ -29,16 +28,10 @@ const orgEpoch = async (authority: TestControlPlane) =>
 const code = async (authority: TestControlPlane, deviceId: string) =>
   (await ask(authority, PATHS.validate, { deviceId }, 'runtime')).body.code as string
 
-/** Writes `count` devices into the file at once, as nobody can over HTTP. */
 async function plant(authority: TestControlPlane, count: number, labels = {}): Promise<void> {
   await authority.kill()
-  const store = openControlPlaneStore({ file: authority.file })
-  await store.change(authority.orgId, {}, (snapshot) => {
-    if (snapshot === undefined) throw new Error('no org')
-    const planted = Array.from({ length: count }, (_, n) => deviceRecord(id(n), n + 1, { labels }))
-    return { result: undefined, org: { ...snapshot.org, cap: count, used: count }, devices: planted }
-  })
-  await store.close()
+  const ids = Array.from({ length: count }, (_, n) => id(n))
+  await plantDevices(authority.file, authority.orgId, ids, labels)
   await authority.restart()
 }
 

@@ -238,6 +238,27 @@ describe('a decision log', () => {
     expect(written).toHaveLength(15)
   })
 
+  test('in a thread that never gets to its timers hands over all the same, 100 ms after the first', () => {
+    let nowMs = 0
+    const batches: LaneBatch[] = []
+    const hand = async (batch: LaneBatch) => void batches.push(batch)
+    const { log } = loggingTo(hand, { handsOver: true, nowMs: () => nowMs })
+    log.record(decision('denied'))
+    for (nowMs = 0; nowMs < 100; nowMs += 10) log.record(decision('allowed', { code: 'ALLOW' }))
+    expect(batches).toEqual([])
+    log.record(decision('allowed', { code: 'ALLOW' }))
+    expect(batches).toMatchObject([{ decisions: [{ requestId: 'denied' }] }])
+    nowMs = 1000
+    log.record(decision('allowed', { code: 'ALLOW' }))
+    expect(batches[1]).toMatchObject({
+      decisions: [],
+      counts: new Map([
+        ['DEVICE_REVOKED', 1],
+        ['ALLOW', 12],
+      ]),
+    })
+  })
+
   test('hands over what another thread has noted, and resolves when that is written', async () => {
     const disk = Promise.withResolvers<void>()
     const batches: LaneBatch[] = []
@@ -269,7 +290,7 @@ test('a device that nobody registered leaves no trace but its denial, whatever i
   await authority.kill(1000)
   const { DatabaseSync } = await import('node:sqlite')
   const db = new DatabaseSync(authority.file, { readOnly: true })
-  const seen = db.prepare('SELECT device_id FROM device_seen').all()
+  const seen = db.prepare('SELECT device_id FROM devices_seen').all()
   db.close()
   expect(seen).toEqual([{ device_id: DEVICE }])
 })

@@ -113,6 +113,26 @@ describe('a restore', () => {
     expect(await decision(deviceId)).toMatchObject({ allowed: false })
   })
 
+  test('with an epoch that nobody can have seen yet is stale as well', async () => {
+    const deviceId = await newDevice()
+    const lock = (await ask(PATHS.locks, { pattern: deviceId, reason: 'drill' }, 'admin')).body
+    const removed = await newDevice()
+    await change(PATHS.remove, { deviceId: removed })
+    const { epoch } = await change(PATHS.revoke, { deviceId })
+    for (const ifEpoch of [epoch + 1, epoch + 1000, Number.MAX_SAFE_INTEGER]) {
+      const forms: [string, object][] = [
+        [PATHS.unrevoke, { deviceId, ifEpoch }],
+        [PATHS.register, { deviceId: removed, restoreRemoved: true, ifEpoch }],
+        [PATHS.lockRelease.replace(':id', lock.lockId), { ifEpoch }],
+        [PATHS.orgEnable, { ifEpoch }],
+      ]
+      for (const [path, body] of forms)
+        expect((await ask(path, body, 'full')).body.code, path).toBe('EPOCH_STALE')
+      const { results } = (await ask(PATHS.unrevokeBatch, { items: [{ deviceId, ifEpoch }] }, 'full')).body
+      expect(results).toMatchObject([{ ok: false, code: 'EPOCH_STALE', epoch }])
+    }
+  })
+
   test('G6: without an epoch it is 428, whoever asks, but for MachineID’s own unrevoke by a full key', async () => {
     const deviceId = await newDevice()
     const { epoch } = await change(PATHS.revoke, { deviceId })

@@ -168,6 +168,34 @@ describe('a lane hands on', () => {
   })
 })
 
+describe('a flood of calls', () => {
+  test('reaches the main thread 64 at a time, streams beside them', async () => {
+    let open = 0
+    let most = 0
+    const held: (() => void)[] = []
+    const { url } = await startLane((heard, response) => {
+      if (heard.url?.startsWith('/api/v1/feed') === true) {
+        response.writeHead(200).flushHeaders()
+        return
+      }
+      most = Math.max(most, ++open)
+      held.push(() => {
+        open--
+        response.end()
+      })
+      setTimeout(() => held.shift()?.(), 20)
+    })
+    const abort = new AbortController()
+    const { signal } = abort
+    const streams = Array.from({ length: 100 }, () => fetch(`${url}/api/v1/feed?types=change`, { signal }))
+    expect((await Promise.all(streams)).map(({ status }) => status)).toEqual(streams.map(() => 200))
+    const answers = await Promise.all(Array.from({ length: 300 }, () => fetch(`${url}/api/v1/usage`)))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+    expect(most).toBe(64)
+    abort.abort()
+  })
+})
+
 describe('when the main thread does not answer', () => {
   test('G4: the caller is told so, once', async () => {
     const { url, errors, closeInner } = await startLane(echo)

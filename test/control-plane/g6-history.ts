@@ -91,8 +91,7 @@ export async function playHistory(
   }
 
   /** The stop and restores that know the right epoch, all at once: once the stop is acked, it holds. */
-  const race = async (view: View) => {
-    const stop = random.pick(random.chance(0.9) ? STOPS : BURNS)(world, view)
+  const race = async (view: View, stop = random.pick(random.chance(0.9) ? STOPS : BURNS)(world, view)) => {
     const racing = await Promise.all(
       stop.targets.filter((target) => existsIn(view, target)).map((target) => render(view, target)),
     )
@@ -102,7 +101,15 @@ export async function playHistory(
     const [answer] = await Promise.all([world.deliver(bytes), deliverAll(exceptions ? [] : copies)])
     if (!exceptions) counts.racingDeliveries += copies.length
     acked(stop.targets, stop.burns)
-    assertHolds(stop, answer, await world.look())
+    const after = await world.look()
+    assertHolds(stop, answer, after)
+    return { stop, after }
+  }
+
+  /** The same stop once more, after somebody has looked at the first one and filled in what undoes it. */
+  const repeat = async ({ stop, after }: { readonly stop: Stop; readonly after: View }) => {
+    for (const target of stop.targets) await send(undoing(world, after, target))
+    await race(after, stop)
   }
 
   /** Somebody who has looked takes back one of the stops that are in force. */
@@ -120,8 +127,9 @@ export async function playHistory(
     for (let times = random.int(5); times > 0; times--) await render(view)
     for (; random.chance(0.7); view = await world.look()) await restore(view)
     for (let times = random.int(4); times > 0; times--) await render(view)
-    await race(view)
-    if (random.chance(0.3)) await race(await world.look())
+    const first = await race(view)
+    if (first.stop.burns === undefined && random.chance(0.5)) await repeat(first)
+    else if (random.chance(0.3)) await race(first.after)
     const late = forms.filter(isLate)
     const some = late.slice(-15).concat(random.shuffled(late).slice(0, 5))
     await arriveLate(some, () => 1 + random.int(3))
@@ -139,7 +147,8 @@ export async function playHistory(
   ]
   for (const { path, body } of everything) await world.act(path, body)
   acked(TARGETS)
-  await arriveLate(forms.filter(isLate), () => 1)
+  const all = random.shuffled(forms.filter(isLate))
+  for (let at = 0; at < all.length; at += 200) await arriveLate(all.slice(at, at + 200), () => 1)
   return { seed, forms: forms.length, ...counts, answers }
 }
 

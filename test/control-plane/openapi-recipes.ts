@@ -295,14 +295,14 @@ function limitedAfter(id: string, asked: Asked): Record<string, Recipe> {
 }
 
 /** What no call understands. */
-export function nonsense({ method, query }: Operation): Asked {
+function nonsense({ method, query }: Operation): Asked {
   if (method === 'POST') return { body: '[]' }
   return {
     query: Object.fromEntries(Object.keys(query).map((name) => [name, name === 'deviceId' ? DEVICE : 'x'])),
   }
 }
 
-export async function newKey({ must }: World, kind = 'runtime'): Promise<{ key: string; keyId: string }> {
+async function newKey({ must }: World, kind = 'runtime'): Promise<{ key: string; keyId: string }> {
   return must('postOrgKeys', {
     body: { kind, ...(kind === 'runtime' && { bindings: ['none:of:these:01'] }) },
   })

@@ -61,6 +61,17 @@ describe.each(contract.operations)('$method $path', (operation) => {
     }
   })
 
+  if (operation.body !== undefined) {
+    test('reads a body as large as it says, and none that is larger', async () => {
+      const quoted = (bytes: number) => `"${'x'.repeat(bytes - 2)}"`
+      const { maxBodyBytes } = operation
+      const largest = await main.ask(operation, { body: quoted(maxBodyBytes) })
+      expect(note(operation, largest)).toBe('400 BAD_REQUEST')
+      const larger = await main.ask(operation, { body: quoted(maxBodyBytes + 1) })
+      expect(note(operation, larger)).toBe('413 BODY_TOO_LARGE')
+    })
+  }
+
   test.each(named(OWN))('%s', async (name) => {
     const recipe = OWN[name]
     if (recipe === undefined) throw new Error(name)

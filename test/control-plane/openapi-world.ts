@@ -6,6 +6,7 @@ import { systemClock } from '../../src/clock.ts'
 import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
 import {
   startTestControlPlane,
+  startTestLanes,
   type TestControlPlane,
   type TestControlPlaneOptions,
 } from '../fixtures/control-plane.ts'
@@ -13,7 +14,7 @@ import { createContract, type Contract, type Operation } from './openapi-contrac
 
 export const DEVICE = 'openai-agent:test:payments:01'
 export const NONCE = 'n'.repeat(22)
-export const PLATFORM_TOKEN = 'platform-token'
+const PLATFORM_TOKEN = 'platform-token'
 
 /** One call. What is left out is as the operation needs it. */
 export interface Asked {
@@ -59,7 +60,12 @@ export interface World extends AsyncDisposable {
   readonly advance: (ms: number) => void
 }
 
-export async function startWorld(options: TestControlPlaneOptions = {}): Promise<World> {
+export interface WorldOptions extends TestControlPlaneOptions {
+  /** Validates are answered in a thread of their own, as in production. Its clock is the system's. */
+  readonly threads?: boolean
+}
+
+export async function startWorld({ threads = false, ...options }: WorldOptions = {}): Promise<World> {
   let aheadMs = 0
   const clock = {
     now: () => {
@@ -67,7 +73,8 @@ export async function startWorld(options: TestControlPlaneOptions = {}): Promise
       return { monotonicMs, wallMs: wallMs + aheadMs }
     },
   }
-  const authority = await startTestControlPlane({ platformToken: PLATFORM_TOKEN, clock, ...options })
+  const start = threads ? startTestLanes : startTestControlPlane
+  const authority = await start({ platformToken: PLATFORM_TOKEN, ...(!threads && { clock }), ...options })
   await authority.register(DEVICE)
   const agent = new Agent({ connections: 64 })
   const contract = createContract((await authority.get(PATHS.openapi)).body)

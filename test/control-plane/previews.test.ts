@@ -6,6 +6,7 @@ import { PreviewResponse } from '../../src/machineid/wire-devices.ts'
 import { KEY_KINDS, PATHS } from '../../src/machineid/wire.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { dump } from './dump.ts'
+import { plantDevices } from './plant.ts'
 
 const PLATFORM_TOKEN = 'platform-token'
 const IDS = [
@@ -151,9 +152,11 @@ describe('a preview', () => {
   })
 
   test('names the first 1,000 of many, and says how many there are', async () => {
-    await using authority = await startTestControlPlane({ plan: { limit: 1005 } })
+    await using authority = await startTestControlPlane()
     const ids = Array.from({ length: 1005 }, (_, n) => `agent:test:many:${String(n).padStart(4, '0')}`)
-    await Promise.all(ids.map((deviceId) => authority.register(deviceId)))
+    await authority.kill()
+    await plantDevices(authority.file, authority.orgId, ids)
+    await authority.restart()
     for (const [path, body] of [
       [PATHS.orgDisable, {}],
       [PATHS.locks, { pattern: 'agent:*', reason: 'x' }],

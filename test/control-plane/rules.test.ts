@@ -8,7 +8,7 @@ import {
   type Standing,
 } from '../../src/control-plane/rules.ts'
 import { AUTHORITY_DENIAL_CODES, type AuthorityDenialCode } from '../../src/machineid/wire.ts'
-import { deviceRecord, ORG } from '../contract/control-plane-store.ts'
+import { deviceRecord, ORG } from '../contract/control-plane-records.ts'
 
 const device = { revoked: false, removed: false, slot: 3, epoch: 0 }
 const fine: Standing = { orgDisabled: false, planState: 'active', cap: 3, device, locked: false }

@@ -127,10 +127,10 @@ export function createChangeWriter(db: DatabaseSync) {
 
 /** SQLite keeps UTF-8, which has no lone surrogates: what it would alter is altered before it is hashed. */
 function storable(entry: AuditEntry): AuditEntry {
-  const members = Object.entries(entry).map(([name, value]) => {
-    // These two are kept as JSON, which can escape them.
-    if (name === 'before' || name === 'after') return [name, value ?? null]
-    return [name, typeof value === 'string' ? value.toWellFormed() : value]
-  })
-  return Object.fromEntries(members) as AuditEntry
+  const stored: Record<string, unknown> = { ...entry }
+  for (const [name, value] of Object.entries(entry)) {
+    if (typeof value === 'string') stored[name] = value.toWellFormed()
+  }
+  // These two are kept as JSON, which can escape them.
+  return { ...(stored as unknown as AuditEntry), before: entry.before ?? null, after: entry.after ?? null }
 }

@@ -6,10 +6,10 @@ import type { Writer } from './transaction.ts'
 
 type Evidence = Pick<
   ControlPlaneStore,
-  'listAudit' | 'findAudit' | 'recordDecisions' | 'listDecisions' | 'pruneDecisions'
+  'listAudit' | 'findAudit' | 'recordDecisions' | 'listDecisions' | 'pruneDecisions' | 'pruneLinks'
 >
 
-/** The audit chain, to be read, and the decisions, which are no part of it. */
+/** The audit chain, to be read, and the decisions, which are no part of it; what is old enough is deleted. */
 export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Evidence {
   const statements = prepare(db)
   return {
@@ -17,10 +17,7 @@ export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Ev
       read(() => statements.audit.all(orgId, after, limit).map(rows.audit.of)),
     findAudit: async (orgId, { actions, deviceId, untilMs }) =>
       read(() => {
-        const newestOf = (action: string) =>
-          deviceId === undefined
-            ? statements.newest.get(orgId, action, untilMs)
-            : statements.newestAbout.get(orgId, action, untilMs, deviceId)
+        const newestOf = (action: string) => statements.newest.get(orgId, deviceId ?? null, action, untilMs)
         const found = actions.map(newestOf).filter((row) => row !== undefined)
         return found.map(rows.audit.of).sort((a, b) => b.seq - a.seq)[0]
       }),
@@ -49,6 +46,8 @@ export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Ev
       }),
     pruneDecisions: async (beforeMs, limit) =>
       transact(() => Number(statements.prune.run(firstIdAt(beforeMs), limit).changes)),
+    pruneLinks: async (beforeMs, limit) =>
+      transact(() => Number(statements.pruneLinks.run(beforeMs, limit).changes)),
   }
 }
 
@@ -84,13 +83,13 @@ function firstIdAt(atMs: number): string {
 
 function prepare(db: DatabaseSync) {
   const { audit, decisions, insert } = rows
-  // By name: SQLite would rather read the whole chain backwards than sort the few rows of an action.
-  const newest = (index: string) =>
-    `SELECT ${audit.list} FROM audit INDEXED BY ${index} WHERE org_id = ? AND action = ? AND at_ms <= ?`
   return {
     audit: db.prepare(`SELECT ${audit.list} FROM audit WHERE org_id = ? AND seq > ? ORDER BY seq LIMIT ?`),
-    newest: db.prepare(`${newest('audit_action')} ORDER BY seq DESC LIMIT 1`),
-    newestAbout: db.prepare(`${newest('audit_device')} AND device_id = ? ORDER BY seq DESC LIMIT 1`),
+    // The index by name: SQLite would rather read the whole chain backwards.
+    newest: db.prepare(
+      `SELECT ${audit.list} FROM audit INDEXED BY audit_about
+       WHERE org_id = ? AND device_id IS ? AND action = ? AND at_ms <= ? ORDER BY seq DESC LIMIT 1`,
+    ),
     decision: db.prepare(`${insert('decisions', decisions.columns)} ON CONFLICT DO NOTHING`),
     keySeen: db.prepare(
       `INSERT INTO keys_seen (key_id, at_ms) VALUES (?, ?)
@@ -109,6 +108,10 @@ function prepare(db: DatabaseSync) {
          SELECT decisions.org_id, request_id, ordinal
          FROM orgs CROSS JOIN decisions ON decisions.org_id = orgs.org_id AND request_id < ? LIMIT ?
        )`,
+    ),
+    pruneLinks: db.prepare(
+      `DELETE FROM recovery_links
+       WHERE digest IN (SELECT digest FROM recovery_links WHERE expires_at_ms < ? LIMIT ?)`,
     ),
   }
 }

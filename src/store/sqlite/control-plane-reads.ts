@@ -12,6 +12,7 @@ type Reads = Pick<
   | 'findKey'
   | 'listKeys'
   | 'countOrgs'
+  | 'listOrgs'
   | 'findUsage'
   | 'listDevices'
   | 'listLocks'
@@ -45,6 +46,8 @@ export function createReads(db: DatabaseSync, { read }: Writer, finder: DeviceFi
           .map((row) => ({ ...rows.keys.of(row), lastUsedAtMs: row['last_used_at_ms'] as number | null })),
       ),
     countOrgs: async () => read(() => Number(statements.countOrgs.get()?.['orgs'])),
+    listOrgs: async ({ after, limit }) =>
+      read(() => statements.orgIds.all(after, limit).map(({ org_id }) => org_id as string)),
     findUsage: async (orgId, nowMs) =>
       read(() => {
         const org = findOrg(orgId)
@@ -135,6 +138,7 @@ function prepare(db: DatabaseSync) {
   return {
     org: db.prepare(`SELECT ${orgs.list} FROM orgs WHERE org_id = ?`),
     countOrgs: db.prepare('SELECT count(*) AS orgs FROM orgs'),
+    orgIds: db.prepare('SELECT org_id FROM orgs WHERE org_id > ? ORDER BY org_id LIMIT ?'),
     usage: db.prepare(
       `SELECT
          (SELECT count(*) FROM devices WHERE org_id = :orgId AND ${LIVE_STOP}) AS revoked,

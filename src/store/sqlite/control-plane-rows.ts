@@ -36,8 +36,11 @@ function mapping<T extends object>(members: { readonly [Name in keyof T]-?: stri
   return {
     columns,
     list: columns.join(', '),
-    of: (row) =>
-      Object.fromEntries(each.map(({ name, column, read }) => [name, read(row[column] ?? null)])) as T,
+    of: (row) => {
+      const record: Record<string, unknown> = {}
+      for (const { name, column, read } of each) record[name] = read(row[column] ?? null)
+      return record as T
+    },
     values: (record) => each.map(({ name, write }) => write(record[name as keyof T])),
   }
 }

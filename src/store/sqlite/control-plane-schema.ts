@@ -85,4 +85,12 @@ export const CONTROL_PLANE_MIGRATIONS: readonly Migration[] = [
   ) STRICT, WITHOUT ROWID;
   `,
   migrateToSchema2,
+  `
+  -- One index for both: each is a page more for every commit to make durable.
+  DROP INDEX audit_action;
+  DROP INDEX audit_device;
+  CREATE INDEX audit_about ON audit (org_id, device_id, action);
+
+  CREATE INDEX recovery_links_expiry ON recovery_links (expires_at_ms);
+  `,
 ]

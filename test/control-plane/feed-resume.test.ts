@@ -1,0 +1,163 @@
+import { expect, test } from 'vitest'
+
+import type { Clock } from '../../src/clock.ts'
+import { uuidv7 } from '../../src/control-plane/ids.ts'
+import { PATHS } from '../../src/machineid/wire.ts'
+import { FeedEvent } from '../../src/machineid/wire-evidence.ts'
+import { addAuditRows } from '../fixtures/audit-rows.ts'
+import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
+import { openEventStream, type StreamEvent } from '../fixtures/event-stream.ts'
+
+const DEVICE = 'openai-agent:test:payments:01'
+const EMAIL = 'openai-agent:test:email:01'
+
+function listen(
+  { url, keys }: TestControlPlane,
+  { lastEventId, query = '' }: { lastEventId?: string | undefined; query?: string } = {},
+) {
+  return openEventStream(`${url}${PATHS.feed}${query}`, {
+    'x-org-key': keys.viewer,
+    ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
+  })
+}
+
+async function validate({ post, keys }: TestControlPlane, deviceId: string) {
+  const body = { deviceIds: [deviceId], nonce: 'n'.repeat(22) }
+  return (await post(PATHS.validateBatch, body, keys.runtime)).body.request_id as string
+}
+
+/** Each time it is asked it is ten seconds later: far more than what is repeated. */
+function leapingClock(): Clock {
+  let ms = Date.UTC(2026, 0, 1)
+  return { now: () => ({ monotonicMs: (ms += 10_000), wallMs: ms }) }
+}
+
+const told = (events: readonly StreamEvent[]) =>
+  events.map(({ event, data }) => `${event} ${data.decision?.code ?? data.row?.action ?? data.since}`)
+const stored = async (authority: TestControlPlane, requestId: string) =>
+  expect
+    .poll(async () => {
+      const { body } = await authority.get(
+        `${PATHS.decisions}?request_id=${requestId}`,
+        authority.keys.viewer,
+      )
+      return body.decisions.length as number
+    })
+    .toBe(1)
+
+test('whoever comes back is told what was stored since, in its order, also by a control plane that was started anew', async () => {
+  await using authority = await startTestControlPlane({ clock: leapingClock() })
+  let lastEventId: string | undefined
+  {
+    using feed = await listen(authority)
+    await authority.register(DEVICE)
+    ;[{ id: lastEventId }] = (await feed.next(1)) as [StreamEvent]
+  }
+  await authority.revoke(DEVICE)
+  await stored(authority, await validate(authority, DEVICE))
+  await authority.restore(DEVICE)
+  await stored(authority, await validate(authority, EMAIL))
+  const missed = [
+    'change device.revoke',
+    'decision DEVICE_REVOKED',
+    'change device.unrevoke',
+    'decision DEVICE_NOT_REGISTERED',
+  ]
+  await authority.restart()
+  using feed = await listen(authority, { lastEventId })
+  expect(told(await feed.next(4))).toEqual(missed)
+  await authority.revoke(DEVICE)
+  expect(told(await feed.next(5))).toEqual([...missed, 'change device.revoke'])
+  for (const { data } of feed.events) FeedEvent.parse(data)
+
+  // From each of them it goes on with the one after.
+  const ids = feed.events.map(({ id }) => id)
+  for (const [index, id] of ids.slice(0, 4).entries()) {
+    using again = await listen(authority, { lastEventId: id })
+    expect((await again.next(4 - index)).map((event) => event.id)).toEqual(ids.slice(index + 1))
+  }
+  // With a filter, only what fits.
+  using decisions = await listen(authority, { lastEventId, query: '?types=decision' })
+  expect(told(await decisions.next(2))).toEqual([missed[1], missed[3]])
+  using ofOne = await listen(authority, { lastEventId, query: `?device=${EMAIL}&code=DEVICE_NOT_REGISTERED` })
+  expect(told(await ofOne.next(1))).toEqual([missed[3]])
+  using changes = await listen(authority, { lastEventId, query: `?types=change&device=${DEVICE}` })
+  expect(told(await changes.next(3))).toEqual([missed[0], missed[2], 'change device.revoke'])
+})
+
+test('a decision that was stored after a later change is not lost with the connection', async () => {
+  await using authority = await startTestControlPlane()
+  let lastEventId: string | undefined
+  {
+    using feed = await listen(authority)
+    const requestId = await validate(authority, DEVICE)
+    await authority.register(DEVICE)
+    const [first] = (await feed.next(1)) as [StreamEvent]
+    // The change is told at once, the decision with its batch: that the ids are in this order is the point.
+    expect(first.event).toBe('change')
+    expect(requestId < (first.id ?? '')).toBe(true)
+    lastEventId = first.id
+    await stored(authority, requestId)
+  }
+  using again = await listen(authority, { lastEventId })
+  expect((await again.next(1, ({ event }) => event === 'decision'))[0]?.data.decision.deviceId).toBe(DEVICE)
+})
+
+test('at most 1,000 events are repeated, the newest, after one that says so', async () => {
+  await using authority = await startTestControlPlane()
+  const lastEventId = uuidv7(Date.now() - 60_000)
+  await authority.kill()
+  addAuditRows(authority.file, authority.orgId, 3000)
+  await authority.restart()
+  using feed = await listen(authority, { lastEventId })
+  const [first, ...rest] = await feed.next(1001)
+  expect(first).toMatchObject({ id: undefined, event: 'missed', data: { type: 'missed' } })
+  expect(FeedEvent.parse(first?.data)).toMatchObject({
+    message: expect.stringContaining('GET /api/v1/decisions and GET /api/v1/audit have all of it.'),
+  })
+  expect(rest.map(({ data }) => data.row.seq)).toEqual(
+    Array.from({ length: 1000 }, (_, index) => 2003 + index),
+  )
+  await authority.register(DEVICE)
+  expect((await feed.next(1002)).at(-1)?.data.row).toMatchObject({ seq: 3003, action: 'device.register' })
+
+  // So it is when most of them do not fit, since older ones that do were not looked at.
+  using filtered = await listen(authority, { lastEventId, query: '?device=openai-agent:test:payments:5' })
+  expect(told(await filtered.next(1))).toEqual([`missed ${first?.data.since}`])
+})
+
+test('from an id of long ago, and from one that is yet to come', async () => {
+  await using authority = await startTestControlPlane()
+  using old = await listen(authority, { lastEventId: '00000000-0000-7000-8000-000000000000' })
+  expect(told(await old.next(2))).toEqual(['change org.create', 'change org.plan'])
+  using ahead = await listen(authority, { lastEventId: 'ffffffff-ffff-7fff-bfff-ffffffffffff.15' })
+  await authority.register(DEVICE)
+  expect(told(await ahead.next(1))).toEqual(['change device.register'])
+})
+
+test('while things go on happening, coming back again and again misses nothing', async () => {
+  await using authority = await startTestControlPlane()
+  await authority.register(DEVICE)
+  let going = true
+  const stops = (async () => {
+    let stopped = 0
+    for (; going; stopped++) await authority.revoke(DEVICE)
+    return stopped
+  })()
+  const seen = new Set<number>()
+  let lastEventId: string | undefined
+  for (let round = 0; round < 30; round++) {
+    using feed = await listen(authority, { lastEventId })
+    const events = await feed.next(lastEventId === undefined ? 1 : 5)
+    for (const { data } of events) seen.add(data.row.seq)
+    lastEventId = events.at(-1)?.id
+  }
+  going = false
+  const stopped = await stops
+  using rest = await listen(authority, { lastEventId })
+  await rest.next(1, ({ data }) => data.row.seq === 3 + stopped)
+  for (const { data } of rest.events) seen.add(data.row.seq)
+  const all = [...seen].sort((a, b) => a - b)
+  expect(all).toEqual(Array.from({ length: all.length }, (_, index) => 3 + stopped - all.length + 1 + index))
+  expect(all.length).toBeGreaterThan(30)
+})
