@@ -25,7 +25,7 @@ const COMMANDS: Record<string, (args: readonly string[]) => Promise<number>> = {
     return runBackup(args, { dataDir: readControlPlaneConfig().DATA_DIR, say, note })
   },
   'restore-backup': async (args) => {
-    const { runRestoreBackup } = await import('./programs/backup.ts')
+    const { runRestoreBackup } = await import('./programs/restore-backup.ts')
     return runRestoreBackup(args, { dataDir: readControlPlaneConfig().DATA_DIR, say, note })
   },
   audit: async (args) => {

@@ -1,6 +1,7 @@
 import { HoldpointError } from '../errors.ts'
 import { uuidv7 } from './ids.ts'
-import type { AuditEntry, OrgRecord } from './records.ts'
+import type { AuditEntry, AuditRow, KeyRecord, OrgRecord } from './records.ts'
+import type { Change } from './store.ts'
 
 // Every epoch is `generation × 2³² + counter`. A store that was opened from a backup counts on in a new generation:
 // its epochs lie above all that the store had handed out when the backup was older than they are (G6).
@@ -39,29 +40,65 @@ export function nextGeneration({
   )
 }
 
-/** An org of a backup that is opened: disabled, as by an operator, until one enables it. */
-export function disabledByRestore(
-  org: OrgRecord,
-  { generation, nowMs, madeAtMs }: { generation: number; nowMs: number; madeAtMs: number },
-): { readonly org: OrgRecord; readonly audit: AuditEntry } {
+export interface Restore {
+  /** Of the store from now on. */
+  readonly generation: number
+  readonly nowMs: number
+  /** When the backup was made, in wall-clock milliseconds. */
+  readonly madeAtMs: number
+}
+
+/**
+ * What opening a backup makes of an org: disabled, until somebody has looked and enables it. `keys` are ended, since
+ * the backup does not know which were burned after it was made: a burn is a stop (G6).
+ */
+export function restored(org: OrgRecord, keys: readonly KeyRecord[], restore: Restore): Change<undefined> {
+  const { generation, nowMs, madeAtMs } = restore
   const epoch = firstEpoch(generation) + 1
-  const reason =
-    `Restored from a backup of ${new Date(madeAtMs).toISOString()}: stops since then are not in it. ` +
-    'Check devices, locks and keys, then enable the org.'
-  return {
-    org: { ...org, epoch, disabled: true, orgSwitch: { epoch, by: 'local', reason, atMs: nowMs } },
-    audit: {
-      id: uuidv7(nowMs),
-      atMs: nowMs,
-      actor: 'local',
-      actorKind: 'local',
-      requestId: null,
-      origin: null,
-      action: 'org.disable',
-      deviceId: null,
+  const from = `Restored from a backup of ${new Date(madeAtMs).toISOString()}`
+  const reason = `${from}: stops since then are not in it. Check devices, locks and keys, then enable the org.`
+  const audit = [
+    entry('org.disable', nowMs, {
       reason,
       before: { disabled: org.disabled, epoch: org.orgSwitch.epoch },
       after: { disabled: true, epoch, generation },
-    },
+    }),
+  ]
+  if (keys.length > 0) {
+    audit.push(
+      entry('key.burn', nowMs, {
+        reason: `${from}: keys burned since then must not work again.`,
+        after: { keyIds: keys.map(({ keyId }) => keyId), epoch },
+      }),
+    )
+  }
+  return {
+    org: { ...org, epoch, disabled: true, orgSwitch: { epoch, by: 'local', reason, atMs: nowMs } },
+    keys: keys.map((key) => ({ ...key, endedAtMs: nowMs, endedAs: 'burned' })),
+    audit,
+    result: undefined,
+  }
+}
+
+/** Whether this is the audit row of a restore that has ended the key. */
+export function endsByRestore({ action, actor, after }: AuditRow, keyId: string): boolean {
+  const { keyIds } = (after ?? {}) as { readonly keyIds?: readonly string[] }
+  return action === 'key.burn' && actor === 'local' && keyIds?.includes(keyId) === true
+}
+
+function entry(action: string, atMs: number, details: Partial<AuditEntry>): AuditEntry {
+  return {
+    id: uuidv7(atMs),
+    atMs,
+    actor: 'local',
+    actorKind: 'local',
+    requestId: null,
+    origin: null,
+    action,
+    deviceId: null,
+    reason: null,
+    before: null,
+    after: null,
+    ...details,
   }
 }

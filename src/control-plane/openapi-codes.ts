@@ -99,7 +99,7 @@ export const MEANINGS: Record<ErrorCode, string> = {
   UNSUPPORTED_MEDIA_TYPE: 'the body is not `application/json`, or is compressed',
   WRONG_LANE: 'the operator port answers no validates: ask the agent port',
   EPOCH_REQUIRED: 'a restore takes `ifEpoch`; `epoch` is the current one',
-  RATE_LIMITED: 'too many calls; wait `retryAfterSeconds`',
+  RATE_LIMITED: 'too many calls; wait `retryAfterSeconds`, as the header `retry-after` says too',
   TOO_MANY_STREAMS: 'too many streams are open',
   OVERLOADED: 'it is too busy to answer in time, or is being stopped: take it as a no',
   STORE_UNAVAILABLE: 'the store could not confirm it: take it as not done',

@@ -125,8 +125,10 @@ export function createOrgService(context: ServiceContext): OrgService {
       }),
     previewPlan: (caller, orgId, plan) => {
       const stops = plan.state === 'frozen' || plan.state === 'unpaid'
-      const after = (org: OrgRecord) => (plan.state === 'canceled' ? onFreePlan(org) : withPlan(org, plan))
-      const cap = plan.state === 'canceled' ? PLAN_LIMITS.free : capOf(plan)
+      // Of a canceled one, what its end will hit, and what a smaller cap hits until then.
+      const cap = plan.state === 'canceled' ? Math.min(PLAN_LIMITS.free, capOf(plan)) : capOf(plan)
+      const after = (org: OrgRecord) =>
+        plan.state === 'canceled' ? { ...onFreePlan(org), cap } : withPlan(org, plan)
       const wanted = stops ? wantAll : { devices: { slotAbove: cap }, deviceLimit: PREVIEW_DEVICES }
       return preview(caller, orgId, wanted, ({ org }) => ({ org: after(org), result: undefined }))
     },

@@ -63,6 +63,7 @@ export const RemoveRequest = z.object({ deviceId, reason: reason.optional() })
 
 const SOME = must(`a list of 1 to ${MAX_CHANGED_DEVICES} device IDs`)
 const ITEMS = must(`a list of 1 to ${MAX_CHANGED_DEVICES} objects {deviceId, ifEpoch}`)
+const ITEM = must('an object {deviceId, ifEpoch}')
 const LABEL = must('an object {name, value} of strings')
 /** Exactly one of `deviceIds`, `pattern` and `label` says which devices. */
 export const RevokeBatchRequest = z
@@ -78,7 +79,7 @@ export const RevokeBatchRequest = z
   })
 export const UnrevokeBatchRequest = z.object({
   items: z
-    .array(z.object({ deviceId, ifEpoch: epoch.optional() }, ITEMS), ITEMS)
+    .array(z.object({ deviceId, ifEpoch: epoch.optional() }, ITEM), ITEMS)
     .min(1, ITEMS)
     .max(MAX_CHANGED_DEVICES, ITEMS),
   reason: reason.optional(),

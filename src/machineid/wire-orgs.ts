@@ -9,11 +9,12 @@ export const email = z.email(EMAIL).max(254, EMAIL).toLowerCase()
 
 export const OrgDisableRequest = z.object({ reason: reason.optional() })
 export const OrgEnableRequest = z.object({ ifEpoch: epoch.optional(), reason: reason.optional() })
+const KIND = must(orList(KEY_KINDS))
 const KINDS = must(`a list of kinds of keys, each ${orList(KEY_KINDS)}`)
 export const OrgCreateRequest = z.object({
   /** The first owner: whom recovery mails to. */
   email: email.optional(),
-  kinds: z.array(z.enum(KEY_KINDS, KINDS), KINDS).optional(),
+  kinds: z.array(z.enum(KEY_KINDS, KIND), KINDS).optional(),
 })
 export const OrgPlanRequest = z
   .object({

@@ -12,9 +12,6 @@ import { exit, fromHere, type Running } from './lifecycle.ts'
 import { ensureSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
 
-/** What a new org's runtime key may ask for: the devices of agents, in any environment. */
-const FIRST_BINDINGS = ['openai-agent:*']
-
 /** The authority, listening: config → store → secrets → lanes. */
 export async function startControlPlane(config: ControlPlaneConfig, log: Logger): Promise<Running> {
   const { HOST: host, DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
@@ -73,7 +70,7 @@ async function secretsOf(store: ControlPlaneStore, config: ControlPlaneConfig): 
   const { DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
   try {
     const service = createService({ store, onDecisionsLost: () => {} })
-    return await ensureSecrets({ dataDir, service, bindings: FIRST_BINDINGS, platformToken })
+    return await ensureSecrets({ dataDir, store, service, platformToken })
   } catch (error) {
     await store.close()
     throw error

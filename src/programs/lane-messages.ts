@@ -1,4 +1,4 @@
-import type { LaneBatch } from '../control-plane/decision-log.ts'
+import type { LaneBatch } from '../control-plane/decision-batch.ts'
 import type { ValidateLimits } from '../control-plane/limits.ts'
 import type { ListenAddress, TlsOptions } from '../http.ts'
 import type { LaneReport } from '../metrics.ts'

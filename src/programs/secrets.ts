@@ -2,11 +2,16 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
+import { endsByRestore } from '../control-plane/generation.ts'
+import type { KeyRecord } from '../control-plane/records.ts'
 import type { ControlPlaneService } from '../control-plane/service.ts'
+import type { ControlPlaneStore } from '../control-plane/store.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
+import type { KeyKind } from '../machineid/wire.ts'
 import { newCallerToken } from '../tool-server/callers.ts'
 
-const OperatorSecrets = z.object({
+/** What somebody has added to a file stays in it. */
+const OperatorSecrets = z.looseObject({
   orgId: z.string(),
   viewer: z.string(),
   stop: z.string(),
@@ -16,7 +21,7 @@ const OperatorSecrets = z.object({
   /** Where operators ask. Not in the file of an earlier version. */
   consoleUrl: z.string().optional(),
 })
-const ToolServerSecrets = z.object({
+const ToolServerSecrets = z.looseObject({
   orgId: z.string().optional(),
   runtime: z.string().optional(),
   callerToken: z.string(),
@@ -27,26 +32,38 @@ export type OperatorSecrets = z.infer<typeof OperatorSecrets>
 /** What the tool server needs: a key that can only ask, and the token of its first caller. */
 export type ToolServerSecrets = z.infer<typeof ToolServerSecrets>
 
+/** What the runtime key of `npm start` may ask for: the devices of agents, in any environment. */
+const FIRST_BINDINGS = ['openai-agent:*']
+
 export const operatorFile = (dataDir: string) => join(dataDir, 'operator.json')
 export const toolServerFile = (dataDir: string) => join(dataDir, 'tool-server.json')
 
 export interface FirstStart {
   readonly dataDir: string
+  readonly store: ControlPlaneStore
   readonly service: ControlPlaneService
-  /** What the runtime key of a new org may ask for. */
-  readonly bindings: readonly string[]
   /** Taken over when the operator chose one. */
   readonly platformToken: string | undefined
 }
 
+/** What the two files hold; undefined for one that is not there. Throws `SECRETS_UNREADABLE`. */
+export function readSecrets(dataDir: string): {
+  readonly operator: OperatorSecrets | undefined
+  readonly toolServer: ToolServerSecrets | undefined
+} {
+  return {
+    operator: readJson(operatorFile(dataDir), OperatorSecrets),
+    toolServer: readJson(toolServerFile(dataDir), ToolServerSecrets),
+  }
+}
+
 /**
  * The first start makes an org on the free plan and writes its secrets to two files, mode 0600; later starts read
- * them. Throws `SECRETS_MISSING` or `SECRETS_UNKNOWN` when database and files do not belong together.
+ * them. Throws `SECRETS_MISSING`, `SECRETS_UNKNOWN` or `SECRETS_ENDED` when database and files do not belong together.
  */
 export async function ensureSecrets(options: FirstStart): Promise<OperatorSecrets> {
-  const { dataDir, service } = options
-  const operator = readJson(operatorFile(dataDir), OperatorSecrets)
-  const toolServer = readJson(toolServerFile(dataDir), ToolServerSecrets)
+  const { dataDir, store, service } = options
+  const { operator, toolServer } = readSecrets(dataDir)
   if ((await service.countOrgs()) === 0) {
     if (operator === undefined && toolServer?.runtime === undefined) return createSecrets(options, toolServer)
     throw secretsUnknown(dataDir)
@@ -54,9 +71,53 @@ export async function ensureSecrets(options: FirstStart): Promise<OperatorSecret
   if (operator === undefined) throw secretsMissing(dataDir, operatorFile(dataDir))
   if (toolServer?.runtime === undefined) throw secretsMissing(dataDir, toolServerFile(dataDir))
   for (const key of [operator.admin, operator.stop, toolServer.runtime]) {
-    if ((await service.findKey(key))?.orgId !== operator.orgId) throw secretsUnknown(dataDir)
+    const record = await service.findKey(key)
+    if (record === undefined || record.orgId !== operator.orgId) throw secretsUnknown(dataDir)
+    if (await endedByRestore(store, record)) throw secretsEnded(dataDir, record)
   }
   return operator
+}
+
+/** Burned by an operator is another matter: the control plane starts, so that one can go on. */
+async function endedByRestore(store: ControlPlaneStore, key: KeyRecord): Promise<boolean> {
+  const { orgId, keyId, endedAs, endedAtMs } = key
+  if (endedAs !== 'burned' || endedAtMs === null) return false
+  const row = await store.findAudit(orgId, { actions: ['key.burn'], untilMs: endedAtMs })
+  return row !== undefined && endsByRestore(row, keyId)
+}
+
+/**
+ * New keys in the two files, made when they are not there, for an org whose keys a restore has ended. What else they
+ * hold stays.
+ */
+export async function renewSecrets(options: {
+  readonly dataDir: string
+  readonly service: ControlPlaneService
+  readonly orgId: string
+  /** Its new admin key. */
+  readonly admin: string
+}): Promise<void> {
+  const { dataDir, service, orgId, admin } = options
+  const { operator, toolServer } = readSecrets(dataDir)
+  const issue = async (kind: KeyKind, bindings?: readonly string[]) =>
+    (await service.issueKey({ orgId, kind, bindings })).key
+  const ended = toolServer?.runtime === undefined ? undefined : await service.findKey(toolServer.runtime)
+  const bindings = ended?.kind === 'runtime' ? (ended.bindings ?? undefined) : FIRST_BINDINGS
+  writeSecret(toolServerFile(dataDir), {
+    ...toolServer,
+    orgId,
+    runtime: await issue('runtime', bindings),
+    callerToken: toolServer?.callerToken ?? newCallerToken(),
+  })
+  writeSecret(operatorFile(dataDir), {
+    ...operator,
+    orgId,
+    viewer: await issue('viewer'),
+    stop: await issue('stop'),
+    operator: await issue('operator'),
+    admin,
+    platformToken: operator?.platformToken ?? newPlatformToken(),
+  })
 }
 
 function secretsMissing(dataDir: string, file: string): HoldpointError {
@@ -75,14 +136,24 @@ function secretsUnknown(dataDir: string): HoldpointError {
   )
 }
 
+function secretsEnded(dataDir: string, { endedAtMs }: KeyRecord): HoldpointError {
+  const at = endedAtMs === null ? '' : ` at ${new Date(endedAtMs).toISOString()}`
+  return new HoldpointError(
+    'SECRETS_ENDED',
+    `${operatorFile(dataDir)} and ${toolServerFile(dataDir)} were made before the database was restored${at}, and a restore ` +
+      'ends every key. npm run restore-backup has written new ones there: put those files back. If there are none, because a ' +
+      'backup was copied by hand, make them now: npm run backup -- FILE, then npm run restore-backup -- FILE.',
+  )
+}
+
 async function createSecrets(
   options: FirstStart,
   existing: ToolServerSecrets | undefined,
 ): Promise<OperatorSecrets> {
-  const { dataDir, service, bindings } = options
+  const { dataDir, service } = options
   const { orgId, keys } = await service.createOrg({ kinds: ['viewer', 'stop', 'operator', 'admin'] })
-  const { key: runtime } = await service.issueKey({ orgId, kind: 'runtime', bindings })
-  const platformToken = options.platformToken ?? `hpp_${randomBytes(32).toString('base64url')}`
+  const { key: runtime } = await service.issueKey({ orgId, kind: 'runtime', bindings: FIRST_BINDINGS })
+  const platformToken = options.platformToken ?? newPlatformToken()
   const operator = OperatorSecrets.parse({ orgId, ...keys, platformToken })
   writeSecret(toolServerFile(dataDir), {
     orgId,
@@ -91,6 +162,10 @@ async function createSecrets(
   })
   writeSecret(operatorFile(dataDir), operator)
   return operator
+}
+
+function newPlatformToken(): string {
+  return `hpp_${randomBytes(32).toString('base64url')}`
 }
 
 /** Tells operators where to ask, once that is known. */

@@ -85,7 +85,19 @@ function forPeople(program: Program, line: string): string | undefined {
   }
   const isChange = entry['actor'] !== undefined
   if (!isChange && !['warn', 'error', 'fatal'].includes(String(entry['level']))) return undefined
-  const details = ['code', 'boundary', 'tool', 'path', 'device_id', 'epoch', 'reason', 'request_id', 'err']
+  const details = [
+    'code',
+    'boundary',
+    'tool',
+    'path',
+    'device_id',
+    'pattern',
+    'key_id',
+    'epoch',
+    'reason',
+    'request_id',
+    'err',
+  ]
     .filter((name) => ['string', 'number'].includes(typeof entry[name]))
     .map((name) => `${LABELS[name] ?? ''}${String(entry[name])}`)
   return [`${program}: ${String(entry['msg'] ?? entry['level'])}`, ...details].join('  ')

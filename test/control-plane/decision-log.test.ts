@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
-import { createDecisionLog, type Decision, type LaneBatch } from '../../src/control-plane/decision-log.ts'
+import type { Decision, LaneBatch } from '../../src/control-plane/decision-batch.ts'
+import { createDecisionLog } from '../../src/control-plane/decision-log.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'

@@ -1,29 +1,26 @@
-import { PATHS } from '../../src/machineid/wire.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import { randomFrom } from '../fixtures/random.ts'
 import {
-  createWorld,
-  DEVICES,
-  PATTERNS,
-  TARGETS,
-  type Key,
-  type Target,
-  type View,
-  type World,
-} from './g6-world.ts'
+  BURNS,
+  epochOf,
+  EVERY_STOP,
+  existsIn,
+  formOf,
+  isStopped,
+  STOPS,
+  undoing,
+  type Draft,
+  type Stop,
+} from './g6-moves.ts'
+import { createWorld, TARGETS, type Key, type Target, type View, type World } from './g6-world.ts'
 import type { Answered } from './late-requests.ts'
 
 // A history by chance: forms are rendered from what is to be seen, sent, and held up; stops are acked; then what was
 // held up arrives, in any order, several times, over several connections. What is compared is all there is to see.
 
-/** A restore or register that was sent, and that may arrive at any time from then on. */
-interface Form {
-  readonly bytes: Buffer
+/** A request that was sent, and that may arrive at any time from then on. */
+interface Form extends Draft {
   readonly sentAt: number
-  readonly by: Key
-  readonly targets: readonly Target[]
-  /** A full key leaves out `ifEpoch`: the documented exception. Nothing but the end of its key holds it. */
-  readonly exception: boolean
 }
 
 export interface History {
@@ -32,7 +29,7 @@ export interface History {
   readonly stops: number
   /** Of forms that were sent before a stop was acked, after it. */
   readonly lateDeliveries: number
-  /** Of forms with the right epoch, together with the stop itself. */
+  /** Of forms that were filled in just before, most with the right epoch, together with the stop itself. */
   readonly racingDeliveries: number
   /** How many restores went through, each sent after the last stop. */
   readonly restores: number
@@ -90,7 +87,7 @@ export async function playHistory(
     assertSame(before, await world.look())
   }
 
-  /** The stop and restores that know the right epoch, all at once: once the stop is acked, it holds. */
+  /** A stop, and restores filled in just before it, all at once: once the stop is acked, it holds. */
   const race = async (view: View, stop = random.pick(random.chance(0.9) ? STOPS : BURNS)(world, view)) => {
     const racing = await Promise.all(
       stop.targets.filter((target) => existsIn(view, target)).map((target) => render(view, target)),
@@ -133,163 +130,21 @@ export async function playHistory(
     const late = forms.filter(isLate)
     const some = late.slice(-15).concat(random.shuffled(late).slice(0, 5))
     await arriveLate(some, () => 1 + random.int(3))
-    while (world.liveKeys('operator', 'admin').length < 4)
-      await world.addKey(random.pick(['operator', 'admin']))
-    if (world.liveKeys('full').length === 0) await world.addKey('full')
-    if (world.liveKeys('runtime').length === 0) await world.addKey('runtime')
+    await replenish(world)
   }
 
   // The last word is a stop of everything; then every form there ever was arrives once more.
-  const everything = [
-    ...DEVICES.map((deviceId) => ({ path: PATHS.revoke, body: { deviceId } })),
-    ...PATTERNS.map((pattern) => ({ path: PATHS.locks, body: { pattern, reason: 'the last word' } })),
-    { path: PATHS.orgDisable, body: {} },
-  ]
-  for (const { path, body } of everything) await world.act(path, body)
+  for (const { path, body } of EVERY_STOP) await world.act(path, body)
   acked(TARGETS)
   const all = random.shuffled(forms.filter(isLate))
   for (let at = 0; at < all.length; at += 200) await arriveLate(all.slice(at, at + 200), () => 1)
   return { seed, forms: forms.length, ...counts, answers }
 }
 
-type Draft = Omit<Form, 'sentAt'>
-
-/** A restore of `target` as somebody fills it in who looks at `view`; sometimes from an older page, or without. */
-async function formOf(world: World, view: View, target: Target): Promise<Draft> {
-  const { random } = world
-  const seen = epochOf(view, target)
-  const ifEpoch = random.chance(0.75) ? seen : random.chance(0.5) ? undefined : random.int(seen + 1)
-  const [admins, operators] = [world.liveKeys('admin', 'full'), world.liveKeys('operator', 'admin', 'full')]
-  if (random.chance(0.05)) return draft(world, random.pick(admins), [], PATHS.keys, { kind: 'admin' })
-  if (target === 'org') return draft(world, random.pick(admins), [target], PATHS.orgEnable, { ifEpoch })
-  if (isPattern(target)) {
-    const path = PATHS.lockRelease.replace(':id', view.locks[target]?.lockId ?? 'none')
-    return draft(world, random.pick(operators), [target], path, { ifEpoch })
-  }
-  return deviceForm(world, view, { by: random.pick(operators), deviceId: target, ifEpoch })
-}
-
-async function deviceForm(
-  world: World,
-  view: View,
-  { by, deviceId, ifEpoch }: { by: Key; deviceId: (typeof DEVICES)[number]; ifEpoch: number | undefined },
-): Promise<Draft> {
-  const { random } = world
-  const exception = by.kind === 'full' && ifEpoch === undefined
-  switch (random.int(5)) {
-    case 0: {
-      const runtime = random.pick(world.liveKeys('runtime', 'full'))
-      return draft(world, runtime, [deviceId], PATHS.register, { deviceId })
-    }
-    case 1:
-      return draft(world, by, [deviceId], PATHS.register, { deviceId, restoreRemoved: true, ifEpoch })
-    case 2: {
-      const other = random.pick(DEVICES)
-      const items = [{ deviceId, ifEpoch }]
-      if (other !== deviceId) items.push({ deviceId: other, ifEpoch: epochOf(view, other) })
-      const targets = items.map((item) => item.deviceId)
-      return { ...(await draft(world, by, targets, PATHS.unrevokeBatch, { items })), exception }
-    }
-    default:
-      return { ...(await draft(world, by, [deviceId], PATHS.unrevoke, { deviceId, ifEpoch })), exception }
-  }
-}
-
-/** What takes the stop of `target` back. */
-function undoing(world: World, view: View, target: Target): Promise<Draft> {
-  const by = world.random.pick(world.liveKeys('admin'))
-  const ifEpoch = epochOf(view, target)
-  if (target === 'org') return draft(world, by, [target], PATHS.orgEnable, { ifEpoch })
-  if (isPattern(target)) {
-    const path = PATHS.lockRelease.replace(':id', view.locks[target]?.lockId ?? '')
-    return draft(world, by, [target], path, { ifEpoch })
-  }
-  return view.devices[target] === undefined
-    ? draft(world, by, [target], PATHS.register, { deviceId: target, restoreRemoved: true, ifEpoch })
-    : draft(world, by, [target], PATHS.unrevoke, { deviceId: target, ifEpoch })
-}
-
-async function draft(
-  world: World,
-  by: Key,
-  targets: readonly Target[],
-  path: string,
-  body: object,
-): Promise<Draft> {
-  const bytes = await world.capture({ method: 'POST', path, by, body })
-  return { bytes, by, targets, exception: false }
-}
-
-interface Stop {
-  readonly by: Key
-  readonly targets: readonly Target[]
-  readonly asked: { readonly path: string; readonly body: object }
-  readonly burns?: Key
-}
-
-const device = ({ random }: World) => random.pick(DEVICES)
-const anybody = (world: World) => world.random.pick(world.liveKeys('operator', 'admin', 'full'))
-
-/** Every way to stop something. A stop of what is stopped already is one like any other. */
-const STOPS: readonly ((world: World, view: View) => Stop)[] = [
-  (world) => {
-    const deviceId = device(world)
-    return { by: anybody(world), targets: [deviceId], asked: { path: PATHS.revoke, body: { deviceId } } }
-  },
-  (world) => {
-    const deviceId = device(world)
-    return { by: anybody(world), targets: [deviceId], asked: { path: PATHS.remove, body: { deviceId } } }
-  },
-  (world) => {
-    const deviceIds = [...new Set([device(world), device(world)])]
-    return { by: anybody(world), targets: deviceIds, asked: { path: PATHS.revokeBatch, body: { deviceIds } } }
-  },
-  (world, { devices }) => {
-    const targets = DEVICES.filter((id) => id.startsWith('agent:test:pay:') && devices[id] !== undefined)
-    const body = { pattern: 'agent:test:pay:*' }
-    return { by: anybody(world), targets, asked: { path: PATHS.revokeBatch, body } }
-  },
-  (world) => {
-    const pattern = world.random.pick(PATTERNS)
-    const body = { pattern, reason: 'by chance' }
-    return { by: anybody(world), targets: [pattern], asked: { path: PATHS.locks, body } }
-  },
-  (world) => ({ by: anybody(world), targets: ['org'], asked: { path: PATHS.orgDisable, body: {} } }),
-]
-
-/** The end of a key is a stop of whatever was sent with it. */
-const BURNS: typeof STOPS = [
-  (world) => {
-    const burns = world.random.pick(world.liveKeys('operator', 'admin', 'full', 'runtime'))
-    const by = world.random.pick(world.liveKeys('admin', 'full'))
-    const path = PATHS.keyBurn.replace(':id', burns.keyId)
-    return { by, targets: [], asked: { path, body: {} }, burns }
-  },
-  (world) => {
-    const burns = world.random.pick(world.liveKeys('operator', 'full', 'runtime'))
-    const by = world.random.pick(world.liveKeys('admin'))
-    const path = PATHS.keyRotate.replace(':id', burns.keyId)
-    return { by, targets: [], asked: { path, body: { overlapSeconds: 0 } }, burns }
-  },
-]
-
-function isPattern(target: Target): target is (typeof PATTERNS)[number] {
-  return (PATTERNS as readonly string[]).includes(target)
-}
-
-function existsIn(view: View, target: Target): boolean {
-  return !isPattern(target) || view.locks[target] !== undefined
-}
-
-function isStopped(view: View, target: Target): boolean {
-  if (target === 'org') return view.org.disabled
-  if (isPattern(target)) return view.locks[target] !== undefined
-  return view.devices[target]?.revoked ?? true
-}
-
-function epochOf({ org, locks, decisions }: View, target: Target): number {
-  if (target === 'org') return org.epoch
-  return (isPattern(target) ? locks[target]?.epoch : decisions[target]?.epoch) ?? 0
+async function replenish(world: World): Promise<void> {
+  const { random, liveKeys, addKey } = world
+  while (liveKeys('operator', 'admin').length < 4) await addKey(random.pick(['operator', 'admin']))
+  for (const kind of ['full', 'runtime'] as const) if (liveKeys(kind).length === 0) await addKey(kind)
 }
 
 function wordOf({ statusCode, body }: Answered): string {

@@ -4,7 +4,7 @@ import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { HoldpointError } from '../../src/errors.ts'
 import { closeServer, createWebServer, listen } from '../../src/http.ts'
@@ -143,7 +143,7 @@ describe.each(both)('the two lanes, %s', (_, start) => {
     await using authority = await start({ trustedProxies: 2 })
     await authority.register(DEVICE)
     for (const lane of [authority.url, authority.operatorUrl]) {
-      for (const seen of ['9.9.9.9, 1.2.3.4, 10.0.0.1', '1.2.3.4', '']) {
+      for (const seen of ['8.8.8.8, 9.9.9.9, 1.2.3.4, 10.0.0.1', '1.2.3.4', '']) {
         const headers = seen === '' ? {} : { 'x-forwarded-for': seen }
         await ask(lane, PATHS.revoke, authority.keys.stop, { deviceId: DEVICE }, headers)
       }
@@ -251,6 +251,15 @@ describe('several workers', () => {
       lanes.add(lane ?? '')
     }
     expect([...lanes].sort()).toEqual(['agent-1', 'agent-2', 'agent-3'])
+  })
+
+  test('where threads cannot share a port are one clear error', async () => {
+    const { platform } = process
+    onTestFinished(() => void Object.defineProperty(process, 'platform', { value: platform }))
+    Object.defineProperty(process, 'platform', { value: 'darwin' })
+    const starting = startTestLanes({ workers: 2 })
+    await expect(starting).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    await expect(starting).rejects.toThrow(/VALIDATE_WORKERS=2: .* only on Linux, and this is darwin/)
   })
 
   test.skipIf(process.platform !== 'linux')('do not take a port that somebody else has', async () => {

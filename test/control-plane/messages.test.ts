@@ -48,9 +48,14 @@ test('the GET form of validate and a batch name the field too', async () => {
   )
 })
 
-const LABELS = '"labels" must be an object of strings: names of at most 64 characters, values of at most 256.'
+const LABELS = '"labels" must be an object of strings: names of 1 to 64 characters, values of at most 256.'
 const REASON = '"reason" must be a string of 1 to 500 characters.'
 const EPOCH = '"ifEpoch" must be an epoch: a whole number, 0 or above.'
+const KINDS = 'runtime, viewer, stop, operator, admin or full'
+const ONE_OF = 'Give exactly one of "deviceIds", "pattern" and "label".'
+const PATTERN =
+  '"pattern" must be a device ID or a pattern of up to 8 segments with * for a whole one, for example openai-agent:prod:payments:*.'
+const REMIND = '"remindAfterSeconds" must be a whole number from 60 to 31536000.'
 const LIMIT = '"limit" must be a whole number from 0 to 10000000.'
 
 test.each([
@@ -75,14 +80,61 @@ test.each([
   [PATHS.orgPlan, { tier: 'pro' }, '"orgId" must be a string of 1 to 64 characters.'],
   [PATHS.orgPlan, { orgId: 'x' }, '"tier" must be free, pro, scale, max or custom.'],
   [PATHS.orgPlan, { orgId: 'x', tier: 'custom', limit: 'x' }, LIMIT],
-  [PATHS.orgPlan, { orgId: 'x', tier: 'pro', state: 'x' }, '"state" must be active, frozen or unpaid.'],
+  [
+    PATHS.orgPlan,
+    { orgId: 'x', tier: 'pro', state: 'x' },
+    '"state" must be active, canceled, frozen or unpaid.',
+  ],
   [PATHS.orgPlan, { orgId: 'x', tier: 'custom' }, 'Give "limit" with tier "custom", and only then.'],
   [PATHS.orgCreate, { email: 'x' }, '"email" must be an email address, for example ops@example.com.'],
+  [PATHS.orgCreate, { kinds: ['x'] }, `"kinds[0]" must be ${KINDS}.`],
+  [PATHS.orgCreate, { kinds: 'x' }, `"kinds" must be a list of kinds of keys, each ${KINDS}.`],
   [
-    PATHS.orgCreate,
-    { kinds: ['x'] },
-    '"kinds" must be a list of kinds of keys, each runtime, viewer, stop, operator, admin or full.',
+    PATHS.orgPlan,
+    { orgId: 'x', tier: 'pro', state: 'canceled' },
+    'Give "accessUntil" with state "canceled", and only then.',
   ],
+  [
+    PATHS.orgPlan,
+    { orgId: 'x', tier: 'pro', state: 'canceled', accessUntil: 'soon' },
+    '"accessUntil" must be a time in ISO 8601, for example 2026-12-31T23:59:59Z.',
+  ],
+  [PATHS.revoke, { deviceId: DEVICE, remindAfterSeconds: 5 }, REMIND],
+  [PATHS.revokeBatch, {}, ONE_OF],
+  [PATHS.revokeBatch, { deviceIds: [DEVICE], pattern: 'a:*' }, ONE_OF],
+  [PATHS.revokeBatch, { deviceIds: [] }, '"deviceIds" must be a list of 1 to 1000 device IDs.'],
+  [PATHS.revokeBatch, { pattern: 'a b' }, PATTERN],
+  [PATHS.revokeBatch, { label: 'x' }, '"label" must be an object {name, value} of strings.'],
+  [
+    PATHS.revokeBatch,
+    { label: { name: '', value: 'x' } },
+    '"label.name" must be a string of 1 to 64 characters.',
+  ],
+  [PATHS.unrevokeBatch, { items: [] }, '"items" must be a list of 1 to 1000 objects {deviceId, ifEpoch}.'],
+  [PATHS.unrevokeBatch, { items: ['x'] }, '"items[0]" must be an object {deviceId, ifEpoch}.'],
+  [
+    PATHS.unrevokeBatch,
+    { items: [{ deviceId: DEVICE, ifEpoch: 'x' }] },
+    '"items[0].ifEpoch" must be an epoch: a whole number, 0 or above.',
+  ],
+  [PATHS.locks, { pattern: 'a:*' }, REASON],
+  [PATHS.locks, { pattern: 'a*:b', reason: 'x' }, PATTERN],
+  [PATHS.locks, { pattern: 'a:*', reason: 'x', remindAfterSeconds: 5 }, REMIND],
+  [PATHS.keys, { kind: 'x' }, `"kind" must be ${KINDS}.`],
+  [
+    PATHS.keys,
+    { kind: 'runtime' },
+    'Give "bindings" with kind "runtime" (["*"] is every device), and only then.',
+  ],
+  [
+    PATHS.keys,
+    { kind: 'runtime', bindings: [] },
+    '"bindings" must be a list of 1 to 64 device IDs or patterns.',
+  ],
+  [PATHS.keys, { kind: 'runtime', bindings: ['a b'] }, PATTERN.replace('pattern', 'bindings[0]')],
+  [PATHS.orgOwners, {}, 'Give "add", "remove" or both, each a list of email addresses.'],
+  [PATHS.orgOwners, { add: ['x'] }, '"add[0]" must be an email address, for example ops@example.com.'],
+  [PATHS.orgRecover, { email: 'x' }, '"email" must be an email address, for example ops@example.com.'],
 ])('%s %j: %s', async (path, body, message) => {
   expect(await told(path, body)).toBe(`BAD_REQUEST ${message}`)
 })
@@ -90,6 +142,30 @@ test.each([
 test.each(['abc', '', '0', '1.5', '1001'])('a limit of "%s" in the query', async (limit) => {
   const { body } = await authority.get(`${PATHS.list}?limit=${limit}`, authority.keys.viewer)
   expect(body.message).toBe('"limit" must be a whole number from 1 to 1000.')
+})
+
+test.each([
+  [PATHS.audit, 'after=-1', '"after" must be a whole number from 0 to 9007199254740991.'],
+  [PATHS.audit, 'limit=0', '"limit" must be a whole number from 1 to 1000.'],
+  [PATHS.audit, 'format=csv', '"format" must be json or jsonl.'],
+  [PATHS.auditVerify, 'seq=1', 'Give "seq" and "hash" of a noted row together, or neither.'],
+  [
+    PATHS.auditVerify,
+    'seq=1&hash=9f86d081884c7d65',
+    '"hash" must be the hash of that row: 64 characters of 0-9 a-f.',
+  ],
+  [PATHS.decisions, 'allowed=yes', '"allowed" must be true or false.'],
+  [PATHS.decisions, 'device=a b', PATTERN.replace('pattern', 'device')],
+  [PATHS.decisions, 'cursor=?', '"cursor" must be the nextCursor of the page before.'],
+  [PATHS.feed, 'types=all', '"types" must be some of decision, change, overdue, with commas between.'],
+  [PATHS.locks, 'all=yes', '"all" must be true or false.'],
+])('%s?%s: %s', async (path, query, message) => {
+  const { status, body } = await authority.get(`${path}?${query}`, authority.keys.viewer)
+  expect({ status, code: body.code, message: body.message }).toEqual({
+    status: 400,
+    code: 'BAD_REQUEST',
+    message,
+  })
 })
 
 test('malformed JSON comes with what to check', async () => {

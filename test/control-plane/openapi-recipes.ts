@@ -27,7 +27,7 @@ export interface Worlds extends AsyncDisposable {
 }
 
 export async function startWorlds(): Promise<Worlds> {
-  const main = await startWorld()
+  const main = await startWorld({ plan: 'max' })
   const broken = await startWorld()
   broken.authority.controlPlane.suspect(new HoldpointError('STORE_IO', 'The disk is gone.'))
   const limited = await startWorld({ limitCalls: true, limits: { perKeyPerSecond: 1, perOrgPerSecond: 0 } })

@@ -58,6 +58,12 @@ const STOPS: readonly Stop[] = [
     }),
     thenWait: true,
   },
+  plan('canceling with a smaller cap until then', {
+    tier: 'custom',
+    limit: 2,
+    state: 'canceled',
+    accessUntil: new Date(ACCESS_UNTIL).toISOString(),
+  }),
 ]
 
 interface TestClock extends Clock {

@@ -98,6 +98,24 @@ describe('closing', () => {
     expect(performance.now() - startMs).toBeLessThan(2000)
   })
 
+  test('is soon done with connections that always have a next question', async () => {
+    const server = createWebServer({}, undefined, (_request, response) => {
+      setTimeout(() => response.end('done'), 50)
+    })
+    const { port } = await listen(server, { host: '127.0.0.1', port: 0 })
+    for (let index = 0; index < 50; index++) {
+      const { socket } = await open(port)
+      const ask = () => socket.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
+      socket.on('data', ask).on('error', () => {})
+      ask()
+      await delay(2)
+    }
+    await delay(100)
+    const startMs = performance.now()
+    await closeServer(server, { graceMs: 10_000 })
+    expect(performance.now() - startMs).toBeLessThan(500)
+  })
+
   test('lets a connection that is about to ask do so', async () => {
     const server = createWebServer({}, undefined, (_request, response) => response.end('done'))
     const { port } = await listen(server, { host: '127.0.0.1', port: 0 })

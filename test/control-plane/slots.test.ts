@@ -171,6 +171,7 @@ test('whatever is registered, removed, brought back and re-planned, slots are as
       fc.array(fc.record({ what: fc.constantFrom('register', 'return', ...STEPS), n: fc.nat(4) }), {
         minLength: 5,
         maxLength: 40,
+        size: 'max',
       }),
       async (steps) => {
         const { orgId, keys } = await authority.service.createOrg({ kinds: ['full'] })

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { createServer, request as httpRequest } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import type { DecisionReader } from '../../src/control-plane/store.ts'
+import type { DecisionLog } from '../../src/control-plane/decision-log.ts'
+import type { DecisionReader, DecisionSnapshot } from '../../src/control-plane/store.ts'
 import { createValidateLane } from '../../src/control-plane/validate-lane.ts'
 import { parseValidate, parseValidateBatch } from '../../src/control-plane/validate-request.ts'
 import { closeServer, listen } from '../../src/http.ts'
@@ -186,6 +187,54 @@ describe('the validate lane', () => {
     close()
   })
 
+  test('judges by its own clock whether a canceled plan and a rotated key have ended, whoever has noticed', async () => {
+    await using authority = await startTestControlPlane()
+    await authority.register(SERVER)
+    const opened = openDecisionReader(authority.file)
+    const T = 1_000_000
+    let nowMs = 0
+    const changed: Partial<DecisionSnapshot>[] = []
+    const reader: DecisionReader = {
+      read: (keyId, deviceIds) => {
+        const snapshot = opened.reader.read(keyId, deviceIds) as DecisionSnapshot
+        return { ...snapshot, ...changed[0] }
+      },
+    }
+    await using lane = await startLane(reader, undefined, () => nowMs)
+    const { runtime } = authority.keys
+    const told = async () => (await lane.ask(runtime)).body
+    changed[0] = { planState: 'canceled', accessUntilMs: T, cap: 0 }
+    nowMs = T - 1
+    expect(await told()).toMatchObject({ allowed: false, code: 'DEVICE_OVER_LIMIT' })
+    nowMs = T
+    expect(await told()).toMatchObject({ allowed: true })
+    const { key } = opened.reader.read(runtime.split('_')[2] ?? '', []) as DecisionSnapshot
+    changed[0] = { key: { ...key, endsAtMs: T } }
+    expect(await told()).toEqual({ refused: 'KEY_EXPIRED' })
+    nowMs = T - 1
+    expect(await told()).toMatchObject({ allowed: true })
+    changed[0] = { key: { ...key, endedAs: 'burned' } }
+    expect(await told()).toEqual({ refused: 'KEY_BURNED' })
+    opened.close()
+  })
+
+  test('notes what each device was told, and which of them are registered', async () => {
+    await using authority = await startTestControlPlane()
+    await authority.register(SERVER)
+    const noted: unknown[] = []
+    const { reader, close } = openDecisionReader(authority.file)
+    await using lane = await startLane(reader, ({ deviceId, code, asked }, registered) => {
+      noted.push([deviceId, code, asked, registered])
+    })
+    await lane.ask(authority.keys.runtime, SERVER)
+    await lane.ask(authority.keys.runtime, PAYMENTS)
+    expect(noted).toEqual([
+      [SERVER, 'ALLOW', 'validate', true],
+      [PAYMENTS, 'DEVICE_NOT_REGISTERED', 'validate', false],
+    ])
+    close()
+  })
+
   test('serves a reader that answers later, as one of a remote database would', async () => {
     await using authority = await startTestControlPlane()
     await authority.register(SERVER)
@@ -216,12 +265,16 @@ describe('the validate lane', () => {
   })
 })
 
-async function startLane(reader: DecisionReader) {
+async function startLane(
+  reader: DecisionReader,
+  record: DecisionLog['record'] = () => {},
+  nowMs: () => number = Date.now,
+) {
   const lane = createValidateLane({
     reader,
-    record: () => {},
+    record,
     newId: () => 'id',
-    nowMs: Date.now,
+    nowMs,
     quota: () => {},
     shed: () => {},
     onError: (response, error) => {
@@ -230,11 +283,11 @@ async function startLane(reader: DecisionReader) {
   })
   const server = createServer((request, response) => void lane.handle(request, response))
   const { url } = await listen(server, { host: '127.0.0.1', port: 0 })
-  const ask = async (key: string) => {
+  const ask = async (key: string, deviceId = SERVER) => {
     const response = await fetch(`${url}${PATHS.validate}`, {
       method: 'POST',
       headers: { 'x-org-key': key, 'content-type': 'application/json' },
-      body: JSON.stringify({ deviceId: SERVER }),
+      body: JSON.stringify({ deviceId }),
     })
     return { status: response.status, body: await response.json() }
   }

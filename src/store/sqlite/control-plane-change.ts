@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { chained } from '../../control-plane/audit-chain.ts'
-import type { AuditEntry, AuditRow, OrgRecord } from '../../control-plane/records.ts'
+import type { AuditEntry, AuditRow, DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../control-plane/store.ts'
 import * as rows from './control-plane-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
@@ -90,10 +90,13 @@ function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
 
 /** Writes what a change says, inside a transaction; answers its audit rows. */
 export function createChangeWriter(db: DatabaseSync) {
-  const { orgs, devices, locks, keys, links, audit, insert, upsert } = rows
+  const { orgs, devices, locks, keys, links, audit, insert, update, upsert } = rows
+  const deviceColumns = ['org_id', ...devices.columns]
+  const deviceKey = ['org_id', 'device_id']
   const statements = {
     org: db.prepare(upsert('orgs', orgs.columns, ['org_id'])),
-    device: db.prepare(upsert('devices', ['org_id', ...devices.columns], ['org_id', 'device_id'])),
+    device: db.prepare(upsert('devices', deviceColumns, deviceKey)),
+    deviceInItsSlot: db.prepare(update('devices', deviceColumns, [...deviceKey, 'slot', 'removed'])),
     lock: db.prepare(upsert('locks', ['org_id', ...locks.columns], ['lock_id'])),
     key: db.prepare(upsert('keys', keys.columns, ['key_id'])),
     link: db.prepare(upsert('recovery_links', links.columns, ['digest'])),
@@ -102,7 +105,11 @@ export function createChangeWriter(db: DatabaseSync) {
     lastAudit: db.prepare('SELECT seq, hash FROM audit WHERE org_id = ? ORDER BY seq DESC LIMIT 1'),
     audit: db.prepare(insert('audit', audit.columns)),
   }
-  const { org, device, lock, key, link } = statements
+  const { org, lock, key, link } = statements
+  const writeDevice = (orgId: string, record: DeviceRecord) => {
+    const values = [orgId, ...devices.values(record)]
+    if (statements.deviceInItsSlot.run(...values).changes === 0) statements.device.run(...values)
+  }
   const appendAudit = (orgId: string, entries: readonly AuditEntry[]): AuditRow[] => {
     if (entries.length === 0) return []
     let last = statements.lastAudit.get(orgId) as Pick<AuditRow, 'seq' | 'hash'> | undefined
@@ -118,7 +125,7 @@ export function createChangeWriter(db: DatabaseSync) {
     change.removeOwners?.forEach((email) => statements.removeOwner.run(orgId, email))
     change.addOwners?.forEach((email) => statements.addOwner.run(orgId, email))
     change.keys?.forEach((record) => key.run(...keys.values(record)))
-    change.devices?.forEach((record) => device.run(orgId, ...devices.values(record)))
+    change.devices?.forEach((record) => writeDevice(orgId, record))
     change.locks?.forEach((record) => lock.run(orgId, ...locks.values(record)))
     change.links?.forEach((record) => link.run(...links.values(record)))
     return appendAudit(orgId, change.audit ?? [])

@@ -33,6 +33,11 @@ function sync(path: string, flags: string): void {
   }
 }
 
+/** A time, as a part of a file's name. */
+export function timeInName(ms: number): string {
+  return new Date(ms).toISOString().replaceAll(/[:.]/g, '-')
+}
+
 /** Throws `STORE_MISSING`. */
 export function assertThere(file: string, next: string): void {
   if (existsSync(file)) return

@@ -5,15 +5,17 @@ import { pipeline } from 'node:stream/promises'
 import { HoldpointError } from '../../errors.ts'
 import { damageOf } from './backup.ts'
 import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
-import { assertThere, removeDatabase, SUFFIXES, syncDirectoryOf, syncFile } from './files.ts'
+import { assertThere, removeDatabase, SUFFIXES, syncDirectoryOf, syncFile, timeInName } from './files.ts'
 import { holdExclusively } from './lock.ts'
 import { storeError } from './open.ts'
-import { BACKUP_MARK } from './restored.ts'
+import { BACKUP_MARK, KEEP_KEYS_MARK } from './restored.ts'
 
 export interface RestoreOptions {
   readonly backup: string
   /** The control plane's file. No control plane may be using it. */
   readonly file: string
+  /** Keys that were burned after the backup was made work again. Default false: opening it ends every key. */
+  readonly keepKeys?: boolean | undefined
   /** Wall time in milliseconds. Default `Date.now`. */
   readonly nowMs?: (() => number) | undefined
 }
@@ -24,17 +26,19 @@ export interface Restored {
 }
 
 /**
- * Puts a backup in the place of the control plane's file, which is moved aside. The next control plane that opens it
- * begins a new generation with every org disabled. Nothing is moved before the copy was checked and is on the disk.
+ * Puts a backup in the place of the control plane's file, which is moved aside. Whoever opens it next begins a new
+ * generation with every org disabled and every key ended. Nothing is moved before the copy was checked and is on the disk.
  * Throws HoldpointError: `STORE_MISSING`, `STORE_IN_USE`, `STORE_TOO_NEW`, `BACKUP_DAMAGED`, `BACKUP_NOT_MARKED`, …
  */
-export async function restoreBackup({ backup, file, nowMs = Date.now }: RestoreOptions): Promise<Restored> {
+export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
+  const { backup, file, keepKeys = false, nowMs = Date.now } = options
   assertThere(backup, 'Give the file that the backup command has written.')
   const lock = holdExclusively(file)
   const copy = `${file}.restoring-${process.pid}`
   try {
     await pipeline(createReadStream(backup), createWriteStream(copy, { flags: 'wx', mode: 0o600 }))
     assertBackup(copy, backup)
+    markKeepKeys(copy, keepKeys)
     syncFile(copy)
     const movedTo = moveAside(file, nowMs())
     renameSync(copy, file)
@@ -87,9 +91,19 @@ function describe(file: string): { readonly version: number; readonly marked: bo
   }
 }
 
+function markKeepKeys(file: string, keepKeys: boolean): void {
+  const db = new DatabaseSync(file)
+  try {
+    db.prepare('DELETE FROM meta WHERE name = ?').run(KEEP_KEYS_MARK)
+    if (keepKeys) db.prepare('INSERT INTO meta (name, value) VALUES (?, 1)').run(KEEP_KEYS_MARK)
+  } finally {
+    db.close()
+  }
+}
+
 /** The database first: one whose WAL alone was gone would open, without its last stops. */
 function moveAside(file: string, nowMs: number): string | undefined {
-  const movedTo = `${file}.before-restore-${new Date(nowMs).toISOString().replaceAll(/[:.]/g, '-')}`
+  const movedTo = `${file}.before-restore-${timeInName(nowMs)}`
   let moved: string | undefined
   for (const suffix of SUFFIXES) {
     if (!existsSync(`${file}${suffix}`)) continue

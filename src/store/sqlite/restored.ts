@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-import { disabledByRestore, firstEpoch, nextGeneration } from '../../control-plane/generation.ts'
+import { firstEpoch, nextGeneration, restored, type Restore } from '../../control-plane/generation.ts'
 import { createChangeWriter } from './control-plane-change.ts'
 import * as rows from './control-plane-rows.ts'
 import type { ExclusiveLock } from './lock.ts'
@@ -8,11 +8,14 @@ import { createWriter } from './transaction.ts'
 
 /** Which copy is a backup says this row of `meta`; its value is when it was made, in wall-clock milliseconds. */
 export const BACKUP_MARK = 'backup'
+/** A backup that is opened with this row of `meta` keeps its keys. */
+export const KEEP_KEYS_MARK = 'backup_keeps_keys'
 
 /**
  * Answers the generation of the file that is being opened. A backup is given a new one, in one transaction: every org
- * disabled, and every epoch raised into it, so that no form of an earlier day can undo a stop (G6). Throws
- * `STORE_NOT_WRITABLE` for a file that can only be read, which SQLite opens without a word.
+ * disabled, every key ended, and every epoch raised into it, so that no form of an earlier day can undo a stop, and no
+ * key that was burned since works again (G6). Throws `STORE_NOT_WRITABLE` for a file that can only be read, which SQLite
+ * opens without a word.
  */
 export function enterGeneration(
   db: DatabaseSync,
@@ -33,21 +36,25 @@ export function enterGeneration(
     // Before COMMIT: a generation that was given once is never given again, whatever happens in between.
     lock.noteGeneration(generation)
     setGeneration.run(generation)
-    if (madeAtMs !== undefined) disableEverything(db, { generation, nowMs: now, madeAtMs })
+    if (madeAtMs !== undefined) {
+      const keepKeys = valueOf(KEEP_KEYS_MARK) !== undefined
+      stopEverything(db, { generation, nowMs: now, madeAtMs }, keepKeys)
+    }
     return generation
   })
 }
 
-function disableEverything(
-  db: DatabaseSync,
-  restore: { readonly generation: number; readonly nowMs: number; readonly madeAtMs: number },
-): void {
+function stopEverything(db: DatabaseSync, restore: Restore, keepKeys: boolean): void {
   const write = createChangeWriter(db)
+  const liveKeys = db.prepare(
+    `SELECT ${rows.keys.list} FROM keys WHERE org_id = ? AND ended_as IS NULL ORDER BY key_id`,
+  )
   for (const row of db.prepare(`SELECT ${rows.orgs.list} FROM orgs`).all()) {
-    const { org, audit } = disabledByRestore(rows.orgs.of(row), restore)
-    write(org.orgId, { org, audit: [audit], result: undefined })
+    const org = rows.orgs.of(row)
+    const ending = keepKeys ? [] : liveKeys.all(org.orgId).map(rows.keys.of)
+    write(org.orgId, restored(org, ending, restore))
   }
   const epoch = firstEpoch(restore.generation) + 1
   for (const table of ['devices', 'locks']) db.prepare(`UPDATE ${table} SET epoch = ?`).run(epoch)
-  db.prepare('DELETE FROM meta WHERE name = ?').run(BACKUP_MARK)
+  db.prepare('DELETE FROM meta WHERE name IN (?, ?)').run(BACKUP_MARK, KEEP_KEYS_MARK)
 }
