@@ -19,7 +19,7 @@ const SECRET_HEADER = 'x-holdpoint-lane'
 /** The other end of the connection on which the request reached the lane. Believed with the secret only. */
 const PEER_HEADER = 'x-holdpoint-peer'
 /** How many the main thread gets at once, the others wait here: so that no flood of them delays a stop either. */
-const AT_ONCE = 64
+const AT_ONCE = 16
 /** Answers that take long must not take their places. */
 const STREAMS = new Set<string>([PATHS.feed, PATHS.audit])
 const STREAMS_AT_ONCE = 1024

@@ -1,7 +1,7 @@
 import { HoldpointError } from '../errors.ts'
 import { uuidv7 } from './ids.ts'
-import type { AuditEntry, AuditRow, KeyRecord, OrgRecord } from './records.ts'
-import type { Change } from './store.ts'
+import type { AuditEntry, KeyRecord, OrgRecord } from './records.ts'
+import type { Change, ControlPlaneStore } from './store.ts'
 
 // Every epoch is `generation × 2³² + counter`. A store that was opened from a backup counts on in a new generation:
 // its epochs lie above all that the store had handed out when the backup was older than they are (G6).
@@ -80,10 +80,15 @@ export function restored(org: OrgRecord, keys: readonly KeyRecord[], restore: Re
   }
 }
 
-/** Whether this is the audit row of a restore that has ended the key. */
-export function endsByRestore({ action, actor, after }: AuditRow, keyId: string): boolean {
-  const { keyIds } = (after ?? {}) as { readonly keyIds?: readonly string[] }
-  return action === 'key.burn' && actor === 'local' && keyIds?.includes(keyId) === true
+/** Whether a restore has ended the key, and not somebody who burned it. */
+export async function endedByRestore(
+  store: Pick<ControlPlaneStore, 'findAudit'>,
+  { orgId, keyId, endedAs, endedAtMs }: KeyRecord,
+): Promise<boolean> {
+  if (endedAs !== 'burned' || endedAtMs === null) return false
+  const row = await store.findAudit(orgId, { actions: ['key.burn'], untilMs: endedAtMs })
+  const { keyIds } = (row?.after ?? {}) as { readonly keyIds?: readonly string[] }
+  return row?.actor === 'local' && keyIds?.includes(keyId) === true
 }
 
 function entry(action: string, atMs: number, details: Partial<AuditEntry>): AuditEntry {

@@ -15,7 +15,13 @@ export interface Housekeeping {
   close(): Promise<void>
 }
 
-/** What time brings about by itself: plans and overlaps end, reminders fall due, old decisions go. No stop ever ends. */
+/** How long a recovery link is kept that works no more. */
+const DEAD_LINKS_MS = MS_PER_DAY
+
+/**
+ * What time brings about by itself: plans and overlaps end, reminders fall due, old decisions and links go. No stop ever
+ * ends.
+ */
 export function createHousekeeping(options: {
   readonly store: ControlPlaneStore
   readonly service: ControlPlaneService
@@ -46,6 +52,7 @@ export function createHousekeeping(options: {
       await service.endKeys()
       await remind()
       await store.pruneDecisions(service.nowMs() - retentionDays * MS_PER_DAY, PRUNE_AT_ONCE)
+      await store.pruneLinks(service.nowMs() - DEAD_LINKS_MS, PRUNE_AT_ONCE)
     } catch (error) {
       log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')
     }

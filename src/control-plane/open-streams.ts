@@ -81,7 +81,7 @@ export function createOpenStreams(options: {
         if (!action.startsWith('key.')) continue
         const changed = after as Pick<KeyRecord, 'keyId' | 'endsAtMs' | 'endedAs'>
         for (const held of byKey.get(changed.keyId) ?? []) {
-          
+          held.key = { ...held.key, endsAtMs: changed.endsAtMs, endedAs: changed.endedAs }
           isOpen(held)
         }
       }

@@ -8,7 +8,8 @@ import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { timeInName } from '../store/sqlite/files.ts'
 import { restoreBackup } from '../store/sqlite/restore-backup.ts'
 import { databaseFile, type CommandContext } from './backup.ts'
-import { operatorFile, readSecrets, renewSecrets, toolServerFile, writeSecret } from './secrets.ts'
+import { renewSecrets } from './renew-secrets.ts'
+import { operatorFile, readSecrets, toolServerFile, writeSecret } from './secrets.ts'
 
 const USAGE = `Usage: npm run restore-backup -- FILE [--keep-keys]
 
@@ -84,7 +85,7 @@ async function endKeys(file: string, { dataDir, say }: CommandContext): Promise<
     const orgId = await orgOfFiles(store, dataDir, [...admins.keys()])
     const admin = admins.get(orgId ?? '')
     if (orgId !== undefined && admin !== undefined) {
-      await renewSecrets({ dataDir, service, orgId, admin })
+      await renewSecrets({ dataDir, store, service, orgId, admin })
       say(
         `New keys of ${orgId}, for npm start, are in ${operatorFile(dataDir)} and ${toolServerFile(dataDir)}.`,
       )

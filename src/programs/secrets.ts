@@ -2,12 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { endsByRestore } from '../control-plane/generation.ts'
+import { endedByRestore } from '../control-plane/generation.ts'
 import type { KeyRecord } from '../control-plane/records.ts'
 import type { ControlPlaneService } from '../control-plane/service.ts'
 import type { ControlPlaneStore } from '../control-plane/store.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
-import type { KeyKind } from '../machineid/wire.ts'
 import { newCallerToken } from '../tool-server/callers.ts'
 
 /** What somebody has added to a file stays in it. */
@@ -33,7 +32,7 @@ export type OperatorSecrets = z.infer<typeof OperatorSecrets>
 export type ToolServerSecrets = z.infer<typeof ToolServerSecrets>
 
 /** What the runtime key of `npm start` may ask for: the devices of agents, in any environment. */
-const FIRST_BINDINGS = ['openai-agent:*']
+export const FIRST_BINDINGS = ['openai-agent:*']
 
 export const operatorFile = (dataDir: string) => join(dataDir, 'operator.json')
 export const toolServerFile = (dataDir: string) => join(dataDir, 'tool-server.json')
@@ -73,51 +72,10 @@ export async function ensureSecrets(options: FirstStart): Promise<OperatorSecret
   for (const key of [operator.admin, operator.stop, toolServer.runtime]) {
     const record = await service.findKey(key)
     if (record === undefined || record.orgId !== operator.orgId) throw secretsUnknown(dataDir)
+    // Burned by an operator is another matter: the control plane starts, so that one can go on.
     if (await endedByRestore(store, record)) throw secretsEnded(dataDir, record)
   }
   return operator
-}
-
-/** Burned by an operator is another matter: the control plane starts, so that one can go on. */
-async function endedByRestore(store: ControlPlaneStore, key: KeyRecord): Promise<boolean> {
-  const { orgId, keyId, endedAs, endedAtMs } = key
-  if (endedAs !== 'burned' || endedAtMs === null) return false
-  const row = await store.findAudit(orgId, { actions: ['key.burn'], untilMs: endedAtMs })
-  return row !== undefined && endsByRestore(row, keyId)
-}
-
-/**
- * New keys in the two files, made when they are not there, for an org whose keys a restore has ended. What else they
- * hold stays.
- */
-export async function renewSecrets(options: {
-  readonly dataDir: string
-  readonly service: ControlPlaneService
-  readonly orgId: string
-  /** Its new admin key. */
-  readonly admin: string
-}): Promise<void> {
-  const { dataDir, service, orgId, admin } = options
-  const { operator, toolServer } = readSecrets(dataDir)
-  const issue = async (kind: KeyKind, bindings?: readonly string[]) =>
-    (await service.issueKey({ orgId, kind, bindings })).key
-  const ended = toolServer?.runtime === undefined ? undefined : await service.findKey(toolServer.runtime)
-  const bindings = ended?.kind === 'runtime' ? (ended.bindings ?? undefined) : FIRST_BINDINGS
-  writeSecret(toolServerFile(dataDir), {
-    ...toolServer,
-    orgId,
-    runtime: await issue('runtime', bindings),
-    callerToken: toolServer?.callerToken ?? newCallerToken(),
-  })
-  writeSecret(operatorFile(dataDir), {
-    ...operator,
-    orgId,
-    viewer: await issue('viewer'),
-    stop: await issue('stop'),
-    operator: await issue('operator'),
-    admin,
-    platformToken: operator?.platformToken ?? newPlatformToken(),
-  })
 }
 
 function secretsMissing(dataDir: string, file: string): HoldpointError {
@@ -164,7 +122,7 @@ async function createSecrets(
   return operator
 }
 
-function newPlatformToken(): string {
+export function newPlatformToken(): string {
   return `hpp_${randomBytes(32).toString('base64url')}`
 }
 

@@ -67,7 +67,7 @@ export function describeEvidence(fixture: Fixture): void {
       expect(await page(4, 2)).toEqual([])
     })
 
-    test('answers the newest row of some actions, about a device, until a time', async () => {
+    test('answers the newest row of some actions, about a device or about none, until a time', async () => {
       const at = (action: string, atMs: number, deviceId: string | null = null) =>
         auditEntry(action, { atMs, deviceId })
       await write({
@@ -77,6 +77,7 @@ export function describeEvidence(fixture: Fixture): void {
           at('device.unrevoke', 30, 'a'),
           at('org.disable', 40),
           at('device.revoke', 50, 'a'),
+          at('device.revoke', 60),
         ],
       })
       const find = async (actions: string[], untilMs: number, deviceId?: string) =>
@@ -85,7 +86,8 @@ export function describeEvidence(fixture: Fixture): void {
       expect(await find(['device.revoke'], 50, 'a')).toBe(6)
       expect(await find(['device.revoke'], 49, 'a')).toBe(2)
       expect(await find(['device.revoke', 'device.unrevoke'], 49, 'a')).toBe(4)
-      expect(await find(['device.unrevoke', 'device.revoke'], 20)).toBe(3)
+      expect(await find(['device.revoke'], 100)).toBe(7)
+      expect(await find(['device.revoke'], 59)).toBeUndefined()
       expect(await find(['org.disable', 'org.enable'], 100)).toBe(5)
       expect(await find(['device.revoke'], 9, 'a')).toBeUndefined()
       expect(await find(['device.revoke'], 100, 'c')).toBeUndefined()

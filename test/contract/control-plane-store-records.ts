@@ -63,6 +63,20 @@ export function describeRecords(fixture: Fixture): void {
     })
   })
 
+  describe('orgs', () => {
+    test('are listed in byte order, page by page, and counted', async () => {
+      for (const [index, orgId] of ['o_b', 'o_B', 'o_a', 'p'].entries())
+        await addOrg({ orgId }, `key-${index}`)
+      const page = (after: string, limit: number) => fixture.store.listOrgs({ after, limit })
+      expect(await page('', 9)).toEqual(['o_B', 'o_a', 'o_b', ORG.orgId, 'p'])
+      expect(await page('', 2)).toEqual(['o_B', 'o_a'])
+      expect(await page('o_a', 2)).toEqual(['o_b', ORG.orgId])
+      expect(await page('o_aa', 1)).toEqual(['o_b'])
+      expect(await page('p', 9)).toEqual([])
+      expect(await fixture.store.countOrgs()).toBe(5)
+    })
+  })
+
   describe('owners', () => {
     test('are added and removed, each once, and listed in byte order', async () => {
       await write({ addOwners: ['b@example.com', 'a@example.com', 'B@example.com', 'owner@example.com'] })
@@ -88,6 +102,24 @@ export function describeRecords(fixture: Fixture): void {
       expect(await fixture.store.findLink(linkRecord('c').digest)).toEqual(linkRecord('c'))
       expect(await fixture.store.findLink(linkRecord('d').digest)).toMatchObject({ usedAtMs: 3 })
       expect(await fixture.store.findLink(linkRecord('e').digest)).toBeUndefined()
+    })
+
+    test('that expired before a time are deleted a limited number at a time, in every org, used or not', async () => {
+      await addOrg({ orgId: 'o_other' }, 'key-of-other')
+      await write({
+        links: [
+          linkRecord('a', { expiresAtMs: 98, usedAtMs: 90 }),
+          linkRecord('b', { expiresAtMs: 99 }),
+          linkRecord('c', { expiresAtMs: 100 }),
+        ],
+      })
+      await write({ links: [linkRecord('d', { orgId: 'o_other', expiresAtMs: 1 })] }, 'o_other')
+      const prune = () => fixture.store.pruneLinks(100, 2)
+      expect([await prune(), await prune(), await prune()]).toEqual([2, 1, 0])
+      const left = await Promise.all(
+        ['a', 'b', 'c', 'd'].map((digit) => fixture.store.findLink(linkRecord(digit).digest)),
+      )
+      expect(left).toEqual([undefined, undefined, linkRecord('c', { expiresAtMs: 100 }), undefined])
     })
   })
 

@@ -39,10 +39,10 @@ beforeAll(async () => {
   await post(PATHS.revoke, { deviceId: DEVICE, reason: 'leaked key' }, keys.stop)
   await post(
     PATHS.unrevoke,
-    { deviceId: DEVICE, ifEpoch: 1, reason: 'Schlüssel getauscht ✓\u0000' },
+    { deviceId: DEVICE, ifEpoch: 1, reason: 'Schlüssel getauscht ✓ 🔑' },
     keys.operator,
   )
-  await post(PATHS.register, { deviceId: DEVICE, labels: { __proto__: 'x', 'a"b': '\ud800' } }, keys.full)
+  await post(PATHS.register, { deviceId: DEVICE, labels: { constructor: 'x', 'a"b': '\n\u2028' } }, keys.full)
   await post(PATHS.locks, { pattern: 'openai-agent:test:*', reason: 'drill' }, keys.stop)
   await post(PATHS.orgDisable, {}, keys.admin)
   await post(PATHS.remove, { deviceId: DEVICE }, keys.operator)

@@ -205,6 +205,20 @@ describe('a decision log', () => {
     expect(rows).toEqual([500, 500, 240])
   })
 
+  test('lets whatever came in meanwhile go first between two writes', async () => {
+    const happened: string[] = []
+    const { log } = loggingTo(async () => void happened.push('write'))
+    const turn = () => {
+      happened.push('turn')
+      if (happened.length < 40) setImmediate(turn)
+    }
+    for (let times = 0; times < 2000; times++) log.record(decision('r'))
+    setImmediate(turn)
+    await log.flush()
+    expect(happened.filter((what) => what === 'write').length).toBeGreaterThan(3)
+    expect(happened.join(' ')).not.toContain('write write')
+  })
+
   test('reports what cannot be written, and does not reject', async () => {
     const { log, lost } = loggingTo(() => Promise.reject(new Error('disk')))
     log.record(decision('r'))

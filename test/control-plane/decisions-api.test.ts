@@ -116,9 +116,9 @@ test('locks: the one that held the device then, though it was released since and
   const release = async ({ lockId, epoch }: { lockId: string; epoch: number }) =>
     (await post(PATHS.lockRelease.replace(':id', lockId), { ifEpoch: epoch }, keys.operator)).status
 
+  const held = await lock('openai-agent:test:*', 'at that time')
   const gone = await lock('openai-agent:test:payments:*', 'before')
   expect(await release(gone)).toBe(200)
-  const held = await lock('openai-agent:test:*', 'at that time')
   await lock('openai-agent:test:email:*', 'something else')
   const requestId = await validate(authority, [DEVICE])
   expect(await release(held)).toBe(200)

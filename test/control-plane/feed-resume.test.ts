@@ -109,14 +109,18 @@ test('at most 1,000 events are repeated, the newest, after one that says so', as
   await authority.kill()
   addAuditRows(authority.file, authority.orgId, 3000)
   await authority.restart()
+  const requestId = await validate(authority, EMAIL)
+  await stored(authority, requestId)
   using feed = await listen(authority, { lastEventId })
   const [first, ...rest] = await feed.next(1001)
   expect(first).toMatchObject({ id: undefined, event: 'missed', data: { type: 'missed' } })
   expect(FeedEvent.parse(first?.data)).toMatchObject({
     message: expect.stringContaining('GET /api/v1/decisions and GET /api/v1/audit have all of it.'),
   })
-  expect(rest.map(({ data }) => data.row.seq)).toEqual(
-    Array.from({ length: 1000 }, (_, index) => 2003 + index),
+  expect(rest.filter(({ event }) => event === 'decision').map(({ id }) => id)).toEqual([`${requestId}.0`])
+  const rows = rest.filter(({ event }) => event === 'change')
+  expect(rows.map(({ data }) => data.row.seq)).toEqual(
+    Array.from({ length: 999 }, (_, index) => 2004 + index),
   )
   await authority.register(DEVICE)
   expect((await feed.next(1002)).at(-1)?.data.row).toMatchObject({ seq: 3003, action: 'device.register' })
@@ -149,6 +153,9 @@ test('while things go on happening, coming back again and again misses nothing',
   for (let round = 0; round < 30; round++) {
     using feed = await listen(authority, { lastEventId })
     const events = await feed.next(lastEventId === undefined ? 1 : 5)
+    // What comes meanwhile comes after what is repeated, and not once more.
+    const seqs = feed.events.map(({ data }) => data.row.seq as number)
+    expect(seqs).toEqual(seqs.toSorted((a, b) => a - b).filter((seq, index, all) => seq !== all[index - 1]))
     for (const { data } of events) seen.add(data.row.seq)
     lastEventId = events.at(-1)?.id
   }

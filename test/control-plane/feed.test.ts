@@ -355,19 +355,28 @@ test('all keys together have a bounded number of streams, and none once they are
   expect(() => open('a')).toThrow(/is being stopped/)
 })
 
-test('nobody listens: nothing is even looked at', () => {
-  const feed = createFeed({ nowMs: () => 0 })
-  const untouchable = new Proxy(
-    {},
-    {
-      get: () => {
-        throw new Error('looked at')
-      },
+/** Something that whoever looks at it trips over. */
+const untouchable = new Proxy(
+  {},
+  {
+    get: () => {
+      throw new Error('looked at')
     },
-  )
-  feed.decided([untouchable as DecisionRecord])
-  feed.committed([untouchable as AuditRow])
-  expect(() => untouchable as { orgId: string }).not.toThrow()
+  },
+)
+
+test('nobody listens: nothing is even looked at', async () => {
+  await using authority = await startTestControlPlane()
+  const { feed } = authority.controlPlane
+  const publish = () => {
+    feed.decided([untouchable as DecisionRecord])
+    feed.committed([untouchable as AuditRow])
+  }
+  publish()
+  const stream = await listen(authority)
+  expect(publish).toThrow('looked at')
+  stream[Symbol.dispose]()
+  await expect.poll(() => publish).not.toThrow()
 })
 
 test('an org in which more happens than can be told loses its listeners, and no other org does', async () => {

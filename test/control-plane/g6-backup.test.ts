@@ -8,6 +8,7 @@ import { backUp } from '../../src/store/sqlite/backup.ts'
 import { restoreBackup } from '../../src/store/sqlite/restore-backup.ts'
 import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { randomFrom, seedFrom } from '../fixtures/random.ts'
+import { dump } from './dump.ts'
 import { createWorld, DEVICES, restoresOf, type World } from './g6-world.ts'
 
 // A backup that is put back does not know the stops since it was made (ABA): whatever anybody filled in on an earlier
@@ -44,9 +45,10 @@ async function arrive(world: World, forms: readonly Buffer[]) {
   return answers.length
 }
 
+/** With the keys that it has, so that only epochs are left to hold what was sent with them. */
 async function putBack(authority: TestControlPlane, world: World, backup: string) {
   await authority.kill()
-  await restoreBackup({ backup, file: authority.file })
+  await restoreBackup({ backup, file: authority.file, keepKeys: true })
   await authority.restart()
   await world.reconnect()
 }
@@ -145,6 +147,36 @@ describe('G6: a backup that was put back', () => {
     }
     // Enabling one enabled no other.
     expect(await codesOf(world)).toEqual(ALL_DISABLED)
+  })
+
+  test('ends every key that it has: what was sent with one changes nothing, one that was burned since least of all', async () => {
+    await using authority = await startTestLanes()
+    await using world = await createWorld(authority, randomFrom(5))
+    const backup = join(dir, 'backup.db')
+    await world.act(PATHS.revoke, { deviceId: FIRST })
+    await backUp({ from: authority.file, to: backup })
+    const forms = await sendForms(world)
+    for (const { keyId } of world.liveKeys('full')) await world.act(PATHS.keyBurn.replace(':id', keyId), {})
+
+    await authority.kill()
+    await restoreBackup({ backup, file: authority.file })
+    await authority.restart()
+    await world.reconnect()
+    const before = dump(authority.file)
+    for (const { statusCode, body } of await Promise.all(forms.map(world.deliver))) {
+      expect([statusCode, body.code]).toEqual([401, 'KEY_BURNED'])
+    }
+    for (const key of Object.values(authority.keys)) {
+      expect((await authority.get(PATHS.usage, key)).body.code).toBe('KEY_BURNED')
+      expect((await authority.post(PATHS.validate, { deviceId: FIRST }, key)).body.code).toBe('KEY_BURNED')
+    }
+    expect(dump(authority.file)).toEqual(before)
+
+    // Whoever has the file can issue a new one, and finds the org disabled.
+    const { key } = await authority.service.issueKey({ orgId: authority.orgId, kind: 'full' })
+    const { org } = (await authority.get(PATHS.usage, key)).body
+    expect(org.disabled).toBe(true)
+    expect((await authority.post(PATHS.orgEnable, { ifEpoch: org.epoch }, key)).status).toBe(200)
   })
 
   test('is what a plain start is not: without a backup nothing is disabled and epochs count on', async () => {

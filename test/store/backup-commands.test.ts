@@ -1,13 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
+import { createService, type ControlPlaneService } from '../../src/control-plane/service.ts'
+import type { ControlPlaneStore } from '../../src/control-plane/store.ts'
+import { PATHS } from '../../src/machineid/wire.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
-import { ORG } from '../contract/control-plane-records.ts'
+import { auditEntry, ORG } from '../contract/control-plane-records.ts'
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
 
@@ -15,12 +18,29 @@ let dir: string
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'holdpoint-backup-commands-'))
   const store = open()
-  await store.change(ORG.orgId, {}, () => ({ result: undefined, org: ORG }))
+  await store.change(ORG.orgId, {}, () => ({
+    result: undefined,
+    org: ORG,
+    audit: [auditEntry('org.create', { actor: 'platform' })],
+  }))
   await store.close()
 })
 afterEach(() => rmSync(dir, { recursive: true }))
 
-const open = () => openControlPlaneStore({ file: join(dir, 'data', 'control-plane.db') })
+const data = (name: string) => join(dir, 'data', name)
+const open = () => openControlPlaneStore({ file: data('control-plane.db') })
+
+/** With a control plane's store open. */
+async function opened<T>(
+  use: (service: ControlPlaneService, store: ControlPlaneStore) => Promise<T>,
+): Promise<T> {
+  const store = open()
+  try {
+    return await use(createService({ store, onDecisionsLost: () => {} }), store)
+  } finally {
+    await store.close()
+  }
+}
 
 async function run(...args: string[]): Promise<{ status: number; out: string; err: string }> {
   const child = spawn(process.execPath, ['--conditions=holdpoint-source', MAIN, ...args], {
@@ -54,13 +74,73 @@ describe('main.ts backup and restore-backup', () => {
     expect(await run('restore-backup', 'monday.db')).toEqual({
       status: 0,
       out: expect.stringMatching(
-        /^Restored .*\nThe database that was there is now .*before-restore-.*\n.*every org is disabled\..*burn again.*\n$/,
+        /^Restored .*\nThe database that was there is now .*before-restore-.*\nEvery org is disabled, and every key has ended/,
       ),
       err: '',
     })
     const restored = open()
     expect((await restored.findUsage(ORG.orgId, 0))?.org.disabled).toBe(true)
     await restored.close()
+  })
+
+  test('G6: a restore ends every key, and puts one new admin key for each org in a private file, not on the screen', async () => {
+    const { orgId, keys } = await opened((service) => service.createOrg({ kinds: ['admin', 'runtime'] }))
+    await run('backup', 'monday.db')
+    const { out } = await run('restore-backup', 'monday.db')
+    const [name = ''] = readdirSync(join(dir, 'data')).filter((each) =>
+      each.startsWith('restored-admin-keys-'),
+    )
+    expect(out).toContain(` ${data(name)}. Hand them out, then delete it.\n`)
+    for (const next of [PATHS.audit, PATHS.list, PATHS.locks, PATHS.keys, PATHS.usage, PATHS.orgEnable]) {
+      expect(out).toContain(next)
+    }
+    expect(out).not.toMatch(/org_[a-z]+_/)
+    expect(statSync(data(name)).mode & 0o777).toBe(0o600)
+    const admins = JSON.parse(readFileSync(data(name), 'utf8')) as Record<string, string>
+    expect(Object.keys(admins).sort()).toEqual([ORG.orgId, orgId].sort())
+    await opened(async (service) => {
+      for (const key of Object.values(keys)) {
+        expect(await service.findKey(key)).toMatchObject({ endedAs: 'burned' })
+      }
+      for (const [org, key] of Object.entries(admins)) {
+        expect(await service.findKey(key)).toMatchObject({
+          orgId: org,
+          kind: 'admin',
+          name: 'restored',
+          createdBy: 'local',
+          endedAs: null,
+        })
+      }
+    })
+  })
+
+  test('with --keep-keys they go on, and it says so plainly', async () => {
+    const { orgId, keys } = await opened((service) => service.createOrg({ kinds: ['admin'] }))
+    await run('backup', 'monday.db')
+    const { status, out } = await run('restore-backup', '--keep-keys', 'monday.db')
+    expect(status).toBe(0)
+    expect(out).toMatch(
+      /\nWhen the control plane starts, every org is disabled\.\nKeys that were burned after the backup WORK AGAIN\. Burn each of them before anything else/,
+    )
+    expect(readdirSync(join(dir, 'data')).filter((name) => name.endsWith('.json'))).toEqual([])
+    await opened(async (service) => {
+      expect(await service.findKey(keys.admin ?? '')).toMatchObject({ endedAs: null })
+      expect((await service.usage(orgId)).org.disabled).toBe(true)
+    })
+  })
+
+  test('nothing is moved when a file of npm start could not be written anew', async () => {
+    await run('backup', 'monday.db')
+    writeFileSync(data('operator.json'), '{')
+    const before = readdirSync(join(dir, 'data'))
+    expect(await run('restore-backup', 'monday.db')).toMatchObject({
+      status: 1,
+      out: '',
+      err: expect.stringMatching(
+        /operator\.json is not what npm start wrote there.*\(SECRETS_UNREADABLE\)\n$/,
+      ),
+    })
+    expect(readdirSync(join(dir, 'data'))).toEqual(before)
   })
 
   test('what went wrong is one line with the next step, and status 1', async () => {
@@ -85,11 +165,13 @@ describe('main.ts backup and restore-backup', () => {
     ['backup', ['a', 'b']],
     ['restore-backup', []],
     ['restore-backup', ['a', 'b']],
+    ['restore-backup', ['--keep-keys']],
+    ['restore-backup', ['monday.db', '--keep']],
   ])('%s with %j tells how it is used, does nothing, and ends with status 2', async (command, args) => {
     expect(await run(command, ...args)).toEqual({
       status: 2,
       out: '',
-      err: expect.stringMatching(new RegExp(`^Usage: npm run ${command} -- FILE\n`)),
+      err: expect.stringMatching(new RegExp(`^Usage: npm run ${command} -- FILE(?: \\[--keep-keys\\])?\n`)),
     })
     expect(readdirSync(dir)).toEqual(['data'])
     expect(existsSync(join(dir, 'data', 'control-plane.db'))).toBe(true)

@@ -205,15 +205,27 @@ describe('a restored backup', () => {
     await restoreBackup({ backup, file })
     const rows = await open().listAudit(ORG.orgId, { after: 0, limit: 100 })
     const epoch = firstEpoch(FLOOR + 1) + 1
-    expect(rows.at(-1)).toMatchObject({
-      seq: 2,
-      prevHash: rows[0]?.hash,
-      action: 'org.disable',
-      actor: 'local',
-      atMs: NOW_MS,
-      before: { disabled: false, epoch: 41 },
-      after: { disabled: true, epoch, generation: FLOOR + 1 },
-    })
+    expect(rows.slice(1)).toMatchObject([
+      {
+        seq: 2,
+        prevHash: rows[0]?.hash,
+        action: 'org.disable',
+        actor: 'local',
+        atMs: NOW_MS,
+        before: { disabled: false, epoch: 41 },
+        after: { disabled: true, epoch, generation: FLOOR + 1 },
+      },
+      {
+        seq: 3,
+        prevHash: rows[1]?.hash,
+        action: 'key.burn',
+        actor: 'local',
+        atMs: NOW_MS,
+        reason:
+          'Restored from a backup of 2026-11-22T11:59:59.000Z: keys burned since then must not work again.',
+        after: { keyIds: [KEY.keyId], epoch },
+      },
+    ])
     for (const row of rows) expect(row.hash).toBe(rowHash(row))
   })
 
@@ -225,7 +237,7 @@ describe('a restored backup', () => {
     const again = open(file, NOW_MS + 86_400_000)
     expect(await orgOf(again)).toEqual(before)
     expect(again.generation).toBe(FLOOR + 1)
-    expect(await again.listAudit(ORG.orgId, { after: 0, limit: 100 })).toHaveLength(2)
+    expect(await again.listAudit(ORG.orgId, { after: 0, limit: 100 })).toHaveLength(3)
   })
 
   test('is one as well when somebody copied it into place by hand', async () => {

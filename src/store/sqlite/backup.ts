@@ -6,7 +6,7 @@ import { HoldpointError } from '../../errors.ts'
 import { assertThere, createNewFile, removeDatabase, syncDirectoryOf, syncFile } from './files.ts'
 import { damageIn } from './integrity.ts'
 import { openSqlite, storeError } from './open.ts'
-import { BACKUP_MARK, KEEP_KEYS_MARK } from './restored.ts'
+import { BACKUP_MARK } from './restored.ts'
 
 export interface BackupOptions {
   /** The control plane's file. A control plane may be using it. */
@@ -74,7 +74,6 @@ function mark(file: string, madeAtMs: number): void {
     // One file, without a WAL beside it that somebody could forget to take along.
     db.exec('PRAGMA journal_mode = DELETE')
     db.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)').run(BACKUP_MARK, madeAtMs)
-    db.prepare('DELETE FROM meta WHERE name = ?').run(KEEP_KEYS_MARK)
   } finally {
     db.close()
   }
