@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { ChangeBatchResponse, RevokeBatchRequest, UnrevokeBatchRequest } from '../machineid/wire-devices.ts'
 import { MAX_BATCH_BODY_BYTES, PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
-import type { BatchAsked } from './batches.ts'
+import type { BatchAsked, BatchResult } from './batches.ts'
 
 /** Many devices in one transaction: by list, by pattern or by label. */
 export function batchRoutes(context: ApiContext): Route[] {
@@ -22,8 +22,7 @@ export function batchRoutes(context: ApiContext): Route[] {
       preview: ({ input, caller, orgId }) => service.previewRevokeBatch(caller, orgId, askedOf(input)),
       run: async ({ input, caller, orgId }) => {
         const { results, ...batch } = await service.revokeBatch(caller, orgId, askedOf(input))
-        // What else denies a stopped device is of no interest.
-        return { body: { ...batch, results: results.map(({ stillDeniedBy: _, ...result }) => result) } }
+        return { body: { ...batch, results: results.map(stopped) } }
       },
     }),
     orgRoute(context, ['operator', 'admin', 'full'], {
@@ -40,6 +39,11 @@ export function batchRoutes(context: ApiContext): Route[] {
       },
     }),
   ]
+}
+
+/** What else denies a device that was stopped is of no interest. */
+function stopped({ deviceId, ok, code, epoch }: BatchResult['results'][number]) {
+  return { deviceId, ok, ...(code !== undefined && { code }), epoch }
 }
 
 function askedOf(input: z.infer<typeof RevokeBatchRequest>): BatchAsked {

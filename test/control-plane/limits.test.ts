@@ -236,9 +236,10 @@ describe('load shedding', () => {
     lag.stop()
     server.close()
     expect(lags.length).toBeGreaterThan(5000)
+    const median = (all: readonly number[]) => all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)] ?? 0
     // A wait is there and back; the lag is one way.
-    expect(Math.max(...lags.slice(2000))).toBeLessThan(Math.max(...waits.slice(2000)) * 1.5)
-    expect(Math.max(...lags)).toBeGreaterThan(Math.min(...waits.slice(2000)) / 4)
+    expect(median(lags)).toBeLessThan(median(waits) * 1.5)
+    expect(median(lags)).toBeGreaterThan(median(waits) / 10)
   })
 
   test('G4: a lane that is too late answers OVERLOADED without a look at the store, until it has caught up', async () => {

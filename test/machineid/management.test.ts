@@ -177,13 +177,17 @@ describe('list and usage', () => {
   const row = {
     status: 'active',
     revoked: false,
+    locked: false,
     epoch: 1,
     slot: 1,
     overLimit: false,
     reason: null,
+    remindAt: null,
+    overdue: false,
     labels: {},
     createdAt: '2026-01-01T00:00:00Z',
     changedAt: '2026-01-01T00:00:00Z',
+    lastSeen: null,
   }
   const list = (count: number) => ({
     status: 'ok',
@@ -192,6 +196,7 @@ describe('list and usage', () => {
     orgEpoch: 1,
     devices: Array.from({ length: count }, (_, index) => ({ deviceId: `agent:${index}`, ...row })),
     nextCursor: null,
+    request_id: 'request-1',
   })
 
   test('a list may be longer than an answer to a question: 10,000 devices', async () => {
@@ -217,7 +222,9 @@ describe('list and usage', () => {
 
   test('usage', async () => {
     const org = { disabled: true, epoch: 4, by: 'operator', reason: 'drill', since: '2026-01-01T00:00:00Z' }
-    const usage = { status: 'ok', handler: 'usage', orgId: 'o_1', orgEpoch: 4, ...PLAN, revoked: 0, org }
+    const counts = { revoked: 0, locks: 0, overdue: 0 }
+    const about = { status: 'ok', handler: 'usage', orgId: 'o_1', orgEpoch: 4, request_id: 'request-1' }
+    const usage = { ...about, ...PLAN, ...counts, org }
     const { client } = await answering('200 OK', usage)
     expect(await client.usage()).toMatchObject({
       ok: true,

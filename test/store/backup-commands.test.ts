@@ -6,12 +6,14 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { createService, type ControlPlaneService } from '../../src/control-plane/service.ts'
+import { keyIdOf } from '../../src/control-plane/keys.ts'
+import { createService, type Caller, type ControlPlaneService } from '../../src/control-plane/service.ts'
 import type { ControlPlaneStore } from '../../src/control-plane/store.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { auditEntry, ORG } from '../contract/control-plane-records.ts'
 
+const LOCAL: Caller = { actor: 'local', kind: 'local', requestId: null, origin: null }
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
 
 let dir: string
@@ -126,6 +128,55 @@ describe('main.ts backup and restore-backup', () => {
     await opened(async (service) => {
       expect(await service.findKey(keys.admin ?? '')).toMatchObject({ endedAs: null })
       expect((await service.usage(orgId)).org.disabled).toBe(true)
+    })
+  })
+
+  test('the files of npm start get a new key for each that the restore has ended; one that was burned before stays so', async () => {
+    const { orgId, keys } = await opened((service) =>
+      service.createOrg({ kinds: ['viewer', 'stop', 'operator', 'admin'] }),
+    )
+    const bindings = ['openai-agent:prod:*']
+    const runtime = await opened((service) =>
+      service.issueKey({ orgId, kind: 'runtime', bindings, name: 'tools' }),
+    )
+    const write = (name: string, value: object) => writeFileSync(data(name), JSON.stringify(value))
+    const read = (name: string) => JSON.parse(readFileSync(data(name), 'utf8')) as Record<string, string>
+    write('operator.json', {
+      orgId,
+      ...keys,
+      platformToken: 'hpp_x',
+      consoleUrl: 'http://ops',
+      added: 'by hand',
+    })
+    write('tool-server.json', { orgId, runtime: runtime.key, callerToken: 'hpc_x' })
+    await opened((service) => service.burnKey(LOCAL, orgId, { keyId: keyIdOf(keys.stop ?? '') ?? '' }))
+    await run('backup', 'monday.db')
+
+    const { out } = await run('restore-backup', 'monday.db')
+    expect(out).toContain(`New keys of ${orgId}, for npm start, are in ${data('operator.json')} and `)
+    const operator = read('operator.json')
+    const toolServer = read('tool-server.json')
+    expect(operator).toMatchObject({
+      orgId,
+      platformToken: 'hpp_x',
+      consoleUrl: 'http://ops',
+      added: 'by hand',
+    })
+    expect(toolServer).toMatchObject({ orgId, callerToken: 'hpc_x' })
+    for (const name of ['operator.json', 'tool-server.json'])
+      expect(statSync(data(name)).mode & 0o777).toBe(0o600)
+    expect(operator['stop']).toBe(keys.stop)
+    await opened(async (service) => {
+      for (const kind of ['viewer', 'operator', 'admin'] as const) {
+        expect(await service.findKey(keys[kind] ?? '')).toMatchObject({ endedAs: 'burned' })
+        expect(await service.findKey(operator[kind] ?? '')).toMatchObject({ kind, orgId, endedAs: null })
+      }
+      expect(await service.findKey(toolServer['runtime'] ?? '')).toMatchObject({
+        kind: 'runtime',
+        bindings,
+        name: 'tools',
+        endedAs: null,
+      })
     })
   })
 
