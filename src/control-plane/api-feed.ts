@@ -48,23 +48,29 @@ async function tell(
   if (lastEventId === undefined) return
   try {
     await feed.streams.turn()
-    await live.begin(await replay(store, orgId, filter, lastEventId))
+    await live.begin(lastEventId, await replay(store, orgId, filter, lastEventId))
   } catch (error) {
     onError(response, error, 'feed')
     stream.cut()
   }
 }
 
-/** What happens now, kept back until what happened before is told. */
+/** What happens now: kept back until what happened before is told, and then without what was told with it. */
 function createLive(
   stream: EventStream,
   { isOpen, waits }: { readonly isOpen: () => boolean; readonly waits: boolean },
 ) {
   let kept: FeedEntry[] | undefined = waits ? [] : undefined
+  let told: ReadonlySet<string | undefined> | undefined
+  const send = (entries: readonly FeedEntry[]) => {
+    const news = entries.filter(({ id }) => id === undefined || told?.has(id) !== true)
+    // Whatever was on its way when the rest was read comes before this one.
+    if (news.some(({ id }) => id !== undefined)) told = undefined
+    if (news.length > 0 && isOpen()) stream.send(textOf(news))
+  }
   return {
     send: (entries: readonly FeedEntry[]) => {
-      if (!isOpen()) return
-      if (kept === undefined) stream.send(textOf(entries))
+      if (kept === undefined) send(entries)
       else if (kept.length + entries.length > MAX_REPLAYED) stream.cut()
       else kept.push(...entries)
     },
@@ -72,12 +78,12 @@ function createLive(
       if (isOpen()) stream.send(': \n\n')
     },
     cut: stream.cut,
-    begin: async (before: readonly FeedEntry[]) => {
+    begin: async (lastEventId: string, before: readonly FeedEntry[]) => {
       await stream.sendPatiently(before.map(({ text }) => text()))
-      const told = new Set(before.map(({ id }) => id))
-      const since = (kept ?? []).filter(({ id }) => id === undefined || !told.has(id))
+      told = new Set([lastEventId, ...before.map(({ id }) => id)])
+      const meanwhile = kept ?? []
       kept = undefined
-      if (isOpen() && since.length > 0) stream.send(textOf(since))
+      send(meanwhile)
     },
   }
 }

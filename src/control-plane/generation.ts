@@ -83,12 +83,13 @@ export function restored(org: OrgRecord, keys: readonly KeyRecord[], restore: Re
 /** Whether a restore has ended the key, and not somebody who burned it. */
 export async function endedByRestore(
   store: Pick<ControlPlaneStore, 'findAudit'>,
-  { orgId, keyId, endedAs, endedAtMs }: KeyRecord,
+  { orgId, keyId, endedAtMs }: KeyRecord,
 ): Promise<boolean> {
-  if (endedAs !== 'burned' || endedAtMs === null) return false
+  if (endedAtMs === null) return false
   const row = await store.findAudit(orgId, { actions: ['key.burn'], untilMs: endedAtMs })
+  // Only a restore ends several in one row.
   const { keyIds } = (row?.after ?? {}) as { readonly keyIds?: readonly string[] }
-  return row?.actor === 'local' && keyIds?.includes(keyId) === true
+  return keyIds?.includes(keyId) === true
 }
 
 function entry(action: string, atMs: number, details: Partial<AuditEntry>): AuditEntry {

@@ -195,3 +195,13 @@ test('an export breaks off when its key is burned: what is there does not look w
   expect(burned.status).toBe(200)
   await expect(response.text()).rejects.toThrow()
 })
+
+test('a verification ends with its key: what was not read is not called intact', async () => {
+  const issued = await authority.service.issueKey({ orgId: authority.orgId, kind: 'viewer' })
+  const verifying = verify('', issued.key)
+  await authority.post(PATHS.keyBurn.replace(':id', issued.keyId), {}, keys.admin)
+  expect(await verifying).toMatchObject({
+    httpStatus: 503,
+    message: expect.stringContaining('This ended before the last row was read'),
+  })
+})

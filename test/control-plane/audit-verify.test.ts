@@ -414,7 +414,12 @@ describe('an export', () => {
     [
       'a row of another org',
       (lines) => lines.with(5, (lines[5] ?? '').replaceAll(orgId, otherOrg)),
-      'at row 6 (',
+      `Row 6 belongs to another org, `,
+    ],
+    [
+      'a time that is written in another way',
+      (lines) => lines.with(5, (lines[5] ?? '').replace(/("at":"[^"]*)Z"/, '$10Z"')),
+      'Line 6 is no audit row',
     ],
     ['nothing at all', () => [], 'The chain is empty'],
     ['something else', () => ['<html>', '</html>'], 'Line 1 is no audit row'],

@@ -108,6 +108,7 @@ test('a key that an operator has burned, and no restore, does not keep the contr
   expect(await first.ended).toBe(0)
   const again = runMain(['control-plane'], env)
   await again.printed('control plane is listening')
+  expect((await ask(`${secrets(dataDir).consoleUrl}${PATHS.usage}`, admin)).body.code).toBe('KEY_BURNED')
   again.process.kill('SIGTERM')
   expect(await again.ended).toBe(0)
 })

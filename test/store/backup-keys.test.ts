@@ -117,10 +117,20 @@ describe('G6: a key that was burned after the backup', () => {
     expect(await restoreEnded(before.key)).toBe(false)
     expect(await restoreEnded(first.keys.admin ?? '')).toBe(true)
     expect(await restoreEnded(second.keys.full ?? '')).toBe(true)
-    const { key } = await service.issueKey({ orgId: first.orgId, kind: 'stop' })
-    expect(await restoreEnded(key)).toBe(false)
-    await service.burnKey(LOCAL, first.orgId, { keyId: idOf(key) })
-    expect(await restoreEnded(key)).toBe(false)
+
+    // Nor does what ends later, by a burn or by its overlap, end by the restore.
+    await store.close()
+    open(RESTORED_MS + 1000)
+    const { key: burned, keyId } = await service.issueKey({ orgId: first.orgId, kind: 'stop' })
+    const { key: replaced, keyId: replacedId } = await service.issueKey({ orgId: second.orgId, kind: 'stop' })
+    await service.burnKey(LOCAL, first.orgId, { keyId })
+    await service.rotateKey(LOCAL, second.orgId, { keyId: replacedId, overlapSeconds: 1 })
+    await store.close()
+    open(RESTORED_MS + 2000)
+    await service.endKeys()
+    expect(await stateOf(replaced)).toMatchObject({ endedAs: 'expired' })
+    expect([await restoreEnded(burned), await restoreEnded(replaced)]).toEqual([false, false])
+    expect(await restoreEnded(first.keys.admin ?? '')).toBe(true)
   })
 
   test('ends in the same transaction as all the rest, or nothing of it happens', async () => {

@@ -26,7 +26,7 @@ export interface StoreOptions {
 
 /**
  * Opens the control plane's SQLite file, creating it when it is not there, and holds it for this process alone. A
- * backup begins a new generation, with every org disabled.
+ * backup begins a new generation, with every org disabled and every key ended.
  * Throws HoldpointError: `STORE_IN_USE`, `STORE_CORRUPT`, `STORE_NOT_WRITABLE`, `STORE_ON_NETWORK`, `STORE_TOO_NEW`,
  * `SQLITE_TOO_OLD`, …
  */
