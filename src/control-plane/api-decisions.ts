@@ -1,20 +1,22 @@
 import type { z } from 'zod'
 
 import { DecisionsQuery, DecisionsResponse } from '../machineid/wire-evidence.ts'
-import { MAX_BATCH_DEVICES, PATHS, REQUEST_ID } from '../machineid/wire.ts'
+import { PATHS, REQUEST_ID } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import { factsOf } from './decision-facts.ts'
+import { scanDecisions, type Scan } from './decision-scan.ts'
 import { decisionBody } from './evidence-rows.ts'
 import { explain } from './explain.ts'
 import type { DecisionRecord, KeyRecord } from './records.ts'
 import { Refusal } from './refusal.ts'
-import type { DecisionFilter } from './store.ts'
 
 const PAGE_ROWS = 100
+/** How many decisions one call looks at: a page may be short, or empty, and still have a next one. */
+const MAX_LOOKED = 50_000
 
 /** What devices were told, and for one question why, and what can be done. */
 export function decisionRoutes(context: ApiContext): Route[] {
-  const { store } = context
+  const { store, feed } = context
   return [
     orgRoute(context, ['viewer', 'operator', 'admin', 'full'], {
       method: 'get',
@@ -23,27 +25,25 @@ export function decisionRoutes(context: ApiContext): Route[] {
       summary: 'Lists past decisions, newest first, and explains those of one request_id',
       input: DecisionsQuery,
       output: DecisionsResponse,
-      refusals: ['NOT_FOUND'],
+      refusals: ['NOT_FOUND', 'TOO_MANY_STREAMS', 'OVERLOADED'],
       run: async ({ input, key, orgId }) => {
-        if (input.request_id?.startsWith(LOCAL) === true) throw madeByTheGuard()
-        const { limit = PAGE_ROWS, cursor: before } = input
+        const { request_id: requestId, limit = PAGE_ROWS, cursor: before } = input
+        if (requestId?.startsWith(LOCAL) === true) throw madeByTheGuard()
         if (before !== undefined && !REQUEST_ID.test(before)) throw noCursor()
-        const found = await store.listDecisions(orgId, filterOf(input), {
-          before,
-          limit: limit + MAX_BATCH_DEVICES,
-        })
-        const page = wholeQuestions(found, limit)
-        const more = page.length < found.length
-        const explained = input.request_id === undefined ? [] : await explanationsOf(context, key, page)
+        const scan = { ...scanOf(input), before, limit, maxLooked: MAX_LOOKED }
+        // One question is found at once, and explained whatever else the key has open.
+        const stream = requestId === undefined ? feed.streams.open(key, () => {}) : undefined
+        const scanned = scanDecisions({ store, turn: feed.streams.turn }, orgId, scan)
+        const { decisions, nextBefore } = await scanned.finally(() => stream?.release())
+        const rows = decisions.map(decisionBody)
+        const explanations = requestId === undefined ? [] : await explanationsOf(context, key, decisions)
+        const nothing = rows.length === 0 && nextBefore === null && before === undefined
         return {
           body: {
             orgId,
-            decisions: page.map((record, index) => ({
-              ...decisionBody(record),
-              ...(explained.length > 0 && { explanation: explained[index] }),
-            })),
-            nextCursor: more ? (page.at(-1)?.requestId ?? null) : null,
-            ...(page.length === 0 && before === undefined && { note: NONE }),
+            decisions: rows.map((row, index) => ({ ...row, explanation: explanations[index] })),
+            nextCursor: nextBefore,
+            ...(nothing && { note: NONE }),
           },
         }
       },
@@ -68,24 +68,16 @@ function noCursor(): Refusal {
   return new Refusal('BAD_REQUEST', '"cursor" must be the nextCursor of the page before.')
 }
 
-function filterOf(input: z.infer<typeof DecisionsQuery>): DecisionFilter {
+function scanOf(input: z.infer<typeof DecisionsQuery>): Pick<Scan, 'within' | 'filter'> {
   const { request_id: requestId, device, code, boundary, allowed, from, to } = input
   return {
-    requestId,
-    device,
-    code,
-    boundary,
-    allowed: allowed === undefined ? undefined : allowed === 'true',
-    fromMs: from === undefined ? undefined : Date.parse(from),
-    toMs: to === undefined ? undefined : Date.parse(to),
+    within: {
+      requestId,
+      fromMs: from === undefined ? undefined : Date.parse(from),
+      toMs: to === undefined ? undefined : Date.parse(to),
+    },
+    filter: { device, code, boundary, allowed: allowed === undefined ? undefined : allowed === 'true' },
   }
-}
-
-/** The cursor is a question, so the one that a page ends in is told to its end. */
-function wholeQuestions(found: readonly DecisionRecord[], limit: number): readonly DecisionRecord[] {
-  const last = found[limit - 1]?.requestId
-  const end = found.findIndex(({ requestId }, index) => index >= limit && requestId !== last)
-  return end === -1 ? found : found.slice(0, end)
 }
 
 async function explanationsOf(

@@ -47,8 +47,8 @@ async function tell(
   })
   if (lastEventId === undefined) return
   try {
-    await feed.streams.turn()
-    await live.begin(lastEventId, await replay(store, orgId, filter, lastEventId))
+    const reading = { store, turn: feed.streams.turn }
+    await live.begin(lastEventId, await replay(reading, orgId, filter, lastEventId))
   } catch (error) {
     onError(response, error, 'feed')
     stream.cut()

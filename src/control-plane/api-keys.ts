@@ -8,12 +8,15 @@ import {
   KeyRotateResponse,
   KeysQuery,
 } from '../machineid/wire-keys.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS, type KeyKind } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import type { ListedKey } from './key-service.ts'
 import { keyPrefix, keyProblem } from './keys.ts'
 import type { KeyRecord } from './records.ts'
+import { wrongKind } from './refusal.ts'
 import { isoOrNull } from './times.ts'
+
+const MANAGERS: readonly KeyKind[] = ['admin', 'full']
 
 export function keyRoutes(context: ApiContext): Route[] {
   return [listRoute(context), createRoute(context), rotateRoute(context), burnRoute(context)]
@@ -21,7 +24,7 @@ export function keyRoutes(context: ApiContext): Route[] {
 
 function listRoute(context: ApiContext): Route {
   const { service } = context
-  return orgRoute(context, ['admin', 'full'], {
+  return orgRoute(context, MANAGERS, {
     method: 'get',
     path: PATHS.keys,
     handler: 'org/keys',
@@ -37,7 +40,7 @@ function listRoute(context: ApiContext): Route {
 }
 
 function createRoute(context: ApiContext): Route {
-  return orgRoute(context, ['admin', 'full'], {
+  return orgRoute(context, MANAGERS, {
     method: 'post',
     path: PATHS.keys,
     handler: 'org/keys',
@@ -52,7 +55,7 @@ function createRoute(context: ApiContext): Route {
 }
 
 function rotateRoute(context: ApiContext): Route {
-  return orgRoute(context, ['admin', 'full'], {
+  return orgRoute(context, MANAGERS, {
     method: 'post',
     path: PATHS.keyRotate,
     handler: 'org/keys/rotate',
@@ -74,7 +77,7 @@ const isItself = (key: KeyRecord, id: string) => key.keyId === id
 
 function burnRoute(context: ApiContext): Route {
   const { service } = context
-  return orgRoute(context, ['admin', 'full'], {
+  return orgRoute(context, MANAGERS, {
     method: 'post',
     path: PATHS.keyBurn,
     handler: 'org/keys/burn',
@@ -84,7 +87,10 @@ function burnRoute(context: ApiContext): Route {
     output: KeyBurnResponse,
     refusals: ['KEY_NOT_FOUND'],
     alsoAdmits: isItself,
-    preview: ({ id, orgId }) => service.previewBurnKey(orgId, { keyId: id }),
+    preview: ({ id, orgId, key: { kind } }) => {
+      if (!MANAGERS.includes(kind)) throw wrongKind(kind, MANAGERS)
+      return service.previewBurnKey(orgId, { keyId: id })
+    },
     run: async ({ input, id, caller, orgId }) => ({
       body: { ...(await service.burnKey(caller, orgId, { ...input, keyId: id })) },
     }),

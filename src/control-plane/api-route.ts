@@ -112,7 +112,8 @@ export function orgRoute<T>(
     if (!kinds.includes(key.kind) && definition.alsoAdmits?.(key, id) !== true) {
       throw wrongKind(key.kind, kinds)
     }
-    if (definition.stop !== true) context.quota(key)
+    // A look at what a stop would hit is no stop.
+    if (definition.stop !== true || request.url?.includes('?') === true) context.quota(key)
     context.service.decisions.keyUsed(key.keyId)
     const { keyId, kind, orgId } = key
     const caller: Caller = { actor: keyId, kind, keyId, requestId, origin: remoteAddressOf(request) }

@@ -115,6 +115,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     log,
     retentionDays: options.retentionDays ?? 30,
     onOverdue: feed.overdue,
+    onFailed: trust.check,
   })
 
   const handle: ControlPlane['handle'] = (request, response, peer) => {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { HoldpointError } from '../errors.ts'
+import { redact } from '../redact.ts'
 import { createSeen, emptyPart, partsOf, type Decision, type LaneBatch } from './decision-batch.ts'
 import type { DecisionRecord } from './records.ts'
 
@@ -84,7 +85,7 @@ export function createDecisionLog(options: DecisionLogOptions): DecisionLog {
   const keep = (record: DecisionRecord): void => {
     const limit = record.code === 'ALLOW' ? maxWaiting.allows : maxWaiting.denials
     if (decisions.length + beingWritten >= limit) lost++
-    else decisions.push(record)
+    else decisions.push(storable(record))
     if (decisions.length >= ROWS_PER_WRITE) flushDecisions()
     else soon.set(record.atMs)
   }
@@ -158,6 +159,20 @@ function createDue(afterMs: number, act: () => void) {
     check: (nowMs: number) => {
       if (timer !== undefined && nowMs >= dueMs) run()
     },
+  }
+}
+
+/** What callers say of themselves is kept, and shown: never a key that slipped in. */
+function storable(record: DecisionRecord): DecisionRecord {
+  const { boundary, tool, callId, runId, replica } = record
+  const clean = (text: string | null) => (text === null ? null : redact(text))
+  return {
+    ...record,
+    boundary: clean(boundary),
+    tool: clean(tool),
+    callId: clean(callId),
+    runId: clean(runId),
+    replica: clean(replica),
   }
 }
 

@@ -1,3 +1,4 @@
+import { scanDecisions, type Scanning } from './decision-scan.ts'
 import { changeEntry, decisionEntry, entry, fits, type FeedEntry, type FeedFilter } from './feed-events.ts'
 import type { ControlPlaneStore } from './store.ts'
 
@@ -6,25 +7,30 @@ export const MAX_REPLAYED = 1000
 /** A decision is told once it is stored, which is a little after changes that came later. Some come twice instead. */
 const SLACK_MS = 2000
 
-type Store = Pick<ControlPlaneStore, 'listAudit' | 'listDecisions'>
+/** How many decisions are looked at at most. */
+const MAX_LOOKED = 10_000
+
+interface Reading extends Scanning {
+  readonly store: Pick<ControlPlaneStore, 'listAudit' | 'listDecisions'>
+}
 
 /**
  * What was stored since an event that a reader has seen, oldest first: the newest `MAX_REPLAYED` of it, after an event
  * that says so when there was more. Those of the last two seconds before it come again.
  */
 export async function replay(
-  store: Store,
+  reading: Reading,
   orgId: string,
   filter: FeedFilter,
   lastEventId: string,
 ): Promise<readonly FeedEntry[]> {
   const sinceMs = timeOf(lastEventId) - SLACK_MS
-  const changes = await changesSince(store, orgId, filter, sinceMs)
-  const decisions = await decisionsSince(store, orgId, filter, sinceMs)
-  const entries = [...changes.entries, ...decisions]
+  const changes = await changesSince(reading, orgId, filter, sinceMs)
+  const decisions = await decisionsSince(reading, orgId, filter, sinceMs)
+  const entries = [...changes.entries, ...decisions.entries]
     .filter(({ id }) => id !== lastEventId)
     .sort((a, b) => timeOf(a.id ?? '') - timeOf(b.id ?? ''))
-  if (!changes.more && entries.length <= MAX_REPLAYED) return entries
+  if (!changes.more && !decisions.more && entries.length <= MAX_REPLAYED) return entries
   return [missed(sinceMs), ...entries.slice(-MAX_REPLAYED)]
 }
 
@@ -39,24 +45,38 @@ function missed(sinceMs: number): FeedEntry {
   return entry(undefined, { type: 'missed', since, message })
 }
 
-async function decisionsSince(
-  store: Store,
-  orgId: string,
-  { types, ...filter }: FeedFilter,
-  fromMs: number,
-): Promise<FeedEntry[]> {
-  if (types?.has('decision') === false) return []
-  const found = await store.listDecisions(orgId, { ...filter, fromMs }, { limit: MAX_REPLAYED + 1 })
-  return found.map(decisionEntry)
+interface Since {
+  readonly entries: readonly FeedEntry[]
+  /** There is more than was looked at. */
+  readonly more: boolean
 }
 
-async function changesSince(
-  store: Store,
+const NOTHING: Since = { entries: [], more: false }
+
+async function decisionsSince(
+  reading: Reading,
   orgId: string,
   filter: FeedFilter,
   fromMs: number,
-): Promise<{ readonly entries: readonly FeedEntry[]; readonly more: boolean }> {
-  if (filter.types?.has('change') === false) return { entries: [], more: false }
+): Promise<Since> {
+  if (filter.types?.has('decision') === false) return NOTHING
+  const { decisions, nextBefore } = await scanDecisions(reading, orgId, {
+    within: { fromMs },
+    filter,
+    limit: MAX_REPLAYED,
+    maxLooked: MAX_LOOKED,
+  })
+  return { entries: decisions.map(decisionEntry), more: nextBefore !== null }
+}
+
+async function changesSince(
+  { store, turn }: Reading,
+  orgId: string,
+  filter: FeedFilter,
+  fromMs: number,
+): Promise<Since> {
+  if (filter.types?.has('change') === false) return NOTHING
+  await turn()
   const head = await headOf(store, orgId)
   const rows = await store.listAudit(orgId, { after: Math.max(0, head - MAX_REPLAYED), limit: MAX_REPLAYED })
   const since = rows.filter(({ atMs }) => atMs >= fromMs)
@@ -65,7 +85,7 @@ async function changesSince(
 }
 
 /** The `seq` of the last row: the chain has no gaps, so that it is found in a few looks, however long it is. */
-async function headOf(store: Store, orgId: string): Promise<number> {
+async function headOf(store: Reading['store'], orgId: string): Promise<number> {
   const exists = async (seq: number) =>
     (await store.listAudit(orgId, { after: seq - 1, limit: 1 })).length > 0
   let known = 0

@@ -1,10 +1,13 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ControlPlaneService } from './service.ts'
 import type { ControlPlaneStore, OverdueStop } from './store.ts'
 
 const EVERY_MS = 1000
-const PRUNE_AT_ONCE = 5000
+const PRUNE_AT_ONCE = 2000
+const PRUNE_SLICES = 20
 const MS_PER_DAY = 86_400_000
 
 export interface Housekeeping {
@@ -29,8 +32,10 @@ export function createHousekeeping(options: {
   /** How long decisions are kept, in days. */
   readonly retentionDays: number
   readonly onOverdue: (stop: OverdueStop) => void
+  /** Told when something failed, and each second after the store did. */
+  readonly onFailed: () => void
 }): Housekeeping {
-  const { store, service, log, retentionDays, onOverdue } = options
+  const { store, service, log, retentionDays, onOverdue, onFailed } = options
   let timer: NodeJS.Timeout | undefined
   let running = Promise.resolve()
   let remindedUntilMs = 0
@@ -45,16 +50,24 @@ export function createHousekeeping(options: {
       onOverdue(stop)
     }
   }
+  /** As fast as denials may come, in slices that no stop waits long for. */
+  const prune = async (beforeMs: number) => {
+    for (let slices = 0; slices < PRUNE_SLICES; slices++) {
+      if ((await store.pruneDecisions(beforeMs, PRUNE_AT_ONCE)) < PRUNE_AT_ONCE) return
+      await nextTurn()
+    }
+  }
   const run = async () => {
-    if (store.problem() !== undefined) return
+    if (store.problem() !== undefined) return onFailed()
     try {
       await service.endPlans()
       await service.endKeys()
       await remind()
-      await store.pruneDecisions(service.nowMs() - retentionDays * MS_PER_DAY, PRUNE_AT_ONCE)
+      await prune(service.nowMs() - retentionDays * MS_PER_DAY)
       await store.pruneLinks(service.nowMs() - DEAD_LINKS_MS, PRUNE_AT_ONCE)
     } catch (error) {
       log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')
+      onFailed()
     }
   }
   const tick = () => (running = running.then(run))

@@ -176,26 +176,29 @@ function burnedAt(endedAtMs: number) {
 
 /** A validate with a burned key gets no decision at all; until then it is judged like any other. */
 async function previewBurn({ store, nowMs }: ServiceContext, orgId: string, keyId: string): Promise<Preview> {
-  const record = await store.findKey(keyId)
-  const held = existingKey(record?.orgId === orgId ? record : undefined)
-  const listed = await store.listDevices(orgId, {})
-  const found = existingOrg(listed?.org)
-  const org = endedPlan(found, nowMs()) ?? found
-  const problem = keyProblem(held, nowMs())
-  const speaking = (listed?.devices ?? []).filter(({ lastSeen }) => lastSeen?.keyId === keyId)
-  const devices = speaking.slice(0, PREVIEW_DEVICES).map((device) => ({
-    deviceId: device.deviceId,
-    now: problem ?? decide(standingOf(org, device, device.locked)),
-    then: 'KEY_BURNED' as const,
-  }))
-  return {
-    orgId,
-    orgEpoch: org.epoch,
-    deviceCount: speaking.length,
-    truncated: speaking.length > devices.length,
-    hits: devices.filter(({ now }) => now === 'ALLOW').length,
-    devices,
-  }
+  const wanted = { keyId, devices: { lastSeenBy: keyId }, deviceLimit: PREVIEW_DEVICES }
+  const { result } = await store.change(orgId, wanted, (snapshot) => {
+    const found = existingOrg(snapshot?.org)
+    const org = endedPlan(found, nowMs()) ?? found
+    const { devices = [], deviceCount = 0, lockedDevices } = snapshot ?? {}
+    const problem = keyProblem(existingKey(snapshot?.key), nowMs())
+    const named = devices.map((device) => ({
+      deviceId: device.deviceId,
+      now: problem ?? decide(standingOf(org, device, lockedDevices?.has(device.deviceId) === true)),
+      then: 'KEY_BURNED' as const,
+    }))
+    return {
+      result: {
+        orgId,
+        orgEpoch: org.epoch,
+        deviceCount,
+        truncated: deviceCount > named.length,
+        hits: named.filter(({ now }) => now === 'ALLOW').length,
+        devices: named,
+      },
+    }
+  })
+  return result
 }
 
 /** The same answer whether the key is another org's or nobody's. */

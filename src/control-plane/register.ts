@@ -48,18 +48,18 @@ export function registerDevice(
       }
       return { result: registered(verdict.code, { org, device, locked }) }
     case 'exists':
-      return relabelled({ org, device, locked }, asked.labels, note)
+      return relabelled({ org, device, locked }, newLabels(caller, asked), note)
     case 'new': {
       const added = newDevice(asked, verdict.slot, context.nowMs())
-      const audit = note('device.register', { after: visible(added) })
+      const audit = note('device.register', { after: described(added) })
       return admitted({ org: { ...org, used: org.used + 1 }, device: added, locked }, audit)
     }
     case 'returning': {
       const epoch = org.epoch + 1
       const back = { ...newDevice(asked, verdict.slot, context.nowMs()), ...kept(device, asked), epoch }
       const audit = note('device.restore_removed', {
-        before: device === undefined ? null : visible(device),
-        after: visible(back),
+        before: described(device),
+        after: described(back),
       })
       return admitted({ org: { ...org, epoch, used: org.used + 1 }, device: back, locked }, audit)
     }
@@ -117,12 +117,21 @@ function registered(outcome: Registered['outcome'], { org, device, locked }: Sta
   }
 }
 
+/** A stop by label must find a device again, whatever an agent calls it meanwhile. */
+function newLabels({ kind }: Caller, { labels }: RegisterAsked): RegisterAsked['labels'] {
+  return kind === 'runtime' ? undefined : labels
+}
+
 function sameLabels(
   left: Readonly<Record<string, string>>,
   right: Readonly<Record<string, string>>,
 ): boolean {
   const names = Object.keys(left)
   return names.length === Object.keys(right).length && names.every((name) => left[name] === right[name])
+}
+
+function described(device: DeviceRecord | undefined) {
+  return device === undefined ? null : { ...visible(device), labels: device.labels }
 }
 
 /** What an audit row says of a device. */

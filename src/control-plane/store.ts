@@ -21,6 +21,8 @@ export type DeviceSelection =
   | { readonly label: { readonly name: string; readonly value: string } }
   /** Those that a plan of `slotAbove` devices has no room for. */
   | { readonly slotAbove: number }
+  /** Those that this key was the last to ask for. */
+  | { readonly lastSeenBy: string }
   | { readonly all: true }
 
 /** What a transaction reads before it decides. What is not asked for comes back empty. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 
+import { redact } from '../redact.ts'
 import {
   choice,
   cursor,
@@ -21,7 +22,7 @@ import { PlanFields } from './wire-orgs.ts'
 import { decisionCode, ErrorResponse, MAX_BATCH_DEVICES, MAX_CHANGED_DEVICES, requestId } from './wire.ts'
 
 const LABELS = must('an object of strings: names of 1 to 64 characters, values of at most 256')
-const labelValue = z.string(LABELS).max(256, LABELS).refine(isStorable, LABELS)
+const labelValue = z.string(LABELS).max(256, LABELS).refine(isStorable, LABELS).overwrite(redact)
 /** zod would leave a name `__proto__` out without a word: it is refused. */
 const labels = z.preprocess(
   (given) =>

@@ -66,11 +66,16 @@ export function auditSteps({ recovery, post, nowMs, move }: AuditWorld): readonl
       rows: () => [],
     },
     {
-      name: 'registered again with other labels',
+      name: 'registered again with other labels by the agent itself',
       act: () => post(PATHS.register, { deviceId: DEVICE, labels: { v: '2' } }, 'runtime'),
+      rows: () => [],
+    },
+    {
+      name: 'registered again with other labels',
+      act: () => post(PATHS.register, { deviceId: DEVICE, labels: { v: '2' } }, 'operator'),
       rows: () => [
         {
-          ...actorOf('runtime'),
+          ...actorOf('operator'),
           action: 'device.labels',
           deviceId: DEVICE,
           before: { v: '1' },

@@ -1,9 +1,13 @@
+import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 
 import { systemClock, type Clock } from '../../src/clock.ts'
+import { uuidv7 } from '../../src/control-plane/ids.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
 import { DecisionsResponse } from '../../src/machineid/wire-evidence.ts'
+import * as rows from '../../src/store/sqlite/control-plane-rows.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
+import { openEventStream } from '../fixtures/event-stream.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'
 const EMAIL = 'openai-agent:test:email:01'
@@ -309,6 +313,76 @@ test('pages go on where the last one ended, and never split a question', async (
   expect(pages.map((page) => page.map(({ deviceId }) => deviceId))).toEqual([ids, ids, [DEVICE]])
   // A page that is just full, with nothing behind it.
   expect(await decisions(authority, '?limit=33')).toMatchObject({ nextCursor: null })
+})
+
+/** Denials of one device, a millisecond apart, the last of them now. */
+function addDecisions({ file, orgId }: TestControlPlane, count: number) {
+  const db = new DatabaseSync(file)
+  const insert = db.prepare(rows.insert('decisions', rows.decisions.columns))
+  const base = {
+    orgId,
+    ordinal: 0,
+    keyId: 'k',
+    deviceId: DEVICE,
+    code: 'DEVICE_REVOKED',
+    asked: 'validate',
+  } as const
+  const context = { boundary: 'tool', tool: null, callId: null, runId: null, replica: null }
+  const startMs = Date.now() - count
+  db.exec('BEGIN')
+  for (let made = 0; made < count; made++) {
+    const atMs = startMs + made
+    const code = made === 0 ? 'ORG_DISABLED' : base.code
+    insert.run(...rows.decisions.values({ ...base, ...context, code, requestId: uuidv7(atMs), atMs }))
+  }
+  db.exec('COMMIT')
+  db.close()
+}
+
+test('what seldom fits is looked for a part at a time, and stops go on meanwhile', async () => {
+  await using authority = await startTestControlPlane()
+  await authority.register(EMAIL)
+  await authority.kill()
+  addDecisions(authority, 60_000)
+  await authority.restart()
+  const searches = Array.from({ length: 4 }, () => decisions(authority, '?code=ORG_DISABLED'))
+  let searching = true
+  const found = Promise.all(searches).finally(() => (searching = false))
+  let stops = 0
+  for (; searching; stops++) await authority.revoke(EMAIL)
+  expect(stops).toBeGreaterThan(20)
+  for (const answer of await found) {
+    expect(answer).toMatchObject({ decisions: [], nextCursor: expect.any(String) })
+    expect(answer.note).toBeUndefined()
+    const rest = await decisions(authority, `?code=ORG_DISABLED&cursor=${answer.nextCursor}`)
+    expect(rest).toMatchObject({ decisions: [{ code: 'ORG_DISABLED' }], nextCursor: null })
+    const none = await decisions(authority, `?code=ALLOW&cursor=${answer.nextCursor}`)
+    expect(none).toMatchObject({ decisions: [], nextCursor: null })
+    expect(none.note).toBeUndefined()
+  }
+  // Whoever comes back to the feed is not searched for at any length either.
+  const lastEventId = uuidv7(Date.now() - 120_000)
+  using feed = await openEventStream(`${authority.url}${PATHS.feed}?code=ORG_DISABLED`, {
+    'x-org-key': authority.keys.viewer,
+    'last-event-id': lastEventId,
+  })
+  expect((await feed.next(1))[0]?.event).toBe('missed')
+}, 60_000)
+
+test('a key searches for a bounded number of things at once', async () => {
+  await using authority = await startTestControlPlane()
+  await authority.kill()
+  addDecisions(authority, 20_000)
+  await authority.restart()
+  const searches = Array.from({ length: 25 }, () => decisions(authority, '?code=ORG_DISABLED'))
+  // One decision is explained all the same.
+  const unknown = await decisions(authority, '?request_id=unknown')
+  expect(unknown).toMatchObject({ httpStatus: 200, decisions: [] })
+  const answers = await Promise.all(searches)
+  const statuses = answers.map(({ httpStatus }) => httpStatus as number)
+  expect(new Set(statuses)).toEqual(new Set([200, 429]))
+  expect(statuses.filter((status) => status === 200)).toHaveLength(20)
+  expect(await decisions(authority)).toMatchObject({ httpStatus: 200 })
 })
 
 test.each([

@@ -246,7 +246,7 @@ export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promi
   ...limitedAfter('postOrgRecover', { body: { email: 'nobody@example.com' } }),
   ...limitedAfter('postOrgRecoverConfirm', { body: { token: 'unknown' } }),
   ...asking('getDecisions', { NOT_FOUND: () => ({ query: { request_id: 'local_1' } }) }),
-  ...forEach(['getFeed', 'getAudit', 'getAuditVerify'], {
+  ...forEach(['getFeed', 'getAudit', 'getAuditVerify', 'getDecisions'], {
     TOO_MANY_STREAMS: async ({ main }, operation) => {
       const { key } = await newKey(main, 'full')
       const feed = main.operation('getFeed')

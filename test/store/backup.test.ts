@@ -436,6 +436,23 @@ describe('what is no backup is not restored, and nothing is moved', () => {
   })
 })
 
+test('what a restore moved aside is not opened again without a word: stops of the newer one are not in it (G6)', async () => {
+  await write(open(), 1, ['a:b'])
+  await backUp({ from: file, to: backup })
+  await closeAll()
+  const { movedTo } = await restoreBackup({ backup, file })
+  open()
+  await closeAll()
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true })
+  copyFileSync(movedTo as string, file)
+  expect(() => open()).toThrow(expect.objectContaining({ code: 'STORE_OLDER' }))
+
+  // The way that the message names.
+  await backUp({ from: file, to: `${backup}.again` })
+  await restoreBackup({ backup: `${backup}.again`, file })
+  expect(await orgOf(open())).toMatchObject({ disabled: true })
+})
+
 /** Overwrites every second page from `first` on. */
 function damage(path: string, first = 3): void {
   const handle = openSync(path, 'r+')

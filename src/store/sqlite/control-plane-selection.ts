@@ -82,6 +82,11 @@ function conditionOf(selection: Exclude<DeviceSelection, { readonly ids: unknown
     const { name, value } = selection.label
     return ['EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)', name, value]
   }
+  if ('lastSeenBy' in selection) {
+    const seen =
+      'SELECT 1 FROM devices_seen s WHERE s.org_id = devices.org_id AND s.device_id = devices.device_id'
+    return [`EXISTS (${seen} AND s.key_id = ?)`, selection.lastSeenBy]
+  }
   if ('slotAbove' in selection) return ['slot > ?', selection.slotAbove]
   return ['TRUE']
 }

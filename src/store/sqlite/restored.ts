@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { firstEpoch, nextGeneration, restored, type Restore } from '../../control-plane/generation.ts'
+import { HoldpointError } from '../../errors.ts'
 import { createChangeWriter } from './control-plane-change.ts'
 import * as rows from './control-plane-rows.ts'
 import type { ExclusiveLock } from './lock.ts'
@@ -31,6 +32,8 @@ export function enterGeneration(
     const inFile = valueOf('generation') ?? 0
     const madeAtMs = valueOf(BACKUP_MARK)
     const now = nowMs()
+    // Stops of the newer generation are not in it, and its old forms would fit again (G6).
+    if (madeAtMs === undefined && inFile < lock.seenGeneration()) throw olderThanSeen(file)
     const generation =
       madeAtMs === undefined ? inFile : nextGeneration({ inFile, seen: lock.seenGeneration(), nowMs: now })
     // Before COMMIT: a generation that was given once is never given again, whatever happens in between.
@@ -42,6 +45,14 @@ export function enterGeneration(
     }
     return generation
   })
+}
+
+function olderThanSeen(file: string): HoldpointError {
+  return new HoldpointError(
+    'STORE_OLDER',
+    `The database ${file} is older than one that was restored here since, so what was stopped meanwhile would be allowed again. ` +
+      'Put the newer file back, or make a backup of this one and restore it: npm run backup, then npm run restore-backup.',
+  )
 }
 
 function stopEverything(db: DatabaseSync, restore: Restore, keepKeys: boolean): void {
