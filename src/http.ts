@@ -83,7 +83,22 @@ export function readJson(request: IncomingMessage, limitBytes: number): Promise<
 export function onJson(
   request: IncomingMessage,
   limitBytes: number,
-  onBody: (body: unknown) => void,
+  onParsed: (body: unknown) => void,
+  onError: (error: unknown) => void,
+): void {
+  const parse = (body: Buffer | undefined) => {
+    const parsed = parseBody(request.headers, body)
+    if (parsed instanceof BadBodyError) onError(parsed)
+    else onParsed(parsed)
+  }
+  onBody(request, limitBytes, parse, onError)
+}
+
+/** The body as it was sent; undefined when there is none. Errors are `BODY_TOO_LARGE` and those of the connection. */
+export function onBody(
+  request: IncomingMessage,
+  limitBytes: number,
+  onBytes: (body: Buffer | undefined) => void,
   onError: (error: unknown) => void,
 ): void {
   let body: Buffer | undefined
@@ -100,10 +115,8 @@ export function onJson(
     else (chunks ??= [body]).push(chunk)
   })
   request.on('end', () => {
-    if (sizeBytes > limitBytes) return onError(bodyTooLarge(limitBytes))
-    const parsed = parseBody(request.headers, chunks === undefined ? body : Buffer.concat(chunks))
-    if (parsed instanceof BadBodyError) onError(parsed)
-    else onBody(parsed)
+    if (sizeBytes > limitBytes) onError(bodyTooLarge(limitBytes))
+    else onBytes(chunks === undefined ? body : Buffer.concat(chunks))
   })
   request.on('error', onError)
 }

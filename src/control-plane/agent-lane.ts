@@ -100,6 +100,7 @@ export function createAgentLane(options: AgentLaneOptions): AgentLane {
       reporter.shed()
       throw overloaded()
     },
+    problem,
     onError,
   })
   server.maxConnections = options.maxConnections ?? 20_000

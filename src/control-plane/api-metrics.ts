@@ -5,6 +5,7 @@ import { PATHS } from '../machineid/wire.ts'
 import { carriesToken } from './api-access.ts'
 import { Refusal } from './refusal.ts'
 import { comesFromHere } from './remote-address.ts'
+import { pathOf } from './request-path.ts'
 
 /** Answers GET /metrics, to this machine or to the platform token; false leaves the request to somebody else. */
 export function answerMetrics(
@@ -16,7 +17,8 @@ export function answerMetrics(
   response: ServerResponse,
   onError: (response: ServerResponse, error: unknown) => void,
 ): boolean {
-  if (request.url !== PATHS.metrics || request.method !== 'GET') return false
+  if (pathOf(request) !== PATHS.metrics || request.method !== 'GET') return false
+  response.setHeader('x-content-type-options', 'nosniff')
   const admitted =
     comesFromHere(request) || (platformToken !== undefined && carriesToken(request, platformToken))
   if (!admitted) {

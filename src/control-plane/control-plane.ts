@@ -10,6 +10,7 @@ import { errorAnswerer, type ErrorAnswerer } from './api-errors.ts'
 import { answerMetrics } from './api-metrics.ts'
 import { createApi } from './api.ts'
 import type { LaneBatch } from './decision-batch.ts'
+import { capConnections, operatorsPerAddress } from './connection-caps.ts'
 import { createFeed, type Feed } from './feed.ts'
 import { answerHealth } from './health.ts'
 import { hostAllowed, wrongHost } from './hosts.ts'
@@ -22,6 +23,7 @@ import { ownUrl } from './own-url.ts'
 import { createRecovery, type Recovery, type RecoveryOptions } from './recovery.ts'
 import { Refusal } from './refusal.ts'
 import { noteOrigin } from './remote-address.ts'
+import { pathOf } from './request-path.ts'
 import { SERVER_LIMITS } from './server-limits.ts'
 import { createService, type ControlPlaneService } from './service.ts'
 import type { ControlPlaneStore } from './store.ts'
@@ -36,7 +38,7 @@ export interface ControlPlaneOptions {
   readonly platformToken?: string | undefined
   /** Host names beside localhost under which it is reached; with them, Host is checked off loopback too. */
   readonly hosts?: readonly string[] | undefined
-  /** How many proxies of our own stand in front. Default 0. */
+  /** How many proxies of our own stand in front of the operator lane. Default 0. */
   readonly trustedProxies?: number | undefined
   /** To serve HTTPS itself. */
   readonly tls?: TlsOptions | undefined
@@ -49,7 +51,7 @@ export interface ControlPlaneOptions {
   readonly feedHeartbeatMs?: number | undefined
   /** Default true. Stops are never limited. */
   readonly limitCalls?: boolean | undefined
-  /** Of the operator lane; more are hung up on. Default 2000. */
+  /** Of the operator lane; when more come, those that have been idle longest are cut. Default 2000. */
   readonly maxConnections?: number | undefined
   /** Told once when the store can no longer be trusted: nothing is acknowledged from then on. Exit, start anew. */
   readonly onFatal?: ((problem: HoldpointError) => void) | undefined
@@ -118,21 +120,36 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     onFailed: trust.check,
   })
 
-  const handle: ControlPlane['handle'] = (request, response, peer) => {
+  const handleAs = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    origin: Parameters<typeof noteOrigin>[1],
+  ): void => {
     const problem = trust.problem()
     if (problem !== undefined) return onError(response, problem)
-    noteOrigin(request, { peer, trustedProxies })
+    noteOrigin(request, origin)
     if (!answerMetrics({ metrics, platformToken }, request, response, onError)) api(request, response)
   }
-  const operatorServer = createOperatorServer(options, { handle, onError, problem: trust.problem })
+  // Agents reach their lane themselves: what they say of where they come from is not believed.
+  const handle: ControlPlane['handle'] = (request, response, peer) =>
+    handleAs(request, response, { peer, trustedProxies: 0 })
+  const operatorServer = createOperatorServer(options, {
+    handle: (request, response, peer) => handleAs(request, response, { peer, trustedProxies }),
+    onError,
+    problem: trust.problem,
+  })
   answerUnparsable(operatorServer, service.newId)
-  operatorServer.maxConnections = options.maxConnections ?? 2000
   operatorServer.on('listening', () => housekeeping.start())
   const reporter = createLaneReporter({
     lane: 'operator',
     server: operatorServer,
     lag: createLagMeter(),
     onReport: metrics.report,
+  })
+  capConnections(operatorServer, {
+    max: options.maxConnections ?? 2000,
+    perAddress: operatorsPerAddress(trustedProxies),
+    onCut: reporter.dropped,
   })
   const recovery = createRecovery({
     ...options.recovery,
@@ -195,8 +212,8 @@ function createOperatorServer(
   })
 }
 
-function isValidate({ url = '' }: IncomingMessage): boolean {
-  const [path] = url.split('?', 1)
+function isValidate(request: IncomingMessage): boolean {
+  const path = pathOf(request)
   return path === PATHS.validate || path === PATHS.validateBatch
 }
 

@@ -48,14 +48,48 @@ async function lockOn(
   { orgId, deviceId, atMs }: DecisionRecord,
 ): Promise<AuditRow | undefined> {
   const released = new Set<unknown>()
-  let untilMs = atMs
-  for (let looked = 0; looked < LOCK_CHANGES; looked++) {
-    const row = await store.findAudit(orgId, { actions: ['lock.add', 'lock.release'], untilMs })
-    if (row === undefined) return undefined
+  let looked = 0
+  for await (const row of lockChanges(store, orgId, atMs)) {
     const { lockId, pattern } = row.after as { readonly lockId: string; readonly pattern: string }
     if (row.action === 'lock.release') released.add(lockId)
     else if (!released.has(lockId) && matchesDevicePattern(pattern, deviceId)) return row
-    untilMs = row.atMs - 1
+    if (++looked === LOCK_CHANGES) return undefined
   }
   return undefined
+}
+
+const LOCK_ACTIONS = ['lock.add', 'lock.release']
+
+/** Newest first. */
+async function* lockChanges(
+  store: ControlPlaneStore,
+  orgId: string,
+  fromMs: number,
+): AsyncGenerator<AuditRow, void, void> {
+  let untilMs = fromMs
+  for (;;) {
+    const newest = await store.findAudit(orgId, { actions: LOCK_ACTIONS, untilMs })
+    if (newest === undefined) return
+    yield newest
+    yield* sameMillisecond(store, newest)
+    untilMs = newest.atMs - 1
+  }
+}
+
+/** How many rows of the chain are read at once. */
+const PAGE_ROWS = 20
+
+/** Times do not tell apart what changed within one millisecond; the chain does. */
+async function* sameMillisecond(
+  store: ControlPlaneStore,
+  { orgId, seq, atMs }: AuditRow,
+): AsyncGenerator<AuditRow, void, void> {
+  for (let last = seq - 1; last > 0; last -= PAGE_ROWS) {
+    const after = Math.max(0, last - PAGE_ROWS)
+    const rows = await store.listAudit(orgId, { after, limit: last - after })
+    for (const row of rows.toReversed()) {
+      if (row.atMs !== atMs) return
+      if (LOCK_ACTIONS.includes(row.action)) yield row
+    }
+  }
 }

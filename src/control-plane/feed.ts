@@ -14,7 +14,7 @@ const HEARTBEAT_MS = 15_000
 /** How many events are told in one turn of the event loop, and for how long, so that no stop waits for more. */
 const SLICE_EVENTS = 100
 const SLICE_MS = 5
-/** More that are not told yet, and whoever listens to that org is cut: he can come back and ask for what he missed. */
+/** More that are not told yet, and whoever listens to the org with most is cut: he can come back for what he missed. */
 const MAX_WAITING = 20_000
 
 export interface Subscriber {
@@ -58,9 +58,9 @@ export function createFeed(options: {
   const beat = () => {
     for (const subscribers of byOrg.values()) for (const subscriber of subscribers) subscriber.beat()
   }
-  const giveUp = (orgIds: ReadonlySet<string>) => {
-    waiting = waiting.filter(({ orgId }) => !orgIds.has(orgId))
-    for (const orgId of orgIds) for (const subscriber of byOrg.get(orgId) ?? []) subscriber.cut()
+  const giveUp = (given: string) => {
+    waiting = waiting.filter(({ orgId }) => orgId !== given)
+    for (const subscriber of byOrg.get(given) ?? []) subscriber.cut()
   }
   const deliver = async () => {
     while (waiting.length > 0) {
@@ -86,7 +86,7 @@ export function createFeed(options: {
     for (const record of records) {
       if (byOrg.has(record.orgId)) waiting.push({ orgId: record.orgId, entry: () => entryOf(record) })
     }
-    if (waiting.length > MAX_WAITING) giveUp(new Set(records.map(({ orgId }) => orgId)))
+    while (waiting.length > MAX_WAITING) giveUp(mostOf(waiting))
     if (delivering || waiting.length === 0) return
     delivering = true
     void deliver()
@@ -122,6 +122,14 @@ export function createFeed(options: {
 interface Told {
   readonly orgId: string
   readonly entry: () => FeedEntry
+}
+
+/** The org that most of it is of. */
+function mostOf(told: readonly Told[]): string {
+  const counts = new Map<string, number>()
+  for (const { orgId } of told) counts.set(orgId, (counts.get(orgId) ?? 0) + 1)
+  const [first] = [...counts].toSorted(([, a], [, b]) => b - a)
+  return first?.[0] ?? ''
 }
 
 function entriesByOrg(told: readonly Told[]): Map<string, FeedEntry[]> {

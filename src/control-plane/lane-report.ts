@@ -10,6 +10,7 @@ const EVERY_MS = 1000
 export interface LaneReporter {
   readonly limited: (scope: RateLimited) => void
   readonly shed: () => void
+  readonly dropped: () => void
 }
 
 /** Counts what a lane refuses, and reports it each second while the lane's server listens. */
@@ -36,10 +37,12 @@ export function createLaneReporter(options: {
     lag.stop()
     report()
   })
-  server.on('drop', () => void counts.dropped++)
+  const dropped = () => void counts.dropped++
+  server.on('drop', dropped)
   return {
     limited: (scope) => void (counts.rateLimited[scope] = (counts.rateLimited[scope] ?? 0) + 1),
     shed: () => void counts.shed++,
+    dropped,
   }
 }
 

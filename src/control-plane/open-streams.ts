@@ -5,6 +5,8 @@ import type { AuditRow, KeyRecord } from './records.ts'
 import { Refusal } from './refusal.ts'
 
 const MAX_PER_KEY = 20
+/** However many keys an org has, it leaves places to others. */
+const MAX_PER_ORG = 200
 const MAX_IN_ALL = 1000
 
 /** The answers that take long: which keys have them open, and that none outlives its key. */
@@ -39,20 +41,44 @@ export function createOpenStreams(options: {
   readonly nowMs: () => number
   /** Default 20. */
   readonly maxPerKey?: number | undefined
+  /** Default 200. */
+  readonly maxPerOrg?: number | undefined
   /** Default 1,000. */
   readonly maxInAll?: number | undefined
 }): OpenStreams {
-  const { nowMs, maxPerKey = MAX_PER_KEY, maxInAll = MAX_IN_ALL } = options
+  const { nowMs, maxPerKey = MAX_PER_KEY, maxPerOrg = MAX_PER_ORG, maxInAll = MAX_IN_ALL } = options
   const byKey = new Map<string, Set<Held>>()
+  const countByOrg = new Map<string, number>()
   let inAll = 0
   let closed = false
   let turns = Promise.resolve()
 
+  const count = (orgId: string, more: 1 | -1) => {
+    const ofOrg = (countByOrg.get(orgId) ?? 0) + more
+    if (ofOrg === 0) countByOrg.delete(orgId)
+    else countByOrg.set(orgId, ofOrg)
+    inAll += more
+  }
+  const assertRoom = ({ keyId, orgId }: KeyRecord) => {
+    if ((byKey.get(keyId)?.size ?? 0) >= maxPerKey) {
+      throw tooMany(
+        `This key has ${maxPerKey} streams open, the most it may have. Close one, or use another key.`,
+      )
+    }
+    if ((countByOrg.get(orgId) ?? 0) >= maxPerOrg) {
+      throw tooMany(
+        `This org has ${maxPerOrg} streams open, the most it may have. Close some, or ask again later.`,
+      )
+    }
+    if (inAll >= maxInAll) {
+      throw tooMany('As many streams are open as this control plane serves. Close some, or ask again later.')
+    }
+  }
   const release = (held: Held): boolean => {
     const ofKey = byKey.get(held.key.keyId)
     if (ofKey?.delete(held) !== true) return false
     if (ofKey.size === 0) byKey.delete(held.key.keyId)
-    inAll--
+    count(held.key.orgId, -1)
     return true
   }
   const end = (held: Held) => {
@@ -68,11 +94,10 @@ export function createOpenStreams(options: {
   return {
     open: (key, ending) => {
       if (closed) throw new Refusal('OVERLOADED', 'This control plane is being stopped. Ask again later.')
-      const ofKey = byKey.get(key.keyId)?.size ?? 0
-      if (ofKey >= maxPerKey || inAll >= maxInAll) throw tooMany(ofKey >= maxPerKey ? maxPerKey : undefined)
+      assertRoom(key)
       const held: Held = { key, end: ending }
       byKey.set(key.keyId, (byKey.get(key.keyId) ?? new Set()).add(held))
-      inAll++
+      count(key.orgId, 1)
       return { isOpen: () => isOpen(held), release: () => void release(held) }
     },
     committed: (rows) => {
@@ -94,11 +119,6 @@ export function createOpenStreams(options: {
   }
 }
 
-function tooMany(perKey: number | undefined): Refusal {
-  return new Refusal(
-    'TOO_MANY_STREAMS',
-    perKey === undefined
-      ? 'As many streams are open as this control plane serves. Close some, or ask again later.'
-      : `This key has ${perKey} streams open, the most it may have. Close one, or use another key.`,
-  )
+function tooMany(message: string): Refusal {
+  return new Refusal('TOO_MANY_STREAMS', message)
 }

@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
 
 import { isLoopback } from '../loopback.ts'
 
 interface Origin {
   readonly address: string | null
-  /** Whether proxies that are not trusted say that the request comes from somewhere else. */
-  readonly relayed: boolean
+  readonly peer: string | null
 }
 
 const origins = new WeakMap<IncomingMessage, Origin>()
@@ -15,24 +15,30 @@ export function remoteAddressOf(request: IncomingMessage): string | null {
   return origins.get(request)?.address ?? request.socket.remoteAddress ?? null
 }
 
-/** True only when it comes from this machine, and no proxy says otherwise. */
+const RELAYED = ['x-forwarded-for', 'forwarded', 'x-real-ip']
+
+/** True only when its connection does, and no proxy says that it was relayed: whoever that is for, it is no local one. */
 export function comesFromHere(request: IncomingMessage): boolean {
-  const address = remoteAddressOf(request)
-  return address !== null && isLoopback(address) && origins.get(request)?.relayed !== true
+  const peer = origins.get(request)?.peer ?? null
+  return peer !== null && isLoopback(peer) && !RELAYED.some((name) => request.headers[name] !== undefined)
 }
 
 /**
  * Notes where a request comes from. `peer` is the other end of the connection on which it reached the lane;
- * `trustedProxies` is how many proxies of our own stand in front, as TRUST_PROXY has it.
+ * `trustedProxies` is how many proxies of our own stand in front of that lane.
  */
 export function noteOrigin(
   request: IncomingMessage,
-  { peer, trustedProxies }: { readonly peer: string | undefined; readonly trustedProxies: number },
+  {
+    peer = null,
+    trustedProxies,
+  }: { readonly peer: string | null | undefined; readonly trustedProxies: number },
 ): void {
   // From the nearest to the farthest: each proxy adds the one it heard from at the end.
-  const hops = [peer ?? null, ...forwardedFor(request).toReversed()]
-  const trusted = Math.min(trustedProxies, hops.length - 1)
-  origins.set(request, { address: hops[trusted] ?? null, relayed: trusted < hops.length - 1 })
+  const hops = [peer, ...forwardedFor(request).toReversed()]
+  const seen = hops[Math.min(trustedProxies, hops.length - 1)] ?? null
+  // Whatever else stands there would be text of a stranger's choice in the audit chain.
+  origins.set(request, { address: seen === peer ? peer : (addressIn(seen) ?? peer), peer })
 }
 
 function forwardedFor({ headers }: IncomingMessage): string[] {
@@ -42,4 +48,15 @@ function forwardedFor({ headers }: IncomingMessage): string[] {
     .split(',')
     .map((address) => address.trim())
     .filter(Boolean)
+}
+
+const BRACKETED = /^\[([^\]]*)\](?::\d+)?$/
+const WITH_PORT = /^([\d.]+):\d+$/
+const ZONE = /%[\w.-]+$/
+
+/** Some proxies write a port, brackets or a zone; none of them is part of an address. */
+function addressIn(seen: string | null): string | undefined {
+  if (seen === null) return undefined
+  const address = (BRACKETED.exec(seen)?.[1] ?? WITH_PORT.exec(seen)?.[1] ?? seen).replace(ZONE, '')
+  return isIP(address) === 0 ? undefined : address
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+import type { HoldpointError } from '../errors.ts'
 import { onJson, sendJsonText } from '../http.ts'
 import { KEY_HEADER, MAX_BODY_BYTES, PATHS } from '../machineid/wire.ts'
 import type { DecisionLog } from './decision-log.ts'
@@ -21,6 +22,8 @@ export interface ValidateLaneOptions {
   readonly quota: (keyId: string, orgId: string) => void
   /** Throws `OVERLOADED` when an answer would come too late. Asked before anything else is done. */
   readonly shed: () => void
+  /** Why the store can no longer be trusted. Asked last: what was read before anybody found out is no answer. */
+  readonly problem: () => HoldpointError | undefined
   /** Answers what the lane refuses or what went wrong. */
   readonly onError: (response: ServerResponse, error: unknown, handler: string) => void
 }
@@ -124,6 +127,9 @@ function judge(
   if (!question.deviceIds.every((deviceId) => mayAskFor(bindings, deviceId))) throw notBound()
 
   const codes = codesOf(snapshot, nowMs)
+  // G4, G5: the body, and with it the rest of all this, may have come long after the headers.
+  const suspected = options.problem()
+  if (suspected !== undefined) throw suspected
   const requestId = options.newId()
   record(options, question, snapshot, codes, requestId)
   return route.render(question, snapshot, codes, requestId)

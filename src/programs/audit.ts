@@ -16,11 +16,12 @@ const USAGE = `Usage: audit verify FILE [--org ORG_ID] [--head SEQ:HASH]
 
 Verifies audit chains offline. FILE is an export (GET /api/v1/audit?format=jsonl), the database of a control plane,
 running or not, or a backup of it. Prints a line for each org, and exits with 0 when every chain is intact, with 1 when
-one is broken, and with 2 when it could not be looked at.
+one is broken, and with 2 when it could not be looked at, or holds no org and no row.
 
   --org ORG_ID     only this org's chain
-  --head SEQ:HASH  a row that was noted elsewhere: without one, nothing shows that rows were cut off at the end, or that
-                   the whole chain was made anew. Each line that a control plane logs about a change has one, as "audit".`
+  --head SEQ:HASH  a row that was noted elsewhere, SEQ from 1: without one, nothing shows that rows were cut off at the
+                   end, or that the whole chain was made anew. Each line that a control plane logs about a change has
+                   one, as "audit".`
 
 /** Where the command says something, in lines without their end. */
 export interface Terminal {
@@ -72,7 +73,7 @@ function askedOf(args: readonly string[]): Asked | string {
       return 'Say what to verify: audit verify FILE.'
     const head = values.head === undefined ? undefined : notedOf(values.head)
     if (values.head !== undefined && head === undefined) {
-      return '--head takes SEQ:HASH, with the whole hash or at least 16 characters of it, for example 12:9f86d081884c7d65.'
+      return '--head takes SEQ:HASH, the first SEQ being 1, with the whole hash or at least 16 characters of it, for example 12:9f86d081884c7d65.'
     }
     return { file, org: values.org, head }
   } catch (error) {
@@ -81,7 +82,7 @@ function askedOf(args: readonly string[]): Asked | string {
 }
 
 function notedOf(text: string): NotedRow | undefined {
-  const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{16,64})$/.exec(text) ?? []
+  const [, seq, hash] = /^([1-9]\d{0,14}):([0-9a-f]{16,64})$/.exec(text) ?? []
   return seq === undefined || hash === undefined ? undefined : { seq: Number(seq), hash }
 }
 
@@ -102,6 +103,12 @@ async function* reportsOf(asked: Asked, progress: () => void): AsyncGenerator<Ch
 }
 
 function orgsOf(orgIds: readonly string[], { file, org, head }: Asked): readonly string[] {
+  if (orgIds.length === 0) {
+    throw new HoldpointError(
+      'AUDIT_EMPTY',
+      `${file} has no org and no audit row: there is nothing to verify. If it ever had one, it was emptied.`,
+    )
+  }
   if (org !== undefined && !orgIds.includes(org)) throw noSuchOrg(file, org)
   const wanted = org === undefined ? orgIds : [org]
   if (head !== undefined && wanted.length !== 1) {

@@ -33,7 +33,11 @@ function createLane(settings: LaneSettings, port: MessagePort) {
         tell({ kind: 'batch', id: delivered, batch })
       }),
     problem: () => (Atomics.load(settings.suspect, 0) === 0 ? undefined : NOT_TRUSTED),
-    onSuspect: ({ code, message }) => tell({ kind: 'suspect', code, message }),
+    onSuspect: ({ code, message }) => {
+      // Every thread knows at once, however busy the main one is.
+      Atomics.store(settings.suspect, 0, 1)
+      tell({ kind: 'suspect', code, message })
+    },
     onReport: (report) => tell({ kind: 'report', report }),
   })
   const close = async (graceMs: number | undefined) => {

@@ -456,6 +456,10 @@ test('what cannot be verified is said, with status 2', async () => {
   expect(await notes(original, '--head', `12:${'a'.repeat(64)}`)).toMatch(
     /has 2\. Say which with --org\. \(AUDIT_ORG_NEEDED\)/,
   )
+  // Rows are counted from 1, so that nothing would ever be compared with it.
+  expect(await notes(original, '--org', orgId, '--head', `0:${'a'.repeat(64)}`)).toMatch(
+    /^--head takes SEQ:HASH, the first SEQ being 1/,
+  )
   expect(await notes(original, '--org', 'o_other')).toMatch(/has nothing of an org o_other/)
   expect(await notes(join(dir, 'nowhere'))).toMatch(/cannot be read: ENOENT.*\(FILE_NOT_READABLE\)/)
   expect(await notes(dir)).toMatch(/cannot be read: EISDIR/)
@@ -463,6 +467,20 @@ test('what cannot be verified is said, with status 2', async () => {
   const help = await verify('--help')
   expect(help).toMatchObject({ status: 0, noted: [] })
   expect(help.said[0]).toMatch(/^Usage: audit verify FILE/)
+})
+
+test('a database in which nothing is left is not taken for one that is intact', async () => {
+  const empty = await tampered((db) => {
+    db.exec('PRAGMA foreign_keys = OFF')
+    db.exec('DELETE FROM audit; DELETE FROM orgs')
+  })
+  for (const args of [[], ['--head', `12:${'a'.repeat(64)}`], ['--org', orgId]]) {
+    const { status, said, noted } = await verify(empty, ...args)
+    expect({ status, said }).toEqual({ status: 2, said: [] })
+    expect(noted.join('')).toMatch(
+      /has no org and no audit row: there is nothing to verify.*\(AUDIT_EMPTY\)$/,
+    )
+  }
 })
 
 test('as a command: it answers with its exit status, and leaves the file as it was', async () => {

@@ -140,6 +140,39 @@ test('locks: the one that held the device then, though it was released since and
   })
 })
 
+test('locks: the one that held the device is found among changes of the same millisecond', async () => {
+  const timeline = { ms: Date.UTC(2026, 0, 1) }
+  await using authority = await startTestControlPlane({
+    clock: { now: () => ({ monotonicMs: timeline.ms, wallMs: timeline.ms }) },
+  })
+  const { keys, post } = authority
+  const lock = async (pattern: string, reason: string) =>
+    (await post(PATHS.locks, { pattern, reason }, keys.stop)).body as { lockId: string; epoch: number }
+  await authority.register(DEVICE)
+  await authority.register(EMAIL)
+  await lock('openai-agent:test:email:*', 'a millisecond before')
+  timeline.ms++
+  const held = await lock('openai-agent:test:*', 'at that time')
+  // More than is read of the chain at once.
+  for (let n = 0; n < 40; n++) await authority.revoke(EMAIL)
+  const gone = await lock('*:*:payments:*', 'before')
+  const released = await post(
+    PATHS.lockRelease.replace(':id', gone.lockId),
+    { ifEpoch: gone.epoch },
+    keys.operator,
+  )
+  expect(released.status).toBe(200)
+  await lock('openai-agent:test:email:*', 'something else')
+  timeline.ms++
+  const requestId = await validate(authority, [DEVICE])
+
+  const [{ code, explanation }] = await explained(authority, requestId)
+  expect(code).toBe('DEVICE_LOCKED')
+  expect(explanation).toMatchObject({
+    stop: { action: 'lock.add', epoch: held.epoch, reason: 'at that time' },
+  })
+})
+
 test('each other code: the org switch, the plan, the cap, devices that are not there', async () => {
   await using authority = await startTestControlPlane({ platformToken: 'platform', plan: { limit: 2 } })
   const { keys, post, orgId } = authority

@@ -355,6 +355,27 @@ test('all keys together have a bounded number of streams, and none once they are
   expect(() => open('a')).toThrow(/is being stopped/)
 })
 
+test('one org cannot take every place: with as many keys as it likes, others get streams still', () => {
+  const streams = createOpenStreams({ nowMs: () => 0 })
+  const open = (orgId: string, keyId: string) =>
+    streams.open({ orgId, keyId, endedAs: null, endsAtMs: null } as KeyRecord, () => {})
+  const held = Array.from({ length: 200 }, (_, index) => open('greedy', `key-${index % 50}`))
+  expect(() => open('greedy', 'key-50')).toThrow(
+    expect.objectContaining({
+      code: 'TOO_MANY_STREAMS',
+      message: 'This org has 200 streams open, the most it may have. Close some, or ask again later.',
+    }),
+  )
+  const other = open('other', 'its key')
+  expect(other.isOpen()).toBe(true)
+  other.release()
+  expect(() => open('greedy', 'key-50')).toThrow(/This org has 200/)
+  held[0]?.release()
+  held[0]?.release()
+  open('greedy', 'key-50')
+  expect(() => open('greedy', 'key-51')).toThrow(/This org has 200/)
+})
+
 /** Something that whoever looks at it trips over. */
 const untouchable = new Proxy(
   {},
@@ -398,6 +419,37 @@ test('an org in which more happens than can be told loses its listeners, and no 
   feed.decided(Array.from({ length: 20_001 }, () => decision('a')))
   expect(cut).toEqual(['a'])
   await expect.poll(() => told).toEqual(['b'])
+})
+
+test('the org that fills the queue is the one that is given up, not the one whose event came last', async () => {
+  const feed = createFeed({ nowMs: () => 0 })
+  const cut: string[] = []
+  const told: string[] = []
+  for (const orgId of ['noisy', 'quiet']) {
+    feed.subscribe({
+      orgId,
+      filter: {},
+      beat: () => {},
+      cut: () => cut.push(orgId),
+      send: (entries) => told.push(...entries.map(() => orgId)),
+    })
+  }
+  const decisions = (orgId: string, length: number) =>
+    Array.from(
+      { length },
+      () => ({ orgId, requestId: 'r', ordinal: 0, deviceId: DEVICE, code: 'X', atMs: 0 }) as DecisionRecord,
+    )
+  feed.decided(decisions('noisy', 20_000))
+  expect(cut).toEqual([])
+  feed.decided(decisions('quiet', 1))
+  feed.decided(decisions('quiet', 1))
+  expect(cut).toEqual(['noisy'])
+  await expect.poll(() => told).toEqual(['quiet', 'quiet'])
+  // Together in one call, and in whatever order.
+  feed.decided([...decisions('quiet', 10_500), ...decisions('noisy', 10_501)])
+  expect(cut).toEqual(['noisy', 'noisy'])
+  await expect.poll(() => told.length).toBe(10_502)
+  expect(told).not.toContain('noisy')
 })
 
 test('200 streams, one of which is never read: that one is cut, the others hear everything', async () => {

@@ -4,13 +4,17 @@ import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
-import { createForward, createInnerListener, newLaneSecret } from '../../src/control-plane/forward.ts'
+import type { ApiContext } from '../../src/control-plane/api-route.ts'
+import { apiRoutes } from '../../src/control-plane/api.ts'
+import { createForward, createInnerListener, isStop, newLaneSecret } from '../../src/control-plane/forward.ts'
 import { closeServer, createWebServer, listen } from '../../src/http.ts'
+import { PATHS } from '../../src/machineid/wire.ts'
+import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 type Handle = (request: IncomingMessage, response: ServerResponse, peer: string | undefined) => void
 
 /** A lane that hands everything on, and the main thread's end that `handle` answers for. */
-async function startLane(handle: Handle) {
+async function startLane(handle: Handle, limits: { unreadMs?: number; maxHeldBytes?: number } = {}) {
   const secret = newLaneSecret()
   const inner = createWebServer({}, undefined, createInnerListener(secret, handle))
   const { port: innerPort, url: innerUrl } = await listen(inner, { host: '127.0.0.1', port: 0 })
@@ -18,6 +22,7 @@ async function startLane(handle: Handle) {
   const forward = createForward({
     port: innerPort,
     secret,
+    ...limits,
     onError: (response, error) => {
       errors.push(error)
       response.writeHead(503).end('no answer')
@@ -76,7 +81,7 @@ describe('a lane hands on', () => {
     })
   })
 
-  test('a body in chunks as a body in chunks, whatever the method, so that it cannot pass for a second request', async () => {
+  test('a body in chunks as one body, whatever the method, so that it cannot pass for a second request', async () => {
     const { port } = await startLane(echo)
     const smuggled = 'GET /secret HTTP/1.1\r\nhost: h\r\n\r\n'
     for (const method of ['POST', 'GET', 'DELETE']) {
@@ -160,12 +165,15 @@ describe('a lane hands on', () => {
   })
 
   test('a hang-up of the main thread in the middle of an answer: no half answer passes for a whole one', async () => {
-    const { url } = await startLane((_, response) => {
-      response.writeHead(200, { 'content-length': 100 }).write('half')
+    const { url } = await startLane((heard, response) => {
+      const streams = heard.url === PATHS.feed && { 'content-type': 'text/event-stream' }
+      response.writeHead(200, { 'content-length': 100, ...streams }).write('half')
       setTimeout(() => response.destroy(), 20)
     })
     const answer = await fetch(url)
-    await expect(answer.text()).rejects.toThrow()
+    expect([answer.status, await answer.text()]).toEqual([503, 'no answer'])
+    const stream = await fetch(`${url}${PATHS.feed}`)
+    await expect(stream.text()).rejects.toThrow()
   })
 })
 
@@ -195,6 +203,135 @@ describe('a flood of calls', () => {
     expect((await answers).length).toBe(inAll)
     abort.abort()
   })
+})
+
+const STOPS = [
+  PATHS.revoke,
+  PATHS.revokeBatch,
+  PATHS.remove,
+  PATHS.locks,
+  PATHS.orgDisable,
+  PATHS.keyBurn.replace(':id', 'abc'),
+]
+
+describe('G1: a stop on the agent lane waits for no', () => {
+  const stop = async (url: string) => {
+    for (const path of STOPS) {
+      const signal = AbortSignal.timeout(2000)
+      const answer = await fetch(`${url}${path}`, { method: 'POST', body: '{}', signal })
+      expect([path, answer.status]).toEqual([path, 201])
+      await answer.text()
+    }
+  }
+
+  test('call but a stop: all that the API calls stops are, and nothing else', async () => {
+    await using authority = await startTestControlPlane()
+    // The table is only looked at: nothing in it is called.
+    for (const { method, path, stop: stops } of apiRoutes({
+      ...authority.controlPlane,
+    } as unknown as ApiContext)) {
+      const asked = { method: method.toUpperCase(), url: `${path.replace(':id', 'abc')}?preview=false` }
+      expect([asked, isStop(asked as IncomingMessage)]).toEqual([asked, stops === true])
+    }
+  })
+
+  test('body that is sent slowly, of a stop or of any other call', async () => {
+    const { url, port } = await startLane(echo)
+    const slow = Array.from({ length: 200 }, (_, index) => {
+      const path = index % 2 === 0 ? PATHS.revoke : PATHS.register
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      socket.write(`POST ${path} HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\n\r\n{`)
+      return socket
+    })
+    await delay(100)
+    await stop(url)
+    expect((await fetch(`${url}${PATHS.usage}`, { signal: AbortSignal.timeout(2000) })).status).toBe(201)
+    for (const socket of slow) socket.destroy()
+  })
+
+  test('other call, however long that takes', async () => {
+    const { url } = await startLane((heard, response, peer) => {
+      if (heard.url !== '/slow') echo(heard, response, peer)
+    })
+    const abort = new AbortController()
+    const held = Array.from({ length: 50 }, () => fetch(`${url}/slow`, { signal: abort.signal }))
+    await delay(100)
+    await stop(url)
+    abort.abort()
+    await Promise.allSettled(held)
+  })
+
+  test.each([PATHS.auditVerify, PATHS.audit, PATHS.decisions, PATHS.feed])(
+    'long answer, which keeps no other call waiting either: %s',
+    async (path) => {
+      const { url } = await startLane((heard, response, peer) => {
+        if (heard.url !== path) echo(heard, response, peer)
+      })
+      const abort = new AbortController()
+      const held = Array.from({ length: 50 }, () => fetch(`${url}${path}`, { signal: abort.signal }))
+      await delay(100)
+      await stop(url)
+      expect((await fetch(`${url}${PATHS.usage}`, { signal: AbortSignal.timeout(2000) })).status).toBe(201)
+      abort.abort()
+      await Promise.allSettled(held)
+    },
+  )
+
+  test('answer that nobody reads: its place is free at once, and its connection is cut', async () => {
+    const large = 'x'.repeat(8_000_000)
+    let inAll = 0
+    const { url, port } = await startLane(
+      (heard, response, peer) => {
+        if (heard.url !== '/large') return echo(heard, response, peer)
+        inAll++
+        response.end(large)
+      },
+      { unreadMs: 600 },
+    )
+    const deaf = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const socket = connect(port, '127.0.0.1').on('error', () => {})
+        await once(socket, 'connect')
+        // Pipelined: an answer that is behind another takes no place and no memory either.
+        socket.pause().write('GET /large HTTP/1.1\r\nhost: h\r\n\r\n'.repeat(40))
+        return socket
+      }),
+    )
+    await delay(200)
+    await stop(url)
+    expect((await fetch(`${url}${PATHS.usage}`, { signal: AbortSignal.timeout(2000) })).status).toBe(201)
+    await delay(1500)
+    expect(inAll).toBe(20)
+    for (const socket of deaf) {
+      let got = 0
+      socket.on('data', ({ length }) => (got += length)).resume()
+      if (!socket.closed) await once(socket, 'close')
+      expect(got).toBeLessThan(large.length)
+    }
+  })
+})
+
+test('what is kept for slow callers is bounded: whoever has kept the lane waiting longest is cut', async () => {
+  const { url, port } = await startLane(echo, { maxHeldBytes: 100_000 })
+  const slow = []
+  for (let index = 0; index < 3; index++) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    socket.write(`POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 90000\r\n\r\n${'y'.repeat(40_000)}`)
+    slow.push(socket)
+    await delay(50)
+  }
+  if (slow[0]?.closed === false) await once(slow[0], 'close')
+  expect(slow.map(({ closed }) => closed)).toEqual([true, false, false])
+  expect((await fetch(url, { method: 'POST', body: 'z' })).status).toBe(201)
+  for (const socket of slow) socket.destroy()
+})
+
+test('a body over 256 KiB is refused in the lane', async () => {
+  const { url, errors } = await startLane(echo)
+  const large = await fetch(url, { method: 'POST', body: 'x'.repeat(256 * 1024 + 1) })
+  expect([large.status, errors]).toMatchObject([503, [{ code: 'BODY_TOO_LARGE' }]])
+  const most = await fetch(url, { method: 'POST', body: 'x'.repeat(256 * 1024) })
+  expect(most.status).toBe(201)
 })
 
 describe('when the main thread does not answer', () => {

@@ -1,17 +1,21 @@
 import { once } from 'node:events'
 import { closeSync, openSync, statSync, writeSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 import { HoldpointError } from '../../src/errors.ts'
 import { closeServer, createWebServer, listen } from '../../src/http.ts'
+import { createLogger } from '../../src/log.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
+import { serveControlPlane } from '../../src/programs/serve-control-plane.ts'
+import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { selfSigned } from '../fixtures/certificate.ts'
-import { takenPort } from '../fixtures/program.ts'
+import { takenPort, temporaryDirectory } from '../fixtures/program.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'
 
@@ -139,23 +143,84 @@ describe.each(both)('the two lanes, %s', (_, start) => {
     expect(await origins(authority)).toEqual(['127.0.0.1', '127.0.0.1'])
   })
 
-  test('TRUST_PROXY: behind that many proxies it is what the outermost of them saw', async () => {
+  test('TRUST_PROXY: on the operator lane it is what the outermost of that many proxies saw', async () => {
     await using authority = await start({ trustedProxies: 2 })
     await authority.register(DEVICE)
-    for (const lane of [authority.url, authority.operatorUrl]) {
-      for (const seen of ['8.8.8.8, 9.9.9.9, 1.2.3.4, 10.0.0.1', '1.2.3.4', '']) {
-        const headers = seen === '' ? {} : { 'x-forwarded-for': seen }
-        await ask(lane, PATHS.revoke, authority.keys.stop, { deviceId: DEVICE }, headers)
-      }
+    for (const seen of ['8.8.8.8, 9.9.9.9, 1.2.3.4, 10.0.0.1', '1.2.3.4', '']) {
+      const headers = seen === '' ? {} : { 'x-forwarded-for': seen }
+      await ask(authority.operatorUrl, PATHS.revoke, authority.keys.stop, { deviceId: DEVICE }, headers)
     }
-    expect(await origins(authority)).toEqual([
-      '1.2.3.4',
-      '1.2.3.4',
-      '127.0.0.1',
-      '1.2.3.4',
-      '1.2.3.4',
-      '127.0.0.1',
-    ])
+    expect(await origins(authority)).toEqual(['1.2.3.4', '1.2.3.4', '127.0.0.1'])
+  })
+
+  test('TRUST_PROXY does not hold on the agent lane, where every agent could then be anybody', async () => {
+    await using authority = await start({ trustedProxies: 1, limitCalls: true })
+    await authority.register(DEVICE)
+    const forged = { 'x-forwarded-for': '9.9.9.9' }
+    await ask(authority.url, PATHS.revoke, authority.keys.stop, { deviceId: DEVICE }, forged)
+    expect(await origins(authority)).toEqual(['127.0.0.1'])
+    const statuses = []
+    for (let network = 0; network < 12; network++) {
+      const from = { 'x-forwarded-for': `10.${network}.0.1` }
+      statuses.push(
+        (await authority.post(PATHS.orgRecover, { email: 'a@b.example' }, undefined, from)).status,
+      )
+    }
+    expect(statuses.slice(10)).toEqual([429, 429])
+  })
+
+  test.each([
+    ['1.2.3.4:5678', '1.2.3.4'],
+    ['[2001:db8::1]:443', '2001:db8::1'],
+    ['[2001:db8::1]', '2001:db8::1'],
+    ['2001:db8::1', '2001:db8::1'],
+    ['fe80::1%eth0', 'fe80::1'],
+    ['Go to http://evil.example at once', '127.0.0.1'],
+    ['unknown', '127.0.0.1'],
+    ['1.2.3.4:', '127.0.0.1'],
+    ['1.2.3.4.5', '127.0.0.1'],
+    ['[1.2.3.4', '127.0.0.1'],
+    ['2001:db8::1%a b', '127.0.0.1'],
+  ])('an origin is an address, or else the peer: %s', async (seen, origin) => {
+    await using authority = await start({ trustedProxies: 1 })
+    await authority.register(DEVICE)
+    const headers = { 'x-forwarded-for': seen }
+    await ask(authority.operatorUrl, PATHS.revoke, authority.keys.stop, { deviceId: DEVICE }, headers)
+    expect(await origins(authority)).toEqual([origin])
+  })
+
+  test('a query changes nothing about health and figures, which no browser takes for anything else', async () => {
+    await using authority = await start()
+    for (const lane of [authority.url, authority.operatorUrl]) {
+      for (const path of ['/healthz', '/readyz', '/metrics']) {
+        for (const query of ['', '?', '?x=1']) {
+          const { status, headers } = await fetch(`${lane}${path}${query}`)
+          expect([path, query, status]).toEqual([path, query, 200])
+          expect(headers.get('x-content-type-options')).toBe('nosniff')
+        }
+      }
+      expect((await fetch(`${lane}/healthzz`)).status).toBe(404)
+    }
+  })
+
+  test('G4, G5: a validate is not answered once the store is suspect, though it was asked before', async () => {
+    await using authority = await start({ recordAllows: true })
+    await authority.register(DEVICE)
+    const body = JSON.stringify({ deviceId: DEVICE })
+    const socket = connect(authority.port, '127.0.0.1')
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk) => (text += chunk))
+    socket.write(
+      `POST ${PATHS.validate} HTTP/1.1\r\nhost: localhost\r\nx-org-key: ${authority.keys.runtime}\r\n` +
+        `content-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`,
+    )
+    await delay(100)
+    authority.controlPlane.suspect(new HoldpointError('STORE_IO', 'The database could not be read.'))
+    socket.write(body)
+    await once(socket, 'close')
+    expect(text).toMatch(/^HTTP\/1\.1 503 /)
+    expect(text).toContain('STORE_UNAVAILABLE')
+    expect(text).not.toContain('"allowed"')
   })
 
   test('a connection that asks nothing delays no close', async () => {
@@ -317,6 +382,28 @@ describe('a lane in a thread', () => {
     expect(stop.status).toBe(503)
   })
 
+  test('G4, G5: that reads what is damaged tells every other thread itself, however busy the main one is', async () => {
+    await using authority = await startTestLanes()
+    await authority.register(DEVICE)
+    await authority.restart()
+    const asking = await connected(authority.port)
+    const looking = await connected(authority.port)
+    const { size } = statSync(authority.file)
+    const handle = openSync(authority.file, 'r+')
+    writeSync(handle, Buffer.alloc(size - 4096, 0xff), 0, size - 4096, 4096)
+    closeSync(handle)
+    asking.write(
+      `GET ${PATHS.validate}?deviceId=${DEVICE} HTTP/1.1\r\nhost: localhost\r\nx-org-key: ${authority.keys.runtime}\r\n\r\n`,
+    )
+    blockMs(300)
+    looking.write('GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n')
+    blockMs(300)
+    const [answer] = (await once(looking.setEncoding('utf8'), 'data')) as [string]
+    expect(answer).toMatch(/^HTTP\/1\.1 503 /)
+    asking.destroy()
+    looking.destroy()
+  })
+
   test('that cannot listen is one clear error, and nothing stays open', async () => {
     await using taken = await takenPort()
     const starting = startTestLanes({ port: taken.port })
@@ -349,28 +436,64 @@ describe('figures', () => {
     }
   })
 
-  test('are for this machine, and for the platform token from elsewhere', async () => {
-    await using authority = await startTestLanes({ platformToken: 'p'.repeat(32), trustedProxies: 1 })
-    const from = async (lane: string, headers: Record<string, string>) =>
-      (await fetch(`${lane}/metrics`, { headers })).status
-    for (const lane of [authority.url, authority.operatorUrl]) {
-      expect(await from(lane, {})).toBe(200)
-      expect(await from(lane, { 'x-forwarded-for': '9.9.9.9' })).toBe(403)
-      expect(
-        await from(lane, { 'x-forwarded-for': '9.9.9.9', authorization: `Bearer ${'q'.repeat(32)}` }),
-      ).toBe(403)
-      expect(
-        await from(lane, { 'x-forwarded-for': '9.9.9.9', authorization: `Bearer ${'p'.repeat(32)}` }),
-      ).toBe(200)
+  test.each([0, 1])(
+    'are for this machine, and for the platform token from elsewhere, with TRUST_PROXY=%s',
+    async (trustedProxies) => {
+      await using authority = await startTestLanes({ platformToken: 'p'.repeat(32), trustedProxies })
+      for (const lane of [authority.url, authority.operatorUrl]) {
+        const from = async (headers: Record<string, string>) =>
+          (await fetch(`${lane}/metrics`, { headers })).status
+        expect(await from({})).toBe(200)
+        for (const relayed of [
+          { 'x-forwarded-for': '9.9.9.9' },
+          { 'x-forwarded-for': '127.0.0.1' },
+          { forwarded: 'for=127.0.0.1' },
+          { 'x-real-ip': '127.0.0.1' },
+        ]) {
+          expect(await from(relayed)).toBe(403)
+          expect(await from({ ...relayed, authorization: `Bearer ${'q'.repeat(32)}` })).toBe(403)
+          expect(await from({ ...relayed, authorization: `Bearer ${'p'.repeat(32)}` })).toBe(200)
+        }
+      }
+    },
+  )
+
+  const outside = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ internal, family }) => !internal && family === 'IPv4')?.address
+  test.skipIf(outside === undefined)('are for nobody who only says that he is on this machine', async () => {
+    await using dir = await temporaryDirectory()
+    const file = `${dir.path}/control-plane.db`
+    const served = await serveControlPlane({
+      store: openControlPlaneStore({ file }),
+      file,
+      log: createLogger({ level: 'silent' }),
+      host: outside ?? '',
+      port: 0,
+      operatorPort: 0,
+      loopback: false,
+      trustedProxies: 1,
+      onDied: () => {},
+    })
+    onTestFinished(() => served.close({ graceMs: 0 }))
+    for (const lane of [served.url, served.operatorUrl]) {
+      for (const headers of [{}, { 'x-forwarded-for': '127.0.0.1' }]) {
+        expect((await fetch(`${lane}/metrics`, { headers })).status).toBe(403)
+      }
     }
   })
-
-  test('are not for whoever comes through a proxy that nobody told us of', async () => {
-    await using authority = await startTestControlPlane()
-    const answer = await fetch(`${authority.url}/metrics`, { headers: { 'x-forwarded-for': '127.0.0.1' } })
-    expect(answer.status).toBe(403)
-  })
 })
+
+async function connected(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  return socket
+}
+
+function blockMs(ms: number): void {
+  const untilMs = performance.now() + ms
+  while (performance.now() < untilMs);
+}
 
 async function figures(url: string): Promise<string> {
   const answer = await fetch(`${url}/metrics`)

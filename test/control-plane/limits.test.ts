@@ -1,12 +1,19 @@
 import fc from 'fast-check'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 
+import {
+  capConnections,
+  operatorsPerAddress,
+  type ConnectionCaps,
+} from '../../src/control-plane/connection-caps.ts'
 import { createLagMeter } from '../../src/control-plane/lag.ts'
 import { CALL_LIMITS, createCallQuota, VALIDATE_LIMITS } from '../../src/control-plane/limits.ts'
 import { createRateLimit } from '../../src/control-plane/rate-limit.ts'
+import { closeServer, createWebServer, listen } from '../../src/http.ts'
 import { KEY_KINDS, PATHS } from '../../src/machineid/wire.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 
@@ -268,26 +275,114 @@ describe('load shedding', () => {
 })
 
 describe('connections', () => {
-  test.each([
-    ['agent', 'url'],
-    ['operator', 'operatorUrl'],
-  ] as const)('beyond the most that the %s lane takes are hung up on', async (_, lane) => {
+  test('beyond the most that the agent lane takes are hung up on', async () => {
     await using authority = await startTestControlPlane({ maxConnections: 3 })
-    const port = Number(new URL(authority[lane]).port)
-    const sockets = await Promise.all(
-      Array.from({ length: 3 }, async () => {
-        const socket = connect(port, '127.0.0.1')
-        await once(socket, 'connect')
-        return socket
-      }),
-    )
-    await delay(20)
-    const oneTooMany = connect(port, '127.0.0.1').on('error', () => {})
+    const sockets = await openAll(authority.port, 3)
+    const oneTooMany = connect(authority.port, '127.0.0.1').on('error', () => {})
     await once(oneTooMany, 'close')
     expect(sockets.every((socket) => !socket.closed)).toBe(true)
     for (const socket of sockets) socket.destroy()
   })
+
+  test.each([
+    ['in this thread', startTestControlPlane],
+    ['beside workers', startTestLanes],
+  ])('of strangers lock no operator out, whose lane is %s', async (_, start) => {
+    await using authority = await start({ maxConnections: 20 })
+    await authority.register(DEVICE)
+    const port = Number(new URL(authority.operatorUrl).port)
+    const health = 'GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n'
+    const half = `POST ${PATHS.revoke} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{`
+    for (const said of ['', 'GET / HT', health, half]) {
+      const strangers = await openAll(port, 20, said)
+      const stop = await fetch(`${authority.operatorUrl}${PATHS.revoke}`, {
+        method: 'POST',
+        headers: {
+          'x-org-key': authority.keys.stop,
+          'content-type': 'application/json',
+          connection: 'close',
+        },
+        body: JSON.stringify({ deviceId: DEVICE }),
+      })
+      expect([said, stop.status]).toEqual([said, 200])
+      for (const socket of strangers) socket.destroy()
+      await delay(50)
+    }
+  })
+
+  /** A server that answers /held only when told to, as a stream. */
+  async function capped(caps: Omit<ConnectionCaps, 'onCut'>) {
+    const held: ServerResponse[] = []
+    let cuts = 0
+    const server = createWebServer({}, undefined, (request, response) => {
+      if (request.url === '/held') held.push(response)
+      else response.end('done')
+    })
+    capConnections(server, { ...caps, onCut: () => void cuts++ })
+    const { port } = await listen(server, { host: '127.0.0.1', port: 0 })
+    onTestFinished(() => closeServer(server, { graceMs: 0 }))
+    return { port, held, cuts: () => cuts }
+  }
+
+  test('are cut when there are too many: the one that has been idle longest, never one that waits for an answer', async () => {
+    const { port, held, cuts } = await capped({ max: 3, perAddress: () => Infinity })
+    const [first, second, third] = await openAll(port, 3)
+    first?.write('GET /held HTTP/1.1\r\nhost: h\r\n\r\n')
+    await expect.poll(() => held.length).toBe(1)
+    second?.write('GET / HTTP/1.1\r\nhost: h\r\n\r\n')
+    await once(second as Socket, 'data')
+    const [fourth] = await openAll(port, 1)
+    await once(third as Socket, 'close')
+    const [fifth] = await openAll(port, 1)
+    await once(second as Socket, 'close')
+    expect([first, fourth, fifth].map((socket) => socket?.closed)).toEqual([false, false, false])
+    for (const socket of [fourth, fifth]) socket?.write('GET /held HTTP/1.1\r\nhost: h\r\n\r\n')
+    await expect.poll(() => held.length).toBe(3)
+    const newcomer = connect(port, '127.0.0.1').on('error', () => {})
+    await once(newcomer, 'close')
+    expect(cuts()).toBe(3)
+    for (const socket of [first, fourth, fifth]) socket?.destroy()
+  })
+
+  test('of one address are cut for those of the same address, and of no other', async () => {
+    const { port } = await capped({ max: 10, perAddress: (address) => (address === '127.0.0.2' ? 2 : 10) })
+    const [operator] = await openAll(port, 1)
+    const strangers = await openAll(port, 4, '', '127.0.0.2')
+    await expect.poll(() => strangers.map(({ closed }) => closed)).toEqual([true, true, false, false])
+    expect(operator?.closed).toBe(false)
+    for (const socket of [operator, ...strangers]) socket?.destroy()
+  })
+
+  test.each([
+    ['127.0.0.1', Infinity],
+    ['::1', Infinity],
+    ['::ffff:127.0.0.1', Infinity],
+    ['192.0.2.1', 200],
+    ['2001:db8::1', 200],
+  ])('from %s the operator lane takes %s', (address, most) => {
+    expect(operatorsPerAddress(0)(address)).toBe(most)
+    // Behind a proxy of our own everybody comes from one address.
+    expect(operatorsPerAddress(1)(address)).toBe(Infinity)
+  })
 })
+
+async function openAll(
+  port: number,
+  count: number,
+  said = '',
+  localAddress = '127.0.0.1',
+): Promise<Socket[]> {
+  const sockets: Socket[] = []
+  for (let index = 0; index < count; index++) {
+    const socket = connect({ port, host: '127.0.0.1', localAddress }).on('error', () => {})
+    await once(socket, 'connect')
+    if (said !== '') socket.write(said)
+    sockets.push(socket)
+    await delay(2)
+  }
+  await delay(20)
+  return sockets
+}
 
 function blockMs(ms: number): void {
   const untilMs = performance.now() + ms
