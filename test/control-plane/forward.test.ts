@@ -140,7 +140,7 @@ describe('a lane hands on', () => {
     const closed = Promise.withResolvers<void>()
     const { url } = await startLane((_, response) => {
       response.on('close', () => closed.resolve())
-      response.writeHead(200).write('first')
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('first')
     })
     const abort = new AbortController()
     const answer = await fetch(url, { signal: abort.signal })
@@ -183,7 +183,7 @@ describe('a flood of calls', () => {
     let inAll = 0
     const { url } = await startLane((heard, response) => {
       if (heard.url?.startsWith('/api/v1/feed') === true) {
-        response.writeHead(200).flushHeaders()
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
         return
       }
       inAll++

@@ -277,6 +277,7 @@ async function startLane(
     nowMs,
     quota: () => {},
     shed: () => {},
+    problem: () => undefined,
     onError: (response, error) => {
       response.writeHead(500).end(JSON.stringify({ refused: (error as { code?: string }).code }))
     },
