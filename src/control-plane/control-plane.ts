@@ -94,7 +94,15 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const metrics = createAuthorityMetrics()
   const trust = createTrust(options)
   const service = createService({
-    store,
+    store: {
+      ...store,
+      // G5: a request that was already under way when a lane found the store broken changes nothing either.
+      change: async (orgId, wanted, decide) => {
+        const problem = trust.problem()
+        if (problem !== undefined) throw problem
+        return store.change(orgId, wanted, decide)
+      },
+    },
     clock,
     log,
     recordAllows: options.recordAllows,
