@@ -1,5 +1,6 @@
 // A store in a process of its own, for tests that break its disk: `node child-store.ts FILE` raises the epoch of one
-// org again and again and prints each ack, then how the first error was met.
+// org again and again and prints each ack, then how the first error was met. `node child-store.ts FILE UID` does so
+// as that user, once the program is loaded: another user need not be able to read it where it lies.
 
 import type { HoldpointError } from '../../src/errors.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
@@ -7,7 +8,8 @@ import { auditEntry, ORG } from '../contract/control-plane-records.ts'
 
 const tell = (message: object) => process.stdout.write(`${JSON.stringify(message)}\n`)
 const codeOf = (thrown: unknown) => (thrown as HoldpointError | undefined)?.code
-const [, , file = ''] = process.argv
+const [, , file = '', uid] = process.argv
+if (uid !== undefined) process.setuid?.(Number(uid))
 
 try {
   const store = openControlPlaneStore({ file })

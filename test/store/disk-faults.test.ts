@@ -44,8 +44,9 @@ interface Told {
   readonly refused?: string
 }
 
-async function run([program = '', ...args]: string[], options: { uid?: number } = {}): Promise<Told[]> {
-  const child = spawn(program, [...args, file], { stdio: ['ignore', 'pipe', 'ignore'], ...options })
+async function run([program = '', ...args]: string[], asUser?: number): Promise<Told[]> {
+  const user = asUser === undefined ? [] : [String(asUser)]
+  const child = spawn(program, [...args, file, ...user], { stdio: ['ignore', 'pipe', 'ignore'] })
   const lines = (await text(child.stdout)).trim().split('\n')
   return lines.map((line) => JSON.parse(line) as Told)
 }
@@ -134,7 +135,7 @@ describe('a disk that fails', { timeout: 60_000 }, () => {
     for (const path of [file, `${file}.lock`]) chmodSync(path, path === file ? 0o444 : 0o666)
     if (root) chownSync(dir, NOBODY, NOBODY)
     // Root may write everything.
-    const told = await run(PROGRAM, root ? { uid: NOBODY } : {})
+    const told = await run(PROGRAM, root ? NOBODY : undefined)
     expect(told).toEqual([
       { refused: 'STORE_NOT_WRITABLE', message: expect.stringMatching(/Check the owner and mode/) },
     ])
