@@ -1,8 +1,7 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
 import { KEY_HEADER } from '../machineid/wire.ts'
-import { keyProblem } from './keys.ts'
+import { isSameSecret, keyProblem } from './keys.ts'
 import type { KeyRecord } from './records.ts'
 import { endedKey, invalidKey, missingKey, Refusal } from './refusal.ts'
 import type { ControlPlaneService } from './service.ts'
@@ -50,7 +49,7 @@ export function assertPlatform(
 /** In constant time. */
 export function carriesToken(request: IncomingMessage, token: string): boolean {
   const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
-  return timingSafeEqual(sha256(given), sha256(token))
+  return isSameSecret(given, token)
 }
 
 /** Any page in a browser on this machine can post here without reading the answer; browsers name its origin. */
@@ -60,8 +59,4 @@ function refuseWebPages(request: IncomingMessage): void {
     'ORIGIN_NOT_ALLOWED',
     'A web page may not make this call. Set PLATFORM_TOKEN and send it.',
   )
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }

@@ -7,14 +7,14 @@ import {
   AuditVerifyQuery,
   AuditVerifyResponse,
 } from '../machineid/wire-evidence.ts'
-import { PATHS, type KeyKind } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Reply, type Route } from './api-route.ts'
 import { auditSlices, verifyChain } from './audit-slices.ts'
 import { drained } from './drained.ts'
 import { auditBody } from './evidence-rows.ts'
+import { MAY_READ_EVIDENCE } from './key-kinds.ts'
 import { Refusal } from './refusal.ts'
 
-const READERS: readonly KeyKind[] = ['viewer', 'operator', 'admin', 'full']
 const PAGE_ROWS = 100
 
 /** The chain of what was changed: to be read, taken away, and verified. */
@@ -22,7 +22,7 @@ export function auditRoutes(context: ApiContext): Route[] {
   const { store, feed } = context
   const reading = { store, turn: feed.streams.turn }
   return [
-    orgRoute(context, READERS, {
+    orgRoute(context, MAY_READ_EVIDENCE, {
       method: 'get',
       path: PATHS.audit,
       handler: 'audit',
@@ -41,7 +41,7 @@ export function auditRoutes(context: ApiContext): Route[] {
         return { body: { orgId: call.orgId, rows: rows.map(auditBody), nextAfter } }
       },
     }),
-    orgRoute(context, READERS, {
+    orgRoute(context, MAY_READ_EVIDENCE, {
       method: 'get',
       path: PATHS.auditVerify,
       handler: 'audit/verify',

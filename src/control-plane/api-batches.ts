@@ -4,12 +4,13 @@ import { ChangeBatchResponse, RevokeBatchRequest, UnrevokeBatchRequest } from '.
 import { MAX_BATCH_BODY_BYTES, PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import type { BatchAsked, BatchResult } from './batches.ts'
+import { MAY_RESTORE, MAY_STOP } from './key-kinds.ts'
 
 /** Many devices in one transaction: by list, by pattern or by label. */
 export function batchRoutes(context: ApiContext): Route[] {
   const { service } = context
   return [
-    orgRoute(context, ['stop', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_STOP, {
       method: 'post',
       path: PATHS.revokeBatch,
       handler: 'devices/revoke_batch',
@@ -25,7 +26,7 @@ export function batchRoutes(context: ApiContext): Route[] {
         return { body: { ...batch, results: results.map(stopped) } }
       },
     }),
-    orgRoute(context, ['operator', 'admin', 'full'], {
+    orgRoute(context, MAY_RESTORE, {
       method: 'post',
       path: PATHS.unrevokeBatch,
       handler: 'devices/unrevoke_batch',

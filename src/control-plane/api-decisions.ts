@@ -7,8 +7,9 @@ import { factsOf } from './decision-facts.ts'
 import { scanDecisions, type Scan } from './decision-scan.ts'
 import { decisionBody } from './evidence-rows.ts'
 import { explain } from './explain.ts'
+import { MAY_READ_EVIDENCE } from './key-kinds.ts'
 import type { DecisionRecord, KeyRecord } from './records.ts'
-import { Refusal } from './refusal.ts'
+import { notACursor, Refusal } from './refusal.ts'
 
 const PAGE_ROWS = 100
 /** How many decisions one call looks at: a page may be short, or empty, and still have a next one. */
@@ -18,7 +19,7 @@ const MAX_LOOKED = 50_000
 export function decisionRoutes(context: ApiContext): Route[] {
   const { store, feed } = context
   return [
-    orgRoute(context, ['viewer', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_READ_EVIDENCE, {
       method: 'get',
       path: PATHS.decisions,
       handler: 'decisions',
@@ -29,7 +30,7 @@ export function decisionRoutes(context: ApiContext): Route[] {
       run: async ({ input, key, orgId }) => {
         const { request_id: requestId, limit = PAGE_ROWS, cursor: before } = input
         if (requestId?.startsWith(LOCAL) === true) throw madeByTheGuard()
-        if (before !== undefined && !REQUEST_ID.test(before)) throw noCursor()
+        if (before !== undefined && !REQUEST_ID.test(before)) throw notACursor()
         const scan = { ...scanOf(input), before, limit, maxLooked: MAX_LOOKED }
         // One question is found at once, and explained whatever else the key has open.
         const stream = requestId === undefined ? feed.streams.open(key, () => {}) : undefined
@@ -62,10 +63,6 @@ function madeByTheGuard(): Refusal {
     'A request_id that begins with local_ was made by the guard itself, because it got no usable answer: this control ' +
       'plane has not seen it. Look for it in the log of the process that was denied; the code beside it says why.',
   )
-}
-
-function noCursor(): Refusal {
-  return new Refusal('BAD_REQUEST', '"cursor" must be the nextCursor of the page before.')
 }
 
 function scanOf(input: z.infer<typeof DecisionsQuery>): Pick<Scan, 'within' | 'filter'> {

@@ -15,8 +15,9 @@ import { PATHS } from '../machineid/wire.ts'
 import { sendJsonText } from '../http.ts'
 import { orgRoute, type ApiContext, type JsonReply, type OrgCall, type Route } from './api-route.ts'
 import type { DeviceChanged, ListedDevice } from './devices.ts'
+import { MAY_RESTORE, MAY_SEE, MAY_STOP } from './key-kinds.ts'
 import { mayAskFor } from './keys.ts'
-import { notBound, Refusal, REFUSALS, wrongKind } from './refusal.ts'
+import { notACursor, notBound, REFUSALS, wrongKind } from './refusal.ts'
 import type { RegisterDenial, Registered } from './register.ts'
 import type { ControlPlaneService } from './service.ts'
 import { isoOrNull } from './times.ts'
@@ -28,7 +29,7 @@ export function deviceRoutes(context: ApiContext): Route[] {
 
 function registerRoute(context: ApiContext): Route {
   const { service } = context
-  return orgRoute(context, ['runtime', 'operator', 'admin', 'full'], {
+  return orgRoute(context, ['runtime', ...MAY_RESTORE], {
     method: 'post',
     path: PATHS.register,
     handler: 'devices/register',
@@ -48,7 +49,7 @@ function registerRoute(context: ApiContext): Route {
       const { input, key, caller, orgId } = call
       if (!mayAskFor(key.bindings, input.deviceId)) throw notBound()
       if (input.restoreRemoved === true && key.kind === 'runtime') {
-        throw wrongKind('runtime', ['operator', 'admin', 'full'])
+        throw wrongKind('runtime', MAY_RESTORE)
       }
       const registered = await service.register(caller, orgId, input)
       recordRefusal(service, call, registered)
@@ -110,7 +111,7 @@ const REGISTER_REFUSED: Record<RegisterDenial, string> = {
 }
 
 function listRoute(context: ApiContext): Route {
-  return orgRoute(context, ['viewer', 'stop', 'operator', 'admin', 'full'], {
+  return orgRoute(context, MAY_SEE, {
     method: 'get',
     path: PATHS.list,
     handler: 'devices/list',
@@ -177,7 +178,7 @@ function cursorOf(deviceId: string): string {
 function deviceIdOfCursor(cursor: string): string {
   const deviceId = Buffer.from(cursor, 'base64url').toString()
   if (cursorOf(deviceId) === cursor) return deviceId
-  throw new Refusal('BAD_REQUEST', '"cursor" must be the nextCursor of the page before.')
+  throw notACursor()
 }
 
 function deviceRow(device: ListedDevice, cap: number, nowMs: number) {
@@ -206,7 +207,7 @@ function deviceRow(device: ListedDevice, cap: number, nowMs: number) {
 function changeRoutes(context: ApiContext): Route[] {
   const { service } = context
   return [
-    orgRoute(context, ['stop', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_STOP, {
       method: 'post',
       path: PATHS.revoke,
       handler: 'devices/revoke',
@@ -218,7 +219,7 @@ function changeRoutes(context: ApiContext): Route[] {
       preview: ({ input, caller, orgId }) => service.previewRevoke(caller, orgId, input),
       run: async ({ input, caller, orgId }) => stopReply(await service.revoke(caller, orgId, input)),
     }),
-    orgRoute(context, ['operator', 'admin', 'full'], {
+    orgRoute(context, MAY_RESTORE, {
       method: 'post',
       path: PATHS.unrevoke,
       handler: 'devices/unrevoke',
@@ -231,7 +232,7 @@ function changeRoutes(context: ApiContext): Route[] {
         return { body: { ...(await service.unrevoke(caller, orgId, asked)) } }
       },
     }),
-    orgRoute(context, ['operator', 'admin', 'full'], {
+    orgRoute(context, MAY_RESTORE, {
       method: 'post',
       path: PATHS.remove,
       handler: 'devices/remove',

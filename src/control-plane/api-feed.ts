@@ -6,13 +6,14 @@ import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Route } from './api-route.ts'
 import type { FeedEntry, FeedFilter, FeedType } from './feed-events.ts'
 import { MAX_REPLAYED, replay } from './feed-replay.ts'
+import { MAY_READ_EVIDENCE } from './key-kinds.ts'
 import { Refusal } from './refusal.ts'
 import { startEventStream, type EventStream } from './sse.ts'
 
 /** What happens in an org, as it happens. */
 export function feedRoutes(context: ApiContext): Route[] {
   return [
-    orgRoute(context, ['viewer', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_READ_EVIDENCE, {
       method: 'get',
       path: PATHS.feed,
       handler: 'feed',

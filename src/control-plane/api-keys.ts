@@ -8,15 +8,14 @@ import {
   KeyRotateResponse,
   KeysQuery,
 } from '../machineid/wire-keys.ts'
-import { PATHS, type KeyKind } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
+import { MAY_MANAGE } from './key-kinds.ts'
 import type { ListedKey } from './key-service.ts'
 import { keyPrefix, keyProblem } from './keys.ts'
 import type { KeyRecord } from './records.ts'
 import { wrongKind } from './refusal.ts'
 import { isoOrNull } from './times.ts'
-
-const MANAGERS: readonly KeyKind[] = ['admin', 'full']
 
 export function keyRoutes(context: ApiContext): Route[] {
   return [listRoute(context), createRoute(context), rotateRoute(context), burnRoute(context)]
@@ -24,7 +23,7 @@ export function keyRoutes(context: ApiContext): Route[] {
 
 function listRoute(context: ApiContext): Route {
   const { service } = context
-  return orgRoute(context, MANAGERS, {
+  return orgRoute(context, MAY_MANAGE, {
     method: 'get',
     path: PATHS.keys,
     handler: 'org/keys',
@@ -40,7 +39,7 @@ function listRoute(context: ApiContext): Route {
 }
 
 function createRoute(context: ApiContext): Route {
-  return orgRoute(context, MANAGERS, {
+  return orgRoute(context, MAY_MANAGE, {
     method: 'post',
     path: PATHS.keys,
     handler: 'org/keys',
@@ -55,7 +54,7 @@ function createRoute(context: ApiContext): Route {
 }
 
 function rotateRoute(context: ApiContext): Route {
-  return orgRoute(context, MANAGERS, {
+  return orgRoute(context, MAY_MANAGE, {
     method: 'post',
     path: PATHS.keyRotate,
     handler: 'org/keys/rotate',
@@ -77,7 +76,7 @@ const isItself = (key: KeyRecord, id: string) => key.keyId === id
 
 function burnRoute(context: ApiContext): Route {
   const { service } = context
-  return orgRoute(context, MANAGERS, {
+  return orgRoute(context, MAY_MANAGE, {
     method: 'post',
     path: PATHS.keyBurn,
     handler: 'org/keys/burn',
@@ -88,7 +87,7 @@ function burnRoute(context: ApiContext): Route {
     refusals: ['KEY_NOT_FOUND'],
     alsoAdmits: isItself,
     preview: ({ id, orgId, key: { kind } }) => {
-      if (!MANAGERS.includes(kind)) throw wrongKind(kind, MANAGERS)
+      if (!MAY_MANAGE.includes(kind)) throw wrongKind(kind, MAY_MANAGE)
       return service.previewBurnKey(orgId, { keyId: id })
     },
     run: async ({ input, id, caller, orgId }) => ({

@@ -7,6 +7,7 @@ import {
 } from '../machineid/wire-locks.ts'
 import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
+import { MAY_RESTORE, MAY_SEE, MAY_STOP } from './key-kinds.ts'
 import type { LockRecord } from './records.ts'
 import { isoOrNull } from './times.ts'
 
@@ -14,7 +15,7 @@ import { isoOrNull } from './times.ts'
 export function lockRoutes(context: ApiContext): Route[] {
   const { service } = context
   return [
-    orgRoute(context, ['stop', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_STOP, {
       method: 'post',
       path: PATHS.locks,
       handler: 'locks',
@@ -25,7 +26,7 @@ export function lockRoutes(context: ApiContext): Route[] {
       preview: ({ input, caller, orgId }) => service.previewLock(caller, orgId, input),
       run: async ({ input, caller, orgId }) => ({ body: { ...(await service.lock(caller, orgId, input)) } }),
     }),
-    orgRoute(context, ['viewer', 'stop', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_SEE, {
       method: 'get',
       path: PATHS.locks,
       handler: 'locks',
@@ -38,7 +39,7 @@ export function lockRoutes(context: ApiContext): Route[] {
         return { body: { orgId, orgEpoch: org.epoch, locks: locks.map((lock) => lockRow(lock, nowMs)) } }
       },
     }),
-    orgRoute(context, ['operator', 'admin', 'full'], {
+    orgRoute(context, MAY_RESTORE, {
       method: 'post',
       path: PATHS.lockRelease,
       handler: 'locks/release',

@@ -12,6 +12,7 @@ import {
 } from '../machineid/wire-orgs.ts'
 import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, platformRoute, type ApiContext, type Route } from './api-route.ts'
+import { MAY_MANAGE, MAY_SEE, MAY_STOP } from './key-kinds.ts'
 import type { PlanAsked } from './orgs.ts'
 import { planFields } from './plan.ts'
 import { isoOrNull } from './times.ts'
@@ -68,7 +69,7 @@ function askedOf({ tier, limit, state, accessUntil }: z.infer<typeof OrgPlanRequ
 }
 
 function usageRoute(context: ApiContext): Route {
-  return orgRoute(context, ['viewer', 'stop', 'operator', 'admin', 'full'], {
+  return orgRoute(context, MAY_SEE, {
     method: 'get',
     path: PATHS.usage,
     handler: 'usage',
@@ -96,7 +97,7 @@ function usageRoute(context: ApiContext): Route {
 function switchRoutes(context: ApiContext): Route[] {
   const { service } = context
   return [
-    orgRoute(context, ['stop', 'operator', 'admin', 'full'], {
+    orgRoute(context, MAY_STOP, {
       method: 'post',
       path: PATHS.orgDisable,
       handler: 'org/disable',
@@ -109,7 +110,7 @@ function switchRoutes(context: ApiContext): Route[] {
         body: { ...(await service.disableOrg(caller, orgId, input.reason)) },
       }),
     }),
-    orgRoute(context, ['admin', 'full'], {
+    orgRoute(context, MAY_MANAGE, {
       method: 'post',
       path: PATHS.orgEnable,
       handler: 'org/enable',

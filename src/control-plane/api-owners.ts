@@ -3,12 +3,13 @@ import { z } from 'zod'
 import { OwnersRequest, OwnersResponse } from '../machineid/wire-orgs.ts'
 import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
+import { MAY_MANAGE } from './key-kinds.ts'
 
 /** Whom recovery mails to. */
 export function ownerRoutes(context: ApiContext): Route[] {
   const { recovery, service } = context
   return [
-    orgRoute(context, ['admin', 'full'], {
+    orgRoute(context, MAY_MANAGE, {
       method: 'get',
       path: PATHS.orgOwners,
       handler: 'org/owners',
@@ -17,7 +18,7 @@ export function ownerRoutes(context: ApiContext): Route[] {
       output: OwnersResponse,
       run: async ({ orgId }) => ({ body: { orgId, owners: await service.listOwners(orgId) } }),
     }),
-    orgRoute(context, ['admin', 'full'], {
+    orgRoute(context, MAY_MANAGE, {
       method: 'post',
       path: PATHS.orgOwners,
       handler: 'org/owners',

@@ -13,6 +13,7 @@ import type { KeyRecord } from './records.ts'
 import type { Recovery } from './recovery.ts'
 import { Refusal, wrongKind, type RefusalCode } from './refusal.ts'
 import { remoteAddressOf } from './remote-address.ts'
+import { queryOf } from './request-path.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
 import type { ControlPlaneStore } from './store.ts'
 
@@ -175,11 +176,6 @@ function route<T, A extends { caller: Caller }>(
     hasPreview: preview !== undefined,
     handle: (request, response) => void answer(request, response),
   }
-}
-
-function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
-  const query = url.indexOf('?')
-  return new URLSearchParams(query === -1 ? '' : url.slice(query))
 }
 
 /** A query that is not known here, or that says two things, must not become the change itself. */

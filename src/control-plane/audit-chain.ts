@@ -6,6 +6,22 @@ import type { AuditEntry, AuditRow } from './records.ts'
 /** What comes before the first row of every chain. */
 export const GENESIS = '0'.repeat(64)
 
+/** An entry that says no more than is given. */
+export function auditEntry(
+  given: Pick<AuditEntry, 'id' | 'atMs' | 'actor' | 'action'> & Partial<AuditEntry>,
+): AuditEntry {
+  return {
+    actorKind: null,
+    requestId: null,
+    origin: null,
+    deviceId: null,
+    reason: null,
+    before: null,
+    after: null,
+    ...given,
+  }
+}
+
 /** `entry` as the next row of its org's chain. */
 export function chained(
   orgId: string,

@@ -1,4 +1,5 @@
 import type { Logger } from '../log.ts'
+import { actorOf } from './evidence-rows.ts'
 import type { AuditRow } from './records.ts'
 
 /** What a person may want to see happen, by the action of the audit row. Other changes have only that row. */
@@ -34,7 +35,7 @@ export function logChanges(log: Logger, rows: readonly AuditRow[]): void {
 }
 
 function lineOf(row: AuditRow) {
-  const { orgId, seq, hash, actor, actorKind, deviceId, reason, requestId, origin } = row
+  const { orgId, seq, hash, deviceId, reason, requestId, origin } = row
   const after = (row.after ?? {}) as { epoch?: unknown; pattern?: unknown; keyId?: unknown }
   return {
     ...(deviceId !== null && { device_id: deviceId }),
@@ -42,7 +43,7 @@ function lineOf(row: AuditRow) {
     ...(after.keyId !== undefined && { key_id: after.keyId }),
     org_id: orgId,
     ...(after.epoch !== undefined && { epoch: after.epoch }),
-    actor: actorKind === null || actorKind === actor ? actor : `${actorKind}:${actor}`,
+    actor: actorOf(row),
     ...(origin !== null && { origin }),
     ...(reason !== null && { reason }),
     ...(requestId !== null && { request_id: requestId }),

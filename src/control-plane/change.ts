@@ -1,3 +1,4 @@
+import { auditEntry } from './audit-chain.ts'
 import { keyProblem } from './keys.ts'
 import { endedPlan, planFields } from './plan.ts'
 import { hitsOf, type Preview } from './preview.ts'
@@ -34,20 +35,8 @@ export function createChanging(options: {
 }): Changing {
   const { store, nowMs, newId, onCommitted } = options
 
-  const entry: Changing['entry'] = ({ actor, kind, requestId, origin }, action, details) => ({
-    id: newId(),
-    atMs: nowMs(),
-    actor,
-    actorKind: kind,
-    requestId,
-    origin,
-    action,
-    deviceId: null,
-    reason: null,
-    before: null,
-    after: null,
-    ...details,
-  })
+  const entry: Changing['entry'] = ({ actor, kind, requestId, origin }, action, details) =>
+    auditEntry({ id: newId(), atMs: nowMs(), actor, actorKind: kind, requestId, origin, action, ...details })
 
   /** Judges the key that asks by what the transaction sees of it, and takes the org's plan as it is by now. */
   const settled = ({ keyId }: Caller, found: OrgSnapshot | undefined) => {

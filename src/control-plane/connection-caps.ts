@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 import { isLoopback } from '../loopback.ts'
-import { networkOf } from './recovery-limits.ts'
+import { networkOf } from './remote-address.ts'
 
 export interface ConnectionCaps {
   readonly max: number

@@ -64,32 +64,11 @@ const LOCK_ACTIONS = ['lock.add', 'lock.release']
 async function* lockChanges(
   store: ControlPlaneStore,
   orgId: string,
-  fromMs: number,
+  untilMs: number,
 ): AsyncGenerator<AuditRow, void, void> {
-  let untilMs = fromMs
-  for (;;) {
-    const newest = await store.findAudit(orgId, { actions: LOCK_ACTIONS, untilMs })
-    if (newest === undefined) return
-    yield newest
-    yield* sameMillisecond(store, newest)
-    untilMs = newest.atMs - 1
-  }
-}
-
-/** How many rows of the chain are read at once. */
-const PAGE_ROWS = 20
-
-/** Times do not tell apart what changed within one millisecond; the chain does. */
-async function* sameMillisecond(
-  store: ControlPlaneStore,
-  { orgId, seq, atMs }: AuditRow,
-): AsyncGenerator<AuditRow, void, void> {
-  for (let last = seq - 1; last > 0; last -= PAGE_ROWS) {
-    const after = Math.max(0, last - PAGE_ROWS)
-    const rows = await store.listAudit(orgId, { after, limit: last - after })
-    for (const row of rows.toReversed()) {
-      if (row.atMs !== atMs) return
-      if (LOCK_ACTIONS.includes(row.action)) yield row
-    }
-  }
+  let row: AuditRow | undefined
+  do {
+    row = await store.findAudit(orgId, { actions: LOCK_ACTIONS, untilMs, beforeSeq: row?.seq })
+    if (row !== undefined) yield row
+  } while (row !== undefined)
 }

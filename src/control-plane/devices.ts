@@ -1,5 +1,5 @@
 import type { Changing, Decide } from './change.ts'
-import { endedPlan } from './plan.ts'
+import { planAsOf } from './plan.ts'
 import type { Preview } from './preview.ts'
 import { assertEpoch, existingOrg, Refusal } from './refusal.ts'
 import { registerDevice, visible, type RegisterAsked, type Registered } from './register.ts'
@@ -90,7 +90,7 @@ export function createDeviceService(context: ServiceContext): DeviceService {
     listDevices: async (orgId, page) => {
       const found = await store.listDevices(orgId, page)
       const org = existingOrg(found?.org)
-      return { org: endedPlan(org, nowMs()) ?? org, devices: found?.devices ?? [] }
+      return { org: planAsOf(org, nowMs()), devices: found?.devices ?? [] }
     },
   }
 }

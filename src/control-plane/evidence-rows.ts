@@ -38,6 +38,11 @@ export function auditBody({
   }
 }
 
+/** For example `stop:mfzwizltoq2gc3tu`, or `platform`. */
+export function actorOf({ actor, actorKind }: AuditRow): string {
+  return actorKind === null || actorKind === actor ? actor : `${actorKind}:${actor}`
+}
+
 /** A member that is not known here is covered by no hash. */
 const ExportedRow = AuditRowBody.strict()
 

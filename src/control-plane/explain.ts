@@ -1,4 +1,6 @@
 import { orList, PATHS, PLAN_LIMITS, type KeyKind } from '../machineid/wire.ts'
+import { actorOf } from './evidence-rows.ts'
+import { MAY_MANAGE, MAY_RESTORE } from './key-kinds.ts'
 import { keyProblem } from './keys.ts'
 import type { AuditRow, DecisionRecord, KeyRecord, LockRecord, OrgRecord } from './records.ts'
 import { allDenials, decide } from './rules.ts'
@@ -66,15 +68,11 @@ function stopOf(row: AuditRow): NonNullable<Explanation['stop']> {
   const { epoch = null } = (row.after ?? {}) as After
   return {
     action: row.action,
-    by: byOf(row),
+    by: actorOf(row),
     at: new Date(row.atMs).toISOString(),
     reason: row.reason,
     epoch,
   }
-}
-
-function byOf({ actor, actorKind }: AuditRow): string {
-  return actorKind === null || actorKind === actor ? actor : `${actorKind}:${actor}`
 }
 
 /** What the rows of stops say, as far as it is told here. */
@@ -102,7 +100,7 @@ function whyOf({ code, deviceId, asked }: DecisionRecord, stop: AuditRow | undef
     id: deviceId,
     asked,
     code,
-    by: stop === undefined ? '' : ` by ${byOf(stop)} at ${new Date(stop.atMs).toISOString()}`,
+    by: stop === undefined ? '' : ` by ${actorOf(stop)} at ${new Date(stop.atMs).toISOString()}`,
     reason: reason === null ? '' : `: "${reason}"`,
     after: stop?.after ?? {},
   })
@@ -132,37 +130,35 @@ function nextOf(facts: DecisionFacts, denials: readonly string[]): string[] {
   if (ended !== undefined) {
     const wanted = { kind: 'runtime', bindings: [decision.deviceId] }
     steps.push(
-      `The key that asked, ${decision.keyId}, is no longer good (${ended}). Issue another: ${call(PATHS.keys, wanted, ['admin', 'full'])}`,
+      `The key that asked, ${decision.keyId}, is no longer good (${ended}). Issue another: ${call(PATHS.keys, wanted, MAY_MANAGE)}`,
     )
   }
   return steps.length > 0 ? steps : ['Nothing is to be done: a validate would be allowed now.']
 }
 
-const RESTORERS: readonly KeyKind[] = ['operator', 'admin', 'full']
-
 /** What takes each denial away, as it stands now. */
 const UNDO: Readonly<Record<string, (facts: DecisionFacts) => string[]>> = {
-  ORG_DISABLED: ({ org }) => [call(PATHS.orgEnable, { ifEpoch: org.orgSwitch.epoch }, ['admin', 'full'])],
+  ORG_DISABLED: ({ org }) => [call(PATHS.orgEnable, { ifEpoch: org.orgSwitch.epoch }, MAY_MANAGE)],
   PLAN_NOT_ACTIVE: ({ org: { orgId, planTier: tier, cap: limit } }) => [
     platformCall({ orgId, tier, ...(tier === 'custom' && { limit }) }),
   ],
   DEVICE_NOT_REGISTERED: ({ org, decision: { deviceId } }) => [
     ...room(org),
-    `If the process is meant to be ${deviceId}: ${call(PATHS.register, { deviceId }, ['runtime', ...RESTORERS])}`,
+    `If the process is meant to be ${deviceId}: ${call(PATHS.register, { deviceId }, ['runtime', ...MAY_RESTORE])}`,
   ],
   DEVICE_REMOVED: ({ org, device, decision: { deviceId } }) => [
     ...room(org),
-    call(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch: device?.epoch ?? 0 }, RESTORERS),
+    call(PATHS.register, { deviceId, restoreRemoved: true, ifEpoch: device?.epoch ?? 0 }, MAY_RESTORE),
   ],
   DEVICE_REVOKED: ({ device, decision: { deviceId } }) => [
     device?.removed === true
       ? // Bringing it back raises the epoch.
-        `Then, with the epoch that this answers: ${call(PATHS.unrevoke, { deviceId, ifEpoch: '…' }, RESTORERS)}`
-      : call(PATHS.unrevoke, { deviceId, ifEpoch: device?.epoch ?? 0 }, RESTORERS),
+        `Then, with the epoch that this answers: ${call(PATHS.unrevoke, { deviceId, ifEpoch: '…' }, MAY_RESTORE)}`
+      : call(PATHS.unrevoke, { deviceId, ifEpoch: device?.epoch ?? 0 }, MAY_RESTORE),
   ],
   DEVICE_LOCKED: ({ locks }) =>
     locks.map(({ lockId, epoch }) =>
-      call(PATHS.lockRelease.replace(':id', lockId), { ifEpoch: epoch }, RESTORERS),
+      call(PATHS.lockRelease.replace(':id', lockId), { ifEpoch: epoch }, MAY_RESTORE),
     ),
   DEVICE_OVER_LIMIT: ({ org: { orgId }, device }) =>
     // A device without a slot is denied for another reason, and gets one with what takes that away.
@@ -178,7 +174,7 @@ const UNDO: Readonly<Record<string, (facts: DecisionFacts) => string[]>> = {
 function room({ orgId, used, cap }: OrgRecord): string[] {
   if (used < cap) return []
   return [
-    `Every slot is taken (${used} of ${cap}). Remove a device that is not needed: ${call(PATHS.remove, { deviceId: '…' }, RESTORERS)}`,
+    `Every slot is taken (${used} of ${cap}). Remove a device that is not needed: ${call(PATHS.remove, { deviceId: '…' }, MAY_RESTORE)}`,
     `Or make the plan larger: ${platformCall({ orgId, ...planFor(used + 1) })}`,
   ]
 }

@@ -66,7 +66,8 @@ export function createFeed(options: {
     while (waiting.length > 0) {
       await streams.turn()
       let untilMs = performance.now() + SLICE_MS
-      for (const [orgId, entries] of entriesByOrg(waiting.splice(0, SLICE_EVENTS))) {
+      for (const [orgId, told] of byOrgOf(waiting.splice(0, SLICE_EVENTS))) {
+        const entries = told.map(({ entry }) => entry())
         for (const { filter, send } of byOrg.get(orgId) ?? []) {
           const fitting = entries.filter(({ event }) => fits(filter, event))
           if (fitting.length > 0) send(fitting)
@@ -126,18 +127,10 @@ interface Told {
 
 /** The org that most of it is of. */
 function mostOf(told: readonly Told[]): string {
-  const counts = new Map<string, number>()
-  for (const { orgId } of told) counts.set(orgId, (counts.get(orgId) ?? 0) + 1)
-  const [first] = [...counts].toSorted(([, a], [, b]) => b - a)
+  const [first] = [...byOrgOf(told)].toSorted(([, a], [, b]) => b.length - a.length)
   return first?.[0] ?? ''
 }
 
-function entriesByOrg(told: readonly Told[]): Map<string, FeedEntry[]> {
-  const byOrg = new Map<string, FeedEntry[]>()
-  for (const one of told) {
-    const entries = byOrg.get(one.orgId)
-    if (entries === undefined) byOrg.set(one.orgId, [one.entry()])
-    else entries.push(one.entry())
-  }
-  return byOrg
+function byOrgOf(told: readonly Told[]): Map<string, Told[]> {
+  return Map.groupBy(told, ({ orgId }) => orgId)
 }

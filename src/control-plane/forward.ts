@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import {
   Agent,
   request as httpRequest,
@@ -11,6 +11,7 @@ import {
 import { errorBody, onBody, sendJson } from '../http.ts'
 import { MAX_BATCH_BODY_BYTES, PATHS } from '../machineid/wire.ts'
 import { createHeldBytes, type Holding } from './held-bytes.ts'
+import { isSameSecret } from './keys.ts'
 import { pathOf } from './request-path.ts'
 
 // A lane in a thread of its own answers validates, and hands every other request on to the main thread: over HTTP,
@@ -43,10 +44,9 @@ export function createInnerListener(
   secret: string,
   handle: (request: IncomingMessage, response: ServerResponse, peer: string | undefined) => void,
 ): RequestListener {
-  const wanted = sha256(secret)
   return (request, response) => {
     const { [SECRET_HEADER]: given, [PEER_HEADER]: peer } = request.headers
-    if (typeof given === 'string' && timingSafeEqual(sha256(given), wanted)) {
+    if (typeof given === 'string' && isSameSecret(given, secret)) {
       handle(request, response, typeof peer === 'string' && peer !== '' ? peer : undefined)
     } else {
       sendJson(response, 403, errorBody(NOT_A_LANE))
@@ -59,10 +59,6 @@ const NOT_A_LANE = {
   message:
     'This port is for the lanes of one control plane among themselves. Use CONTROL_PLANE_PORT or OPERATOR_PORT.',
   requestId: 'none',
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
 }
 
 export interface Forward {

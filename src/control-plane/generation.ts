@@ -1,4 +1,5 @@
 import { HoldpointError } from '../errors.ts'
+import { auditEntry } from './audit-chain.ts'
 import { uuidv7 } from './ids.ts'
 import type { AuditEntry, KeyRecord, OrgRecord } from './records.ts'
 import type { Change, ControlPlaneStore } from './store.ts'
@@ -93,18 +94,5 @@ export async function endedByRestore(
 }
 
 function entry(action: string, atMs: number, details: Partial<AuditEntry>): AuditEntry {
-  return {
-    id: uuidv7(atMs),
-    atMs,
-    actor: 'local',
-    actorKind: 'local',
-    requestId: null,
-    origin: null,
-    action,
-    deviceId: null,
-    reason: null,
-    before: null,
-    after: null,
-    ...details,
-  }
+  return auditEntry({ id: uuidv7(atMs), atMs, actor: 'local', actorKind: 'local', action, ...details })
 }

@@ -2,7 +2,7 @@ import { isDevicePattern } from '../machineid/wire-fields.ts'
 import type { KeyKind } from '../machineid/wire.ts'
 import { LOCAL } from './change.ts'
 import { keyIdOf, keyMatches, keyProblem, newKey } from './keys.ts'
-import { endedPlan } from './plan.ts'
+import { planAsOf } from './plan.ts'
 import { PREVIEW_DEVICES, type Preview } from './preview.ts'
 import type { KeyRecord } from './records.ts'
 import { existingOrg, Refusal } from './refusal.ts'
@@ -178,8 +178,7 @@ function burnedAt(endedAtMs: number) {
 async function previewBurn({ store, nowMs }: ServiceContext, orgId: string, keyId: string): Promise<Preview> {
   const wanted = { keyId, devices: { lastSeenBy: keyId }, deviceLimit: PREVIEW_DEVICES }
   const { result } = await store.change(orgId, wanted, (snapshot) => {
-    const found = existingOrg(snapshot?.org)
-    const org = endedPlan(found, nowMs()) ?? found
+    const org = planAsOf(existingOrg(snapshot?.org), nowMs())
     const { devices = [], deviceCount = 0, lockedDevices } = snapshot ?? {}
     const problem = keyProblem(existingKey(snapshot?.key), nowMs())
     const named = devices.map((device) => ({

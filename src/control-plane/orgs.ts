@@ -3,7 +3,7 @@ import { LOCAL, type Decide } from './change.ts'
 import { firstEpoch } from './generation.ts'
 import { newOrgId } from './ids.ts'
 import { newKey } from './keys.ts'
-import { endedPlan, onFreePlan, planFields, type PlanView } from './plan.ts'
+import { planAsOf, onFreePlan, planFields, type PlanView } from './plan.ts'
 import { PREVIEW_DEVICES, type Preview } from './preview.ts'
 import type { OrgRecord, PlanState } from './records.ts'
 import { assertEpoch, existingOrg } from './refusal.ts'
@@ -106,7 +106,7 @@ export function createOrgService(context: ServiceContext): OrgService {
     usage: async (orgId) => {
       const usage = await store.findUsage(orgId, nowMs())
       const org = existingOrg(usage?.org)
-      return { revoked: 0, overdue: 0, ...usage, org: endedPlan(org, nowMs()) ?? org }
+      return { revoked: 0, overdue: 0, ...usage, org: planAsOf(org, nowMs()) }
     },
 
     disableOrg: (caller, orgId, reason) => change(caller, orgId, {}, flipping(caller, true, { reason })),
@@ -116,7 +116,7 @@ export function createOrgService(context: ServiceContext): OrgService {
     setPlan: (caller, orgId, plan) =>
       change(caller, orgId, {}, ({ org }) => {
         const asked = withPlan(org, plan)
-        const after = endedPlan(asked, nowMs()) ?? asked
+        const after = planAsOf(asked, nowMs())
         return {
           org: after,
           audit: [entry(caller, 'org.plan', { before: planFields(org), after: planFields(after) })],

@@ -39,6 +39,11 @@ export function endedPlan(org: OrgRecord, nowMs: number): OrgRecord | undefined 
   return hasEnded(org, nowMs) ? onFreePlan(org) : undefined
 }
 
+/** The org as it is by now, whether or not the end of its plan has been written down. */
+export function planAsOf(org: OrgRecord, nowMs: number): OrgRecord {
+  return endedPlan(org, nowMs) ?? org
+}
+
 export function onFreePlan(org: OrgRecord): OrgRecord {
   return { ...org, planTier: 'free', planState: 'active', accessUntilMs: null, cap: PLAN_LIMITS.free }
 }

@@ -1,5 +1,6 @@
 import { createRateLimit } from './rate-limit.ts'
 import { Refusal } from './refusal.ts'
+import { networkOf } from './remote-address.ts'
 
 /** From one network, and from everywhere: that many at once, then one a minute, or one a second. */
 const NETWORK = { burst: 10, perSecond: 1 / 60 }
@@ -22,14 +23,6 @@ export function createRequestLimit(nowMs: () => number): (origin: string | null)
       { retryAfterSeconds },
     )
   }
-}
-
-/** Whoever has one IPv6 address has very many: those of one site count together (the first 48 bits). */
-export function networkOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=[\d.]+$)/i, '')
-  if (!plain.includes(':')) return plain
-  const [head = ''] = plain.split('::')
-  return [...head.split(':'), '', ''].slice(0, 3).join(':')
 }
 
 /**

@@ -77,6 +77,10 @@ export function epochRefusal(
   return new Refusal(code, message, { epoch: current })
 }
 
+export function notACursor(): Refusal {
+  return new Refusal('BAD_REQUEST', '"cursor" must be the nextCursor of the page before.')
+}
+
 export function existingOrg(org: OrgRecord | undefined): OrgRecord {
   if (org === undefined) throw new Refusal('ORG_NOT_FOUND', 'There is no such org. Check the org ID.')
   return org

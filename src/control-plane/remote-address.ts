@@ -60,3 +60,11 @@ function addressIn(seen: string | null): string | undefined {
   const address = (BRACKETED.exec(seen)?.[1] ?? WITH_PORT.exec(seen)?.[1] ?? seen).replace(ZONE, '')
   return isIP(address) === 0 ? undefined : address
 }
+
+/** Whoever has one IPv6 address has very many: those of one site count together (the first 48 bits). */
+export function networkOf(address: string): string {
+  const plain = address.replace(/^::ffff:(?=[\d.]+$)/i, '')
+  if (!plain.includes(':')) return plain
+  const [head = ''] = plain.split('::')
+  return [...head.split(':'), '', ''].slice(0, 3).join(':')
+}

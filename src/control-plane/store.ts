@@ -207,6 +207,8 @@ export interface ControlPlaneStore {
       readonly actions: readonly string[]
       readonly deviceId?: string | undefined
       readonly untilMs: number
+      /** Only rows that stand before this `seq` in the chain. */
+      readonly beforeSeq?: number | undefined
     },
   ): Promise<AuditRow | undefined>
 

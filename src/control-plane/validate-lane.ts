@@ -7,6 +7,7 @@ import type { DecisionLog } from './decision-log.ts'
 import { keyIdOf, keyMatches, keyProblem, mayAskFor } from './keys.ts'
 import { effectivePlan } from './plan.ts'
 import { endedKey, invalidKey, missingKey, notBound, Refusal, wrongKind } from './refusal.ts'
+import { pathOf, queryOf } from './request-path.ts'
 import { decide, type DecisionCode } from './rules.ts'
 import type { DecisionReader, DecisionSnapshot } from './store.ts'
 import { parseValidate, parseValidateBatch, type Question } from './validate-request.ts'
@@ -41,9 +42,7 @@ export interface ValidateLane {
 export function createValidateLane(options: ValidateLaneOptions): ValidateLane {
   return {
     handle: (request, response) => {
-      const url = request.url ?? ''
-      const query = url.indexOf('?')
-      const route = ROUTES.get(query === -1 ? url : url.slice(0, query))
+      const route = ROUTES.get(pathOf(request))
       if (route === undefined || !route.methods.includes(request.method ?? '')) return false
       const send = (text: string) => sendJsonText(response, 200, text)
       const fail = (error: unknown) => options.onError(response, error, route.handler)
@@ -55,7 +54,7 @@ export function createValidateLane(options: ValidateLaneOptions): ValidateLane {
         return true
       }
       if (request.method !== 'GET') onJson(request, MAX_BODY_BYTES, answer, fail)
-      else answer(Object.fromEntries(new URLSearchParams(query === -1 ? '' : url.slice(query))))
+      else answer(Object.fromEntries(queryOf(request)))
       return true
     },
   }

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
-import { join } from 'node:path'
 
 import { backUp } from '../store/sqlite/backup.ts'
+import { databaseFile } from './database-file.ts'
 
 export interface CommandContext {
   readonly dataDir: string
@@ -38,8 +38,4 @@ export async function runBackup(
   const megabytes = (statSync(to).size / 1_000_000).toFixed(1)
   say(`Backed up ${databaseFile(dataDir)} to ${to} (${megabytes} MB, checked).`)
   return 0
-}
-
-export function databaseFile(dataDir: string): string {
-  return join(dataDir, 'control-plane.db')
 }

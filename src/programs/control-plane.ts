@@ -8,6 +8,7 @@ import type { ControlPlaneStore } from '../control-plane/store.ts'
 import type { Logger } from '../log.ts'
 import { isLoopback } from '../loopback.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
+import { databaseFile } from './database-file.ts'
 import { exit, fromHere, type Running } from './lifecycle.ts'
 import { ensureSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
@@ -16,7 +17,7 @@ import { serveControlPlane } from './serve-control-plane.ts'
 export async function startControlPlane(config: ControlPlaneConfig, log: Logger): Promise<Running> {
   const { HOST: host, DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
   const mailer = mailerOf(config, log)
-  const file = join(dataDir, 'control-plane.db')
+  const file = databaseFile(dataDir)
   const store = openControlPlaneStore({ file })
   const secrets = await secretsOf(store, config)
   const { url, operatorUrl, close } = await serveControlPlane({

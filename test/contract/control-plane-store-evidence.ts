@@ -93,6 +93,21 @@ export function describeEvidence(fixture: Fixture): void {
       expect(await find(['device.revoke'], 100, 'c')).toBeUndefined()
       expect(await find(['org.enable'], 100)).toBeUndefined()
       expect(await find([], 100)).toBeUndefined()
+      const before = async (beforeSeq: number) =>
+        (
+          await fixture.store.findAudit(ORG.orgId, {
+            actions: ['device.revoke', 'device.unrevoke'],
+            deviceId: 'a',
+            untilMs: 100,
+            beforeSeq,
+          })
+        )?.seq
+      expect([await before(7), await before(6), await before(4), await before(2)]).toEqual([
+        6,
+        4,
+        2,
+        undefined,
+      ])
       await addOrg({ orgId: 'o_other' }, 'key-of-other')
       expect(
         await fixture.store.findAudit('o_other', { actions: ['org.disable'], untilMs: 100 }),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
-import { createAddressLimit, createRequestLimit, networkOf } from '../../src/control-plane/recovery-limits.ts'
+import { createAddressLimit, createRequestLimit } from '../../src/control-plane/recovery-limits.ts'
+import { networkOf } from '../../src/control-plane/remote-address.ts'
 
 describe('how often recovery may be asked for', () => {
   const admittedBy = (limit: (origin: string | null) => void) => (origin: string | null) => {

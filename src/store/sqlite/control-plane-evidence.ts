@@ -15,9 +15,10 @@ export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Ev
   return {
     listAudit: async (orgId, { after, limit }) =>
       read(() => statements.audit.all(orgId, after, limit).map(rows.audit.of)),
-    findAudit: async (orgId, { actions, deviceId, untilMs }) =>
+    findAudit: async (orgId, { actions, deviceId, untilMs, beforeSeq = Number.MAX_SAFE_INTEGER }) =>
       read(() => {
-        const newestOf = (action: string) => statements.newest.get(orgId, deviceId ?? null, action, untilMs)
+        const newestOf = (action: string) =>
+          statements.newest.get(orgId, deviceId ?? null, action, untilMs, beforeSeq)
         const found = actions.map(newestOf).filter((row) => row !== undefined)
         return found.map(rows.audit.of).sort((a, b) => b.seq - a.seq)[0]
       }),
@@ -88,7 +89,7 @@ function prepare(db: DatabaseSync) {
     // The index by name: SQLite would rather read the whole chain backwards.
     newest: db.prepare(
       `SELECT ${audit.list} FROM audit INDEXED BY audit_about
-       WHERE org_id = ? AND device_id IS ? AND action = ? AND at_ms <= ? ORDER BY seq DESC LIMIT 1`,
+       WHERE org_id = ? AND device_id IS ? AND action = ? AND at_ms <= ? AND seq < ? ORDER BY seq DESC LIMIT 1`,
     ),
     decision: db.prepare(`${insert('decisions', decisions.columns)} ON CONFLICT DO NOTHING`),
     keySeen: db.prepare(

@@ -1,8 +1,9 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 import { HoldpointError, messageOf } from '../../errors.ts'
+import { createNewFile } from './files.ts'
 import { assertLocalDisk, type Statfs } from './local-disk.ts'
 
 /** Below this, two connections on one WAL file could corrupt it (sqlite.org/wal.html#walresetbug). */
@@ -48,7 +49,7 @@ export function openSqlite(
 export function createPrivateFile(file: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   try {
-    closeSync(openSync(file, 'wx', 0o600))
+    createNewFile(file)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
