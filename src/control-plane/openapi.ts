@@ -53,6 +53,7 @@ const DESCRIPTION = [
   'The authority that agents ask before they act. A superset of the MachineID API.',
   'Only `allowed: true` in a complete answer to a validate is a yes; everything else, and no answer, is a no.',
   'A stop is durable when it is answered. What turns a no into a yes takes `ifEpoch`, the epoch that was seen last.',
+  'Lengths of strings are counted in UTF-16 code units: a character beyond U+FFFF is two.',
   'Answers may gain fields. Every refusal is an `ErrorResponse` with a stable `code`; it has changed nothing.',
   'Beside what each call says: a path that is not here is answered 404 `NOT_FOUND`, another method 405 ' +
     '`METHOD_NOT_ALLOWED`, and what is no HTTP 400, 408, 413 or 431. 500 `INTERNAL` is a defect, please report it.',

@@ -75,7 +75,8 @@ export function createContract(document: Json): Contract {
 }
 
 function judge(document: Json) {
-  const ajv = new Ajv2020({ strict: false })
+  // Lengths as the document says it counts them, not in code points.
+  const ajv = new Ajv2020({ strict: false, unicode: false })
   ajv.addSchema(document, 'openapi')
   const compiled = new Map<string, ValidateFunction>()
   return {
