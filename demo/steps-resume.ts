@@ -1,68 +1,64 @@
-import { Agent } from '@openai/agents'
-import { guardedTool, resumeAgent, runAgent, serializeState, type AgentRun } from 'holdpoint'
-import { z } from 'zod'
-import { modelFor, type Turn } from './model.ts'
-import type { Report } from './report.ts'
+import type { RunDetail, RunView } from 'holdpoint/tool-server'
 import { restore } from './steps-stop.ts'
+import type { Report } from './report.ts'
 import { DEVICES, type World } from './world.ts'
 
-const RUN_ID = 'run_demo_refund'
+const RUN_ID = 'run_demo'
+const INVOICE_ID = 'INV-1010'
 
-/** A refund that a person must approve: the run pauses, is kept as text, and resumes later. */
+interface Answer<Body> {
+  readonly status: number
+  readonly body: Body & { readonly code?: string; readonly boundary?: string; readonly request_id?: string }
+}
+
+/** The tool server hosts the whole run: it pauses at a payment, is kept there, and resumes when a person has approved. */
 export async function pauseAndResume(world: World, report: Report): Promise<void> {
-  const refunded: string[] = []
-  const refund = guardedTool(world.guard.surface('payments'), {
-    name: 'refund_invoice',
-    description: 'Refund one invoice. refundNo tells refunds of the same invoice apart.',
-    parameters: z.object({
-      invoiceId: z.string(),
-      refundNo: z.number().int(),
-      amountCents: z.number().int().positive(),
-    }),
-    needsApproval: true,
-    effect: 'payment',
-    key: ({ invoiceId, refundNo }) => `${invoiceId}:${refundNo}`,
-    commit: ({ invoiceId, amountCents }, { idempotencyKey }) => {
-      refunded.push(idempotencyKey)
-      return { invoiceId, amountCents, receipt: idempotencyKey }
-    },
-  })
-  let turns: Turn[] = [
-    { tool: 'refund_invoice', args: { invoiceId: 'INV-1001', refundNo: 1, amountCents: 500 } },
-  ]
-  const agent = () => {
-    const model = modelFor(turns)
-    // The pending call is in the state; after it the script has nothing more to ask for.
-    turns = []
-    return new Agent({ name: 'support', tools: [refund], ...(model === undefined ? {} : { model }) })
+  const ask = async <Body>(path: string, token: string, body?: object): Promise<Answer<Body>> => {
+    const response = await fetch(`${world.toolServerUrl}${path}`, {
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    })
+    return { status: response.status, body: (await response.json()) as Answer<Body>['body'] }
+  }
+  const resume = () => ask<RunView>(`/runs/${RUN_ID}/resume`, world.callerToken, {})
+  const paid = () => {
+    const times = world.ledger.payments().filter((one) => one.invoiceId === INVOICE_ID).length
+    return times === 1 ? 'paid once' : times === 0 ? 'not paid' : `paid ${times} times`
   }
 
-  let paused: AgentRun | undefined
-  await report.step('A refund waits for approval', 'interrupted, 0 refunds', async () => {
-    const input = 'Refund 500 cents of INV-1001. It is refund number 1.'
-    paused = await runAgent(world.guard, agent(), input, { runId: RUN_ID })
-    return `${paused.status}, ${refunded.length} refunds`
+  await report.step('A hosted run comes to a payment', 'interrupted, not paid', async () => {
+    const input = `Pay ${INVOICE_ID}`
+    const asked = { agent: 'accounts-assistant', runId: RUN_ID, input }
+    const { body } = await ask<RunView>('/runs', world.callerToken, asked)
+    for (const { tool, arguments: args } of body.approvals ?? [])
+      report.say(`waits for a person: ${tool} ${JSON.stringify(args)}`)
+    return `${body.status ?? body.code}, ${paid()}`
   })
-  const state = paused?.state === undefined ? '' : serializeState(paused.state)
-  const approvals = (paused?.approvals ?? []).map(({ callId, digest }) => ({ callId, digest, approve: true }))
-  const resume = () => {
-    if (state === '') throw new Error('there is no paused run to resume')
-    return resumeAgent(world.guard, agent(), state, { runId: RUN_ID, approvals })
-  }
 
-  await report.step('Revoked; the approved run is resumed', 'denied at resume, 0 refunds', async () => {
+  await report.step('Its caller may not approve; an approver does', '403, then approved', async () => {
+    const { body } = await ask<RunDetail>(`/runs/${RUN_ID}`, world.callerToken)
+    const decisions = body.approvals.map(({ callId, digest }) => ({ callId, digest, approve: true }))
+    const decide = (token: string) => ask<RunView>(`/runs/${RUN_ID}/decisions`, token, { decisions })
+    const own = await decide(world.callerToken)
+    const approver = await decide(world.approverToken)
+    return `${own.status}, then ${approver.body.approvals?.map(({ state }) => state).join() ?? approver.body.code}`
+  })
+
+  await report.step('Revoked; the approved run is resumed', '403 DEVICE_REVOKED, not paid', async () => {
     await world.operator.revoke(DEVICES.server, { reason: 'demo: the whole tool server' })
-    const run = await resume()
-    report.say(`${run.denial?.code}, request ${run.denial?.request_id}`)
-    return `${run.status} at ${run.denial?.boundary}, ${refunded.length} refunds`
+    const { status, body } = await resume()
+    report.say(`denied at ${body.boundary}, request ${body.request_id}; the run stays as it was`)
+    return `${status} ${body.code}, ${paid()}`
   })
 
-  await report.step('Restored; the run is resumed', 'completed, 1 refund', async () => {
+  await report.step('Restored; the run is resumed', 'completed, paid once', async () => {
     await restore(world, DEVICES.server)
-    return `${(await resume()).status}, ${refunded.length} refund`
+    const { body } = await resume()
+    return `${body.status ?? body.code}, ${paid()}`
   })
 
-  await report.step('The same paused state, resumed again', 'completed, 1 refund', async () => {
-    return `${(await resume()).status}, ${refunded.length} refund`
+  await report.step('The same run, resumed once more', '409 RUN_ENDED, paid once', async () => {
+    const { status, body } = await resume()
+    return `${status} ${body.code}, ${paid()}`
   })
 }

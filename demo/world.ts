@@ -17,6 +17,8 @@ export const DEVICES = {
 export interface World {
   readonly toolServerUrl: string
   readonly callerToken: string
+  /** Decides what waits for a person, and can start nothing. */
+  readonly approverToken: string
   /** The operator's hand: stops and restores from outside. */
   readonly operator: MachineID
   /** Also enables the org again, which an operator's key may not. */
@@ -59,6 +61,7 @@ export async function createWorld(): Promise<World> {
   return {
     toolServerUrl: toolServer.url,
     callerToken: secrets['callerToken'] ?? '',
+    approverToken: secrets['approverToken'] ?? '',
     operator,
     admin,
     guard,
@@ -95,7 +98,7 @@ function withoutOurs(env: Readonly<Record<string, string | undefined>>): Record<
 }
 
 const OURS =
-  /^(?:MACHINEID_|ON_|TLS_|VALIDATE_|(?:HOST|PUBLIC_URL|ALLOWED_HOSTS|TRUST_PROXY|CALLER_TOKENS_FILE|PLATFORM_TOKEN|LOG_LEVEL|DATABASE_URL|TOOL_DATABASE_URL|STRIPE_API_KEY|SMTP_URL)$)/
+  /^(?:MACHINEID_|ON_|TLS_|VALIDATE_|STRIPE_|(?:HOST|PUBLIC_URL|ALLOWED_HOSTS|TRUST_PROXY|CALLER_TOKENS_FILE|PLATFORM_TOKEN|LOG_LEVEL|DATABASE_URL|TOOL_DATABASE_URL|RUN_STATE_KEY|APPROVAL_TTL_SECONDS|SMTP_URL)$)/
 
 function readJson(file: string): Record<string, string> {
   return JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>

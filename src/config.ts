@@ -39,7 +39,23 @@ const perSecond = (fallback: number) =>
   z.coerce.number('a whole number, 0 or above').int().min(0).default(fallback)
 const trustProxy = z.coerce.number('how many proxies stand in front, 0 to 8').int().min(0).max(8).default(0)
 
-const smtpUrl = z.url({ protocol: /^smtps?$/, error: 'smtp://… or smtps://…' }).optional()
+/** The keys that seal paused runs, each 32 bytes in base64url or hex. The first seals, all open. */
+const stateKeys = list.transform((texts, context) => {
+  if (texts.length === 0) context.addIssue(STATE_KEY_PROBLEM)
+  return texts.map((text) => {
+    const key = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64url')
+    // The text is a secret: it is not repeated.
+    if (key.length !== 32 || !/^[\w-]+=?$/.test(text)) context.addIssue(STATE_KEY_PROBLEM)
+    return key
+  })
+})
+const STATE_KEY_PROBLEM =
+  '32 random bytes in base64url or hex, or several with commas between; make one with: openssl rand -hex 32'
+
+const mail = {
+  SMTP_URL: z.url({ protocol: /^smtps?$/, error: 'smtp://… or smtps://…' }).optional(),
+  MAIL_FROM: z.string().default('holdpoint <holdpoint@localhost>'),
+}
 
 const common = {
   HOST: z.string().default('127.0.0.1'),
@@ -62,8 +78,7 @@ const controlPlaneShape = z.object({
   DECISION_LOG: z.enum(['denials', 'all'], 'denials or all').default('denials'),
   DECISION_RETENTION_DAYS: z.coerce.number('a number of days, 1 to 3650').int().min(1).max(3650).default(30),
   CONSOLE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
-  SMTP_URL: smtpUrl,
-  MAIL_FROM: z.string().default('holdpoint <holdpoint@localhost>'),
+  ...mail,
 })
 
 const guardShape = z.object({
@@ -83,6 +98,12 @@ const guardShape = z.object({
   LOG_LEVEL: common.LOG_LEVEL,
 })
 
+const modelShape = z.object({
+  OPENAI_API_KEY: z.string().optional(),
+  OPENAI_BASE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  OPENAI_MODEL: z.string().optional(),
+})
+
 const toolServerShape = guardShape.extend({
   ...common,
   TOOL_SERVER_PORT: port(4200),
@@ -91,7 +112,30 @@ const toolServerShape = guardShape.extend({
   ON_SERVER_DENIED: z.enum(['deny', 'exit']).default('deny'),
   PUBLIC_URL: z.url().optional(),
   CALLER_TOKENS_FILE: z.string().optional(),
-  SMTP_URL: smtpUrl,
+  RUN_STATE_KEY: stateKeys.optional(),
+  APPROVAL_TTL_SECONDS: z.coerce
+    .number('a number of seconds, 10 to 86400')
+    .int()
+    .min(10)
+    .max(86_400)
+    .default(900),
+  MAX_CONCURRENT_RUNS: z.coerce
+    .number('how many runs at once, 1 to 10000')
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(64),
+  ...modelShape.shape,
+  STRIPE_API_KEY: z
+    .string()
+    .regex(/^(?:sk|rk)_(?:test|live)_\S+$/, 'a secret key of Stripe: sk_test_…, or restricted: rk_live_…')
+    .optional(),
+  STRIPE_PAYMENT_METHOD: z
+    .string()
+    .regex(/^pm_\w+$/, 'the id of a payment method: pm_…')
+    .optional(),
+  STRIPE_API_BASE: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  ...mail,
 })
 
 export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsOptions | undefined }
@@ -103,7 +147,6 @@ export type ToolServerConfig = z.infer<typeof toolServerShape> &
 const NOT_YET: Readonly<Record<string, string>> = {
   DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
   TOOL_DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
-  STRIPE_API_KEY: 'this version pays from the embedded ledger only, no real money moves',
 }
 
 /** Throws `ConfigError`. */
@@ -111,9 +154,7 @@ export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConf
   const problems: string[] = []
   const config = parse(controlPlaneShape, env, problems)
   notYet(env, ['DATABASE_URL'], problems)
-  if (env['SMTP_URL'] && !env['MAIL_FROM']) {
-    problems.push('MAIL_FROM: required with SMTP_URL; the sender that the mail server lets you use')
-  }
+  mailFrom(env, problems)
   const tls = readTls(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return { ...config, tls }
@@ -137,6 +178,8 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   const tls = readTls(env, problems)
   oneKey(env, problems)
   notYet(env, Object.keys(NOT_YET), problems)
+  mailFrom(env, problems)
+  realMoney(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return { ...config, surfaces, tls }
 }
@@ -189,6 +232,20 @@ function oneKey(env: Env, problems: string[]): void {
   }
 }
 
+function mailFrom(env: Env, problems: string[]): void {
+  if (env['SMTP_URL'] && !env['MAIL_FROM'])
+    problems.push('MAIL_FROM: required with SMTP_URL; the sender that the mail server lets you use')
+}
+
+/** With a test key Stripe's own test card pays; whose card a live key charges must be said. */
+function realMoney(env: Env, problems: string[]): void {
+  const isLive = /^[sr]k_live_/.test(env['STRIPE_API_KEY'] ?? '')
+  if (isLive && !env['STRIPE_PAYMENT_METHOD'])
+    problems.push('STRIPE_PAYMENT_METHOD: required with a live STRIPE_API_KEY; the pm_… that is charged')
+  if (!env['STRIPE_API_KEY'] && (env['STRIPE_PAYMENT_METHOD'] || env['STRIPE_API_BASE']))
+    problems.push('STRIPE_API_KEY: required with STRIPE_PAYMENT_METHOD and STRIPE_API_BASE')
+}
+
 function notYet(env: Env, names: readonly string[], problems: string[]): void {
   for (const name of names)
     if (env[name]) problems.push(`${name}: not supported yet; ${NOT_YET[name]}. Unset it`)
@@ -204,12 +261,7 @@ export function loadEnvFile(): void {
   if (existsSync('.env')) process.loadEnvFile('.env')
 }
 
-const modelShape = z.object({
-  OPENAI_API_KEY: z.string().optional(),
-  OPENAI_MODEL: z.string().optional(),
-})
-
-/** Which model the demo and the examples run on. The SDK itself reads `OPENAI_API_KEY` and `OPENAI_BASE_URL`. */
+/** Which model the demo and the examples run on. There the SDK itself reads `OPENAI_API_KEY` and `OPENAI_BASE_URL`. */
 export function readModelConfig(env: Env = process.env): z.infer<typeof modelShape> {
   const problems: string[] = []
   const config = parse(modelShape, env, problems)

@@ -2,15 +2,18 @@ import type { Guard } from 'holdpoint'
 
 import type { Ledger } from './ledger.ts'
 import { lookupInvoice } from './lookup-invoice.ts'
-import type { Outbox } from './outbox.ts'
+import type { Mailer } from './mailer.ts'
+import type { Payments } from './payments.ts'
 import type { Records } from './records.ts'
 import { sendEmail } from './send-email.ts'
 import { sendPayment } from './send-payment.ts'
 import { writeRecord } from './write-record.ts'
 
 export interface AccountsToolsOptions {
-  readonly ledger: Ledger
-  readonly outbox: Outbox
+  /** The invoices. */
+  readonly ledger: Pick<Ledger, 'invoice'>
+  readonly payments: Payments
+  readonly mailer: Mailer
   readonly records: Records
   /** A person must approve each payment. Default false. */
   readonly paymentsNeedApproval?: boolean
@@ -18,11 +21,11 @@ export interface AccountsToolsOptions {
 
 /** The four tools. The guard must declare the surfaces payments, email and records. */
 export function createAccountsTools(guard: Guard, options: AccountsToolsOptions) {
-  const { ledger, outbox, records, paymentsNeedApproval = false } = options
+  const { ledger, payments, mailer, records, paymentsNeedApproval = false } = options
   return [
     lookupInvoice(guard, ledger),
-    sendPayment(guard, ledger, { needsApproval: paymentsNeedApproval }),
-    sendEmail(guard, outbox),
+    sendPayment(guard, payments, { needsApproval: paymentsNeedApproval }),
+    sendEmail(guard, mailer),
     writeRecord(guard, records),
   ]
 }

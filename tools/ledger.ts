@@ -1,32 +1,38 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { EffectNotPerformed } from 'holdpoint'
 
 import { INVOICES, type Invoice } from './invoices.ts'
+import type { PaymentOrder, Payments, Receipt } from './payments.ts'
 
-export interface Receipt {
-  readonly paymentId: string
-  readonly invoiceId: string
-  readonly amountCents: number
-  /** ISO 8601. */
-  readonly paidAt: string
+/** How an order to pay stands in the book. */
+export type Claim =
+  | { readonly state: 'paid'; readonly receipt: Receipt }
+  /** Not to be sent: `reason` is for the model. */
+  | { readonly state: 'refused'; readonly reason: string }
+  | {
+      readonly state: 'claimed'
+      /** How many orders under this key have ended without a payment for sure. */
+      readonly attempt: number
+      /** An earlier order under this key may have been sent, and nobody knows how it ended. */
+      readonly repeat: boolean
+    }
+
+/** Which invoices there are, and how they stand. Everything it says is on the disk. */
+export interface Book {
+  invoice(invoiceId: string): Invoice | undefined
+  /** Reserves the invoice for this key, until `release` or `book`. */
+  claim(order: Omit<PaymentOrder, 'signal'>): Claim
+  /** What was sent under this key surely paid nothing and will not: the invoice is free for anybody's next order. */
+  release(idempotencyKey: string): void
+  /** Marks the invoice paid. The same key books once. */
+  book(receipt: Receipt, idempotencyKey: string): void
 }
 
-export type Payment =
-  | { readonly accepted: true; readonly receipt: Receipt }
-  | { readonly accepted: false; readonly reason: string }
-
 /** Stands in for a bank: a payment moves no money, but is booked once for each idempotency key, and once an invoice. */
-export interface Ledger {
-  invoice(invoiceId: string): Invoice | undefined
-  /** The same key gives the same receipt and books nothing anew. */
-  pay(payment: {
-    readonly invoiceId: string
-    readonly amountCents: number
-    readonly idempotencyKey: string
-  }): Payment
-  /** What was booked under this key. */
-  receipt(idempotencyKey: string): Receipt | undefined
+export interface Ledger extends Book, Payments {
+  pay(order: PaymentOrder): Receipt
   /** All payments, oldest first. */
   payments(): readonly Receipt[]
   close(): void
@@ -46,8 +52,21 @@ const SCHEMA = `
     amountCents INTEGER NOT NULL,
     paidAt TEXT NOT NULL,
     idempotencyKey TEXT NOT NULL UNIQUE
-  ) STRICT`
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS claims (
+    idempotencyKey TEXT PRIMARY KEY,
+    invoiceId TEXT NOT NULL REFERENCES invoices,
+    attempt INTEGER NOT NULL,
+    open INTEGER NOT NULL CHECK (open IN (0, 1))
+  ) STRICT;
+  CREATE UNIQUE INDEX IF NOT EXISTS claims_open ON claims (invoiceId) WHERE open = 1`
 const RECEIPT = 'SELECT paymentId, invoiceId, amountCents, paidAt FROM payments'
+
+interface ClaimRow {
+  readonly idempotencyKey: string
+  readonly attempt: number
+  readonly open: 0 | 1
+}
 
 /** A ledger in a SQLite file, with INV-1001 to INV-1020. */
 export function createLedger(options: { readonly file: string; readonly now?: () => Date }): Ledger {
@@ -58,44 +77,88 @@ export function createLedger(options: { readonly file: string; readonly now?: ()
   const seed = db.prepare('INSERT OR IGNORE INTO invoices VALUES (?, ?, ?, ?)')
   for (const { invoiceId, customer, amountCents, status } of INVOICES)
     seed.run(invoiceId, customer, amountCents, status)
+  const statements = prepare(db)
 
-  const invoiceById = db.prepare('SELECT * FROM invoices WHERE invoiceId = ?')
-  const receiptByKey = db.prepare(`${RECEIPT} WHERE idempotencyKey = ?`)
-  const allReceipts = db.prepare(`${RECEIPT} ORDER BY rowid`)
-  const insertPayment = db.prepare('INSERT INTO payments VALUES (?, ?, ?, ?, ?)')
-  const markPaid = db.prepare("UPDATE invoices SET status = 'paid' WHERE invoiceId = ?")
+  const invoice = (invoiceId: string) => statements.invoice.get(invoiceId) as Invoice | undefined
+  const receiptOf = (idempotencyKey: string) => statements.receipt.get(idempotencyKey) as Receipt | undefined
 
-  const invoice = (invoiceId: string) => invoiceById.get(invoiceId) as Invoice | undefined
-  const receipt = (idempotencyKey: string) => receiptByKey.get(idempotencyKey) as Receipt | undefined
+  const book: Book['book'] = ({ paymentId, invoiceId, amountCents, paidAt }, idempotencyKey) => {
+    statements.insertPayment.run(paymentId, invoiceId, amountCents, paidAt, idempotencyKey)
+    statements.markPaid.run(invoiceId)
+    statements.close.run(0, idempotencyKey)
+  }
 
-  const pay: Ledger['pay'] = ({ invoiceId, amountCents, idempotencyKey }) => {
-    const booked = receipt(idempotencyKey)
-    if (booked !== undefined) return { accepted: true, receipt: booked }
+  const claim: Book['claim'] = ({ invoiceId, amountCents, idempotencyKey }) => {
+    const receipt = receiptOf(idempotencyKey)
+    if (receipt !== undefined) return { state: 'paid', receipt }
     const reason = whyNot(invoice(invoiceId), invoiceId, amountCents)
-    if (reason !== undefined) return { accepted: false, reason }
-    const paymentId = `pay_${crypto.randomUUID()}`
-    const paidAt = now().toISOString()
-    insertPayment.run(paymentId, invoiceId, amountCents, paidAt, idempotencyKey)
-    markPaid.run(invoiceId)
-    return { accepted: true, receipt: { paymentId, invoiceId, amountCents, paidAt } }
+    if (reason !== undefined) return { state: 'refused', reason }
+    const holder = statements.openClaim.get(invoiceId) as ClaimRow | undefined
+    if (holder !== undefined && holder.idempotencyKey !== idempotencyKey) {
+      return { state: 'refused', reason: `Invoice ${invoiceId} is being paid by another call.` }
+    }
+    const { attempt } = statements.claim.get(idempotencyKey, invoiceId) as unknown as ClaimRow
+    return { state: 'claimed', attempt, repeat: holder !== undefined }
+  }
+
+  const pay: Ledger['pay'] = (order) => {
+    const claimed = claim(order)
+    if (claimed.state === 'paid') return claimed.receipt
+    if (claimed.state === 'refused') throw new EffectNotPerformed(claimed.reason)
+    const { invoiceId, amountCents, idempotencyKey } = order
+    const receipt = {
+      paymentId: `pay_${crypto.randomUUID()}`,
+      invoiceId,
+      amountCents,
+      paidAt: now().toISOString(),
+    }
+    book(receipt, idempotencyKey)
+    return receipt
+  }
+
+  const transact = <Result>(work: () => Result): Result => {
+    db.exec('BEGIN IMMEDIATE')
+    try {
+      const result = work()
+      db.exec('COMMIT')
+      return result
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK')
+      throw error
+    }
   }
 
   return {
     invoice,
-    pay: (payment) => {
-      db.exec('BEGIN IMMEDIATE')
-      try {
-        const result = pay(payment)
-        db.exec('COMMIT')
-        return result
-      } catch (error) {
-        if (db.isTransaction) db.exec('ROLLBACK')
-        throw error
-      }
+    claim: (order) => transact(() => claim(order)),
+    release: (idempotencyKey) => void statements.close.run(1, idempotencyKey),
+    book: (receipt, idempotencyKey) => transact(() => book(receipt, idempotencyKey)),
+    pay: (order) => transact(() => pay(order)),
+    find: async (idempotencyKey) => {
+      const receipt = receiptOf(idempotencyKey)
+      return receipt === undefined ? { state: 'absent' } : { state: 'done', result: receipt }
     },
-    receipt,
-    payments: () => allReceipts.all() as unknown as Receipt[],
+    payments: () => statements.receipts.all() as unknown as Receipt[],
     close: () => db.close(),
+  }
+}
+
+function prepare(db: DatabaseSync) {
+  return {
+    invoice: db.prepare('SELECT * FROM invoices WHERE invoiceId = ?'),
+    receipt: db.prepare(`${RECEIPT} WHERE idempotencyKey = ?`),
+    receipts: db.prepare(`${RECEIPT} ORDER BY rowid`),
+    insertPayment: db.prepare(
+      'INSERT INTO payments VALUES (?, ?, ?, ?, ?) ON CONFLICT (idempotencyKey) DO NOTHING',
+    ),
+    markPaid: db.prepare("UPDATE invoices SET status = 'paid' WHERE invoiceId = ?"),
+    openClaim: db.prepare('SELECT * FROM claims WHERE invoiceId = ? AND open = 1'),
+    claim: db.prepare(
+      'INSERT INTO claims VALUES (?, ?, 0, 1) ON CONFLICT (idempotencyKey) DO UPDATE SET open = 1 RETURNING *',
+    ),
+    close: db.prepare(
+      'UPDATE claims SET open = 0, attempt = attempt + ? WHERE idempotencyKey = ? AND open = 1',
+    ),
   }
 }
 

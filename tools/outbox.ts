@@ -2,18 +2,11 @@ import { existsSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-export interface Email {
-  readonly to: string
-  readonly subject: string
-  readonly text: string
-}
+import { domainOf, type Email, type Mailer } from './mailer.ts'
 
-/** Stands in for a mail server: each mail becomes one file that mail programs can open. */
-export interface Outbox {
+/** Stands in for a mail server: each mail becomes one file that mail programs can open. The same key writes one. */
+export interface Outbox extends Mailer {
   readonly directory: string
-  /** The same key writes nothing anew. Returns the Message-ID, without its angle brackets. */
-  send(email: Email, options: { readonly idempotencyKey: string }): Promise<string>
-  /** The Message-ID of the mail that was sent under this key. */
   sent(idempotencyKey: string): string | undefined
 }
 
@@ -25,7 +18,7 @@ export function createOutbox(options: {
   readonly now?: () => Date
 }): Outbox {
   const { directory, from = 'accounts@example.com', now = () => new Date() } = options
-  const domain = /@([A-Za-z0-9.-]+)/.exec(from)?.[1] ?? 'localhost'
+  const domain = domainOf(from)
   const messageIdOf = (idempotencyKey: string) => `${idempotencyKey}@${domain}`
   const fileOf = (messageId: string) => join(directory, `${messageId}.eml`)
   return {

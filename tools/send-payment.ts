@@ -1,7 +1,7 @@
-import { EffectNotPerformed, guardedTool, type Guard } from 'holdpoint'
+import { guardedTool, type Guard } from 'holdpoint'
 import { z } from 'zod'
 
-import type { Ledger } from './ledger.ts'
+import type { Payments } from './payments.ts'
 
 export interface SendPaymentOptions {
   /** A person must approve each payment. Default false. */
@@ -11,7 +11,7 @@ export interface SendPaymentOptions {
 /** Pays one invoice in full. An invoice is paid once, so the invoice is the key. */
 export function sendPayment(
   guard: Guard,
-  ledger: Ledger,
+  payments: Payments,
   { needsApproval = false }: SendPaymentOptions = {},
 ) {
   return guardedTool(guard.surface('payments'), {
@@ -24,14 +24,9 @@ export function sendPayment(
     needsApproval,
     effect: 'payment',
     key: ({ invoiceId }) => invoiceId,
-    commit: ({ invoiceId, amountCents }, { idempotencyKey }) => {
-      const payment = ledger.pay({ invoiceId, amountCents, idempotencyKey })
-      if (!payment.accepted) throw new EffectNotPerformed(payment.reason)
-      return payment.receipt
-    },
-    reconcile: async (_payment, { idempotencyKey }) => {
-      const receipt = ledger.receipt(idempotencyKey)
-      return receipt === undefined ? { state: 'absent' } : { state: 'done', result: receipt }
-    },
+    ...(payments.keyTtlMs !== undefined && { sinkKeyTtlMs: payments.keyTtlMs }),
+    commit: ({ invoiceId, amountCents }, { idempotencyKey, signal }) =>
+      payments.pay({ invoiceId, amountCents, idempotencyKey, signal }),
+    reconcile: (_payment, { idempotencyKey, signal }) => payments.find(idempotencyKey, { signal }),
   })
 }

@@ -3,7 +3,10 @@ import { z } from 'zod'
 
 import type { Records } from './records.ts'
 
-/** Writes one record. Writing A, then B, then A again must write three times, so each call writes. */
+/**
+ * Writes one record. Writing A, then B, then A again must write three times, so each call writes. Records that lie in
+ * the journal's database are written in the transaction of their outcome: exactly once, whenever the process dies.
+ */
 export function writeRecord(guard: Guard, records: Records) {
   return guardedTool(guard.surface('records'), {
     name: 'write_record',
@@ -11,8 +14,9 @@ export function writeRecord(guard: Guard, records: Records) {
     parameters: z.object({ key: z.string().min(1), value: z.string() }),
     effect: 'write',
     key: 'each-call',
-    commit: ({ key, value }) => {
-      records.write(key, value)
+    transactional: records.sharesJournal,
+    commit: ({ key, value }, { transaction }) => {
+      records.write(key, value, transaction)
       return { key, written: true }
     },
   })

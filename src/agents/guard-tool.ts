@@ -6,8 +6,11 @@ import {
   type ToolInputParameters,
 } from '@openai/agents'
 import { GuardMisconfiguredError } from '../errors.ts'
+import type { HoldPoint } from '../guard/guard.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import type { Surface } from '../guard/surface.ts'
+import { gateBehind, misplaced, newGate, rememberGate, type Gate } from './gates.ts'
+import { boundApproval } from './hosted/bound-approval.ts'
 import { refusedAnswer } from './model-text.ts'
 import { applyOnDenied } from './on-denied.ts'
 import { currentSession, type AnyAgent } from './session.ts'
@@ -20,13 +23,12 @@ export interface GuardToolOptions {
   readonly onDenied?: OnDenied
 }
 
-const gates = new WeakSet<object>()
-
 /**
  * Gates a function tool that somebody else made, `agent.asTool()` included: in place, once, at the `tool` boundary.
  * The first step of an adoption, and a smaller promise than `guardedTool` gives: the SDK starts the body a few
  * microtasks after the verdict, a direct `invoke` goes past it, and its effects are not journalled. The gate stands
- * after the tool's own input guardrails: gate the tool again when some were added since. Gives the tool back.
+ * after the tool's own input guardrails: gate the tool again when some were added since. The agent behind an agent tool
+ * is not gated, nor are tools of other kinds: `guardAgent` does both. Gives the tool back.
  */
 export function guardTool<Tool extends { readonly type: string; readonly name: string }>(
   tool: Tool,
@@ -36,57 +38,68 @@ export function guardTool<Tool extends { readonly type: string; readonly name: s
   if (isGuarded(tool)) return tool
   if (tool.type !== 'function') {
     throw new GuardMisconfiguredError(
-      `Tool "${tool.name}" is a ${tool.type} tool: only function tools can be gated. ` +
-        'Leave it out, or let it through by name: guardAgent(agent, surface, { allowUngated: [name] }).',
+      `Tool "${tool.name}" is a ${tool.type} tool: alone only function tools can be gated. ` +
+        'Gate it with the agent that uses it: guardAgent(agent, surface).',
     )
   }
   const functionTool = tool as unknown as FunctionTool<unknown, ToolInputParameters>
-  functionTool.inputGuardrails = withGate(functionTool.inputGuardrails, () => surface, options)
+  const gate = newGate(() => surface, options.onDenied ?? 'tell')
+  functionTool.inputGuardrails = withGate(functionTool.inputGuardrails, gate)
   return tool
 }
 
+type Guardrails = readonly ToolInputGuardrailDefinition<unknown>[] | undefined
+
 /**
  * The guardrails and, last, one gate: the SDK runs them in order, and none of them may take its time between the
- * verdict and the body (G3).
+ * verdict and the body (G3). A gate that is there already stays the one.
  */
-export function withGate(
-  guardrails: readonly ToolInputGuardrailDefinition<unknown>[] | undefined,
-  surfaceOf: (toolName: string) => Surface,
-  { onDenied = 'tell' }: GuardToolOptions,
-): ToolInputGuardrailDefinition<unknown>[] {
+export function withGate(guardrails: Guardrails, gate: Gate): ToolInputGuardrailDefinition<unknown>[] {
   const all = guardrails ?? []
-  const own = all.filter((guardrail) => !gates.has(guardrail))
-  const present = all.find((guardrail) => gates.has(guardrail))
-  if (present !== undefined) return [...own, present]
-  const gate: ToolInputGuardrailDefinition<unknown> = {
-    type: 'tool_input',
-    name: 'holdpoint',
-    run: (call) => askFor(call, surfaceOf(call.toolCall.name), onDenied),
-  }
-  gates.add(gate)
-  return [...own, gate]
+  const own = all.filter((guardrail) => gateBehind(guardrail) === undefined)
+  const present = all.find((guardrail) => gateBehind(guardrail) !== undefined)
+  return [...own, present ?? guardrailOf(gate)]
 }
 
-async function askFor(
-  { context, agent, toolCall }: ToolInputGuardrailData<unknown>,
-  surface: Surface,
-  onDenied: OnDenied,
-) {
+/** The gate that stands right before the body. */
+export function gateOfGuardrails(guardrails: Guardrails): Gate | undefined {
+  return gateBehind(guardrails?.at(-1))
+}
+
+function guardrailOf(gate: Gate): ToolInputGuardrailDefinition<unknown> {
+  const guardrail: ToolInputGuardrailDefinition<unknown> = {
+    type: 'tool_input',
+    name: 'holdpoint',
+    run: (call) => askFor(call, gate),
+  }
+  rememberGate(guardrail, gate)
+  return guardrail
+}
+
+async function askFor({ context, agent, toolCall }: ToolInputGuardrailData<unknown>, gate: Gate) {
+  const surface = gate.surfaceOf(toolCall.name)
   const session = currentSession()
   const { guard } = surface
   guard.observe(traceQuestion)
-  const at = {
+  const at: HoldPoint = {
     surface,
     boundary: 'tool',
     tool: toolCall.name,
     callId: toolCall.callId,
     runId: session?.runId,
     signal: session?.signal,
-  } as const
+  }
+  const caller = agent as AnyAgent
+  const code =
+    misplaced(gate, surface, session !== undefined) ??
+    (await boundApproval({ surface, agent: caller, context, toolCall }))
   // G2: the permit is used up here, so that nothing else can start on it.
-  const outcome = await guard.run(at, () => undefined)
+  const outcome =
+    code === undefined
+      ? await guard.run(at, () => undefined)
+      : { allowed: false as const, decision: guard.denyNow(at, code) }
   if (outcome.allowed) return ToolGuardrailFunctionOutputFactory.allow()
-  const answer = refusedAnswer(refusalOf(outcome.decision), { onDenied })
-  applyOnDenied(answer, agent as AnyAgent, context, toolCall.callId)
+  const answer = refusedAnswer(refusalOf(outcome.decision), { onDenied: gate.onDenied })
+  applyOnDenied(answer, caller, context, toolCall.callId)
   return ToolGuardrailFunctionOutputFactory.rejectContent(answer.output)
 }

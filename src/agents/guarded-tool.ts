@@ -56,7 +56,7 @@ function buildTool(surface: Surface, options: AnyToolOptions): SdkTool {
   const execute = (args: unknown, runContext: RunContext<unknown> | undefined, details: ToolCallDetails) =>
     executeGuarded(guarded, args, runContext ?? new RunContext(), details)
   const guarded: GuardedTool = {
-    sdkTool: tool(sdkOptions(surface, options, { schema, hasEffects: body.hasEffects, execute })),
+    sdkTool: tool(sdkOptions(surface, options, { schema, hasEffects: body.effects.length > 0, execute })),
     surface,
     onDenied: options.onDenied ?? 'tell',
     schema,

@@ -19,9 +19,10 @@ export function gateModelCalls(): void {
   if (gated) return
   gated = true
   const ownRun = Reflect.get(Runner.prototype, 'run') as AnyRun
-  const gatedRun: AnyRun = function (agent, input, options = {}) {
+  const gatedRun: AnyRun = async function (agent, input, options = {}) {
     const session = currentSession()
     if (session === undefined) return ownRun.call(this, agent, input, options)
+    session.hosted?.admit(agent)
     const own = options.callModelInputFilter ?? this.config.callModelInputFilter
     const signal =
       options.signal === undefined ? session.signal : AbortSignal.any([options.signal, session.signal])
@@ -38,6 +39,7 @@ export function gateModelCalls(): void {
 function modelFilter(session: Session, own: CallModelInputFilter | undefined): CallModelInputFilter {
   const filter: CallModelInputFilter = async (call) => {
     session.agents.add(call.agent)
+    session.hosted?.admit(call.agent)
     const modelData = own === undefined ? call.modelData : await own(call)
     await session.beforeModelCall()
     return modelData

@@ -1,12 +1,21 @@
-import type { Agent, AgentOutputType, RunState, RunToolApprovalItem } from '@openai/agents'
+import type { Agent, AgentOutputType, RunState, RunToolApprovalItem, Tool } from '@openai/agents'
 import { digestOf } from '../canonical-json.ts'
 import { HoldpointError } from '../errors.ts'
+import { SERVER_SURFACE } from '../guard/surface.ts'
+import { actionOf } from './action-call.ts'
+import { gateOf } from './guard-agent.ts'
+import { functionToolOf } from './hosted/bound-approval.ts'
+import type { ApprovalBinding } from './hosted/run-store.ts'
+import { schemaDigestOf } from './schema-digest.ts'
+import type { AnyAgent } from './session.ts'
+import type { GuardedToolCore } from './tool-answer.ts'
+import { guardedToolCore } from './tool-core.ts'
 
 /** A call that waits for a person. */
 export interface PendingApproval {
   readonly callId: string
   readonly tool: string
-  /** Parsed; the text itself where it is no JSON. */
+  /** Parsed as the tool will get them, defaults included; the text itself where it is no JSON. */
   readonly arguments: unknown
   /** SHA-256 of the canonical JSON of `arguments`: what the person saw is what must run. */
   readonly digest: string
@@ -22,26 +31,45 @@ export interface ApprovalDecision {
   readonly digest?: string | undefined
 }
 
-export function pendingApproval(item: RunToolApprovalItem): PendingApproval {
-  const args = parsedArguments(item)
+/** A call that waits, with all that an approval of it is bound to. */
+export interface PendingCall extends ApprovalBinding, PendingApproval {
+  /** Whether its first intent will use the approval up. */
+  readonly hasEffects: boolean
+}
+
+/** The arguments are those that will run: parsed as the SDK will, defaults included. */
+export async function pendingCall(item: RunToolApprovalItem): Promise<PendingCall> {
+  const tool = toolOf(item)
+  const core = guardedToolCore(tool)
+  const name = tool?.name ?? item.name ?? item.rawItem.type
+  const gate = tool === undefined ? undefined : gateOf(tool)
   return {
     callId: callIdOf(item),
-    tool: item.name ?? item.rawItem.type,
-    arguments: args,
-    digest: digestOf(args),
+    tool: name,
+    ...(await shownArguments(item, core)),
+    schemaDigest: schemaDigestOf(tool?.type === 'function' ? tool : { name }),
+    surface: core?.surface.name ?? gate?.surfaceOf(name).name ?? SERVER_SURFACE,
+    hasEffects: core !== undefined && core.effects.length > 0,
   }
+}
+
+export async function pendingApproval(item: RunToolApprovalItem): Promise<PendingApproval> {
+  const { callId, tool, arguments: args, digest } = await pendingCall(item)
+  return { callId, tool, arguments: args, digest }
 }
 
 /**
  * Applies each decision to the one call it is about, or throws and applies none: `APPROVAL_UNKNOWN` for a call that
  * does not wait, or for two that wait under the same id; `APPROVAL_MISMATCH` when the arguments are not those shown.
  */
-export function applyDecisions<Context, Output extends AgentOutputType>(
+export async function applyDecisions<Context, Output extends AgentOutputType>(
   state: RunState<Context, Agent<Context, Output>>,
   decisions: readonly ApprovalDecision[],
-): void {
-  const items = state.getInterruptions()
-  const matched = decisions.map((decision) => ({ decision, item: itemFor(decision, items) }))
+): Promise<void> {
+  const waiting = await Promise.all(
+    state.getInterruptions().map(async (item) => ({ item, ...(await pendingApproval(item)) })),
+  )
+  const matched = decisions.map((decision) => ({ decision, item: itemFor(decision, waiting) }))
   for (const { decision, item } of matched) {
     const { approve, message } = decision
     if (approve) state.approve(item)
@@ -49,19 +77,19 @@ export function applyDecisions<Context, Output extends AgentOutputType>(
   }
 }
 
-function itemFor(
-  { callId, digest }: ApprovalDecision,
-  items: readonly RunToolApprovalItem[],
-): RunToolApprovalItem {
-  const waiting = items.filter((item) => callIdOf(item) === callId)
+interface WaitingItem extends PendingApproval {
+  readonly item: RunToolApprovalItem
+}
+
+function itemFor({ callId, digest }: ApprovalDecision, items: readonly WaitingItem[]): RunToolApprovalItem {
+  const waiting = items.filter((item) => item.callId === callId)
   if (waiting.length === 0) {
-    const ids = items.map(callIdOf).join(', ') || 'none'
+    const ids = items.map((item) => item.callId).join(', ') || 'none'
     throw new HoldpointError('APPROVAL_UNKNOWN', `No call ${callId} waits for approval. Waiting: ${ids}.`)
   }
-  const shown =
-    digest === undefined ? waiting : waiting.filter((item) => pendingApproval(item).digest === digest)
-  const [item] = shown
-  if (item === undefined) {
+  const shown = digest === undefined ? waiting : waiting.filter((item) => item.digest === digest)
+  const [first] = shown
+  if (first === undefined) {
     throw new HoldpointError(
       'APPROVAL_MISMATCH',
       `The arguments of ${callId} are not those that were shown. Nothing was run; show them again and ask again.`,
@@ -73,17 +101,45 @@ function itemFor(
       `${shown.length} calls wait under the id ${callId}. Say which one by its digest.`,
     )
   }
-  return item
+  return first.item
 }
 
 function callIdOf({ rawItem }: RunToolApprovalItem): string {
   return ('callId' in rawItem ? rawItem.callId : rawItem.id) ?? ''
 }
 
-function parsedArguments(item: RunToolApprovalItem): unknown {
+/** A shell, an editor or a computer is called without a name: there the item has it. */
+function toolOf(item: RunToolApprovalItem): Tool<unknown> | undefined {
+  const agent = item.agent as unknown as AnyAgent
+  const { rawItem } = item
+  if (rawItem.type === 'function_call')
+    return functionToolOf(agent, rawItem.name) as Tool<unknown> | undefined
+  return agent.tools.find(({ name }) => name === item.name)
+}
+
+async function shownArguments(item: RunToolApprovalItem, core: GuardedToolCore | undefined) {
   const text = item.arguments
-  if (text === undefined)
-    return 'action' in item.rawItem ? item.rawItem.action : (item.rawItem.providerData ?? null)
+  if (text === undefined) {
+    return withDigest(actionOf(item.rawItem) ?? item.rawItem.providerData ?? null)
+  }
+  const parsed = await core?.parse(text)
+  return (parsed && tryDigest(parsed.arguments)) ?? withDigest(parsedText(text))
+}
+
+function withDigest(args: unknown): Pick<PendingApproval, 'arguments' | 'digest'> {
+  return { arguments: args, digest: digestOf(args) }
+}
+
+/** Undefined for arguments that JSON cannot hold: such a call cannot be approved, and never runs. */
+function tryDigest(args: unknown): Pick<PendingApproval, 'arguments' | 'digest'> | undefined {
+  try {
+    return withDigest(args)
+  } catch {
+    return undefined
+  }
+}
+
+function parsedText(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -1,12 +1,11 @@
-import { RunContext, RunState, type Agent, type AgentOutputType, type TextOutput } from '@openai/agents'
+import type { Agent, AgentOutputType, TextOutput } from '@openai/agents'
 import { digestOfText } from '../canonical-json.ts'
 import type { Guard } from '../guard/guard.ts'
 import { refusalOf } from '../guard/refusal.ts'
-import { SERVER_SURFACE } from '../guard/surface.ts'
 import { refusalBody } from './model-text.ts'
 import { applyDecisions, type ApprovalDecision } from './pending-approvals.ts'
+import { gateResume } from './resume-gate.ts'
 import { driveRun, type AgentRun, type RunAgentOptions } from './run-agent.ts'
-import { withoutApprovals } from './run-state-text.ts'
 
 export interface ResumeAgentOptions<
   Context = unknown,
@@ -21,8 +20,9 @@ export interface ResumeAgentOptions<
  * goes on in a session. Denied, it reads nothing, connects to nothing and runs nothing. Approvals inside the state do
  * not count, and its context is replaced. Give the `runId` of the run, so that an effect with the key `'each-call'`
  * that it had before the pause is recognised. By default it is made from the state's text: the same text resumed twice
- * pays once, and another state of the run counts as another run. Also for states of errors: `serializeState(error.state)`. Throws `APPROVAL_UNKNOWN` and
- * `APPROVAL_MISMATCH` before anything runs; rejects otherwise as `runAgent` does.
+ * pays once, and another state of the run counts as another run. Also for states of errors:
+ * `serializeState(error.state)`. Throws `APPROVAL_UNKNOWN` and `APPROVAL_MISMATCH` before anything runs; rejects
+ * otherwise as `runAgent` does.
  */
 export async function resumeAgent<Context, Output extends AgentOutputType = TextOutput>(
   guard: Guard,
@@ -30,23 +30,12 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
   serializedState: string,
   options: ResumeAgentOptions<Context, Output> = {},
 ): Promise<AgentRun<Context, Output>> {
-  const { approvals = [], context } = options
+  const { approvals = [], context, signal } = options
   const runId = options.runId ?? runIdOf(serializedState)
-  const at = {
-    surface: guard.surface(SERVER_SURFACE),
-    boundary: 'resume',
-    runId,
-    signal: options.signal,
-  } as const
-  const outcome = await guard.run(at, async ({ signal }) => {
-    const state = await RunState.fromStringWithContext<Context, Agent<Context, Output>>(
-      agent,
-      withoutApprovals(serializedState),
-      new RunContext(context),
-      { contextStrategy: 'replace' },
-    )
-    applyDecisions(state, approvals)
-    return driveRun(guard, agent, state, { ...options, runId, signal })
+  const read = async () => ({ agent, text: serializedState, context: context as Context })
+  const outcome = await gateResume(guard, { runId, signal }, read, async (state, work) => {
+    await applyDecisions(state, approvals)
+    return driveRun(guard, agent, state, { ...options, runId, signal: work.signal })
   })
   if (outcome.allowed) return outcome.value
   options.signal?.throwIfAborted()

@@ -13,7 +13,7 @@ import type { Guard } from '../guard/guard.ts'
 import { SERVER_SURFACE, type Surface } from '../guard/surface.ts'
 import { gateModelCalls } from './model-gate.ts'
 import { pendingApproval, type PendingApproval } from './pending-approvals.ts'
-import { inSession, Session } from './session.ts'
+import { inSession, Session, type HostedRun } from './session.ts'
 import type { RefusalBody } from './tool-answer.ts'
 import { traceQuestion } from './trace.ts'
 
@@ -82,6 +82,8 @@ export interface DriveOptions<Context, Output extends AgentOutputType> extends R
 > {
   readonly runId: string
   readonly signal: AbortSignal
+  /** What a hosted run adds. */
+  readonly hosted?: HostedRun | undefined
 }
 
 /** Starts or continues a run in a session of its own. For `runAgent` and `resumeAgent`. */
@@ -91,61 +93,83 @@ export async function driveRun<Context, Output extends AgentOutputType>(
   input: string | AgentInputItem[] | RunState<Context, Agent<Context, Output>>,
   options: DriveOptions<Context, Output>,
 ): Promise<AgentRun<Context, Output>> {
-  guard.observe(traceQuestion)
-  gateModelCalls()
-  const { runId, surface = guard.surface(SERVER_SURFACE), caller } = options
-  const session = new Session({ runId, surface, caller, signal: options.signal })
-  let result: Finished<Context, Output> | undefined
-  try {
-    result = await inSession(session, () => runInSession(session, agent, input, options))
-  } catch (error) {
-    // The SDK may have wrapped it, or have failed in turn on what a stop left it.
-    if (session.denial === undefined) throw error
-  }
+  const { session, result, failure } = await drive(guard, agent, input, options)
+  // The SDK may have wrapped the denial, or have failed in turn on what a stop left it.
+  if (failure !== undefined && session.denial === undefined) throw failure.thrown
   if (session.aborted !== undefined) throw session.aborted
   return agentRun(session, result)
 }
 
-interface Finished<Context, Output extends AgentOutputType> {
+export interface Finished<Context, Output extends AgentOutputType> {
   readonly finalOutput?: AgentRun<Context, Output>['output']
   readonly interruptions: readonly RunToolApprovalItem[]
   readonly state: RunState<Context, Agent<Context, Output>>
 }
 
+/** How a session ended, before anybody makes sense of it. */
+export interface Driven<Context, Output extends AgentOutputType> {
+  readonly session: Session
+  /** Of a run that streams also beside a failure. */
+  readonly result: Finished<Context, Output> | undefined
+  readonly failure: { readonly thrown: unknown } | undefined
+}
+
+/** Never rejects because of the run. */
+export async function drive<Context, Output extends AgentOutputType>(
+  guard: Guard,
+  agent: Agent<Context, Output>,
+  input: string | AgentInputItem[] | RunState<Context, Agent<Context, Output>>,
+  options: DriveOptions<Context, Output>,
+): Promise<Driven<Context, Output>> {
+  guard.observe(traceQuestion)
+  gateModelCalls()
+  const { runId, surface = guard.surface(SERVER_SURFACE), caller, hosted } = options
+  const session = new Session({ runId, surface, caller, signal: options.signal, hosted })
+  const ended = await inSession(session, () => runInSession(session, agent, input, options))
+  return { session, ...ended }
+}
+
 let defaultRunner: Runner | undefined
 
 async function runInSession<Context, Output extends AgentOutputType>(
-  session: Session,
+  { signal }: Session,
   agent: Agent<Context, Output>,
   input: string | AgentInputItem[] | RunState<Context, Agent<Context, Output>>,
   { context, maxTurns, onEvent, runner: given, runOptions }: DriveOptions<Context, Output>,
-): Promise<Finished<Context, Output>> {
+): Promise<Omit<Driven<Context, Output>, 'session'>> {
   const runner = given ?? (defaultRunner ??= new Runner())
   const shared = {
     ...runOptions,
     ...(context === undefined ? {} : { context }),
     ...(maxTurns === undefined ? {} : { maxTurns }),
   }
-  if (onEvent === undefined) return runner.run(agent, input, shared)
-  const stream = await runner.run(agent, input, { ...shared, stream: true })
+  let result: Finished<Context, Output> | undefined
   try {
-    for await (const event of stream) await onEvent(event)
-    await stream.completed
-  } catch (error) {
-    if (session.denial === undefined) throw error
+    if (onEvent === undefined) {
+      result = await runner.run(agent, input, shared)
+    } else {
+      const stream = await runner.run(agent, input, { ...shared, stream: true })
+      result = stream
+      for await (const event of stream) await onEvent(event)
+      await stream.completed
+      // A stream that is aborted just ends, as if it were complete.
+      if (stream.cancelled) throw signal.reason
+    }
+    return { result, failure: undefined }
+  } catch (thrown) {
+    return { result, failure: { thrown } }
   }
-  return stream
 }
 
-function agentRun<Context, Output extends AgentOutputType>(
+async function agentRun<Context, Output extends AgentOutputType>(
   session: Session,
   result: Finished<Context, Output> | undefined,
-): AgentRun<Context, Output> {
+): Promise<AgentRun<Context, Output>> {
   const { runId, denial } = session
   const state = result === undefined ? {} : { state: result.state }
   if (denial !== undefined)
     return { runId, status: 'denied', output: undefined, approvals: [], denial: denial.body, ...state }
-  const approvals = result?.interruptions.map(pendingApproval) ?? []
+  const approvals = await Promise.all((result?.interruptions ?? []).map(pendingApproval))
   if (approvals.length > 0) return { runId, status: 'interrupted', output: undefined, approvals, ...state }
   return { runId, status: 'completed', output: result?.finalOutput, approvals, ...state }
 }

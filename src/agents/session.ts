@@ -1,12 +1,31 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Agent, AgentOutputType } from '@openai/agents'
+import type { ApprovalUse } from '../guard/journal.ts'
 import type { Surface } from '../guard/surface.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { GuardDeniedError } from './guard-denied.ts'
+import type { ApprovalBinding } from './hosted/run-store.ts'
+import type { RunStep } from './hosted/run-types.ts'
 import { refusalBody } from './model-text.ts'
 
 /** Any agent, whatever its context and output: only its identity and its tools matter here. */
 export type AnyAgent = Agent<unknown, AgentOutputType>
+
+/** What a hosted run adds to its session. */
+export interface HostedRun {
+  /**
+   * The stored approval of exactly this call, to be used up by its first intent, or why there is none. The SDK's own
+   * record of approvals does not count in a hosted run.
+   */
+  approvalFor(call: ApprovalBinding): Promise<ApprovalUse | 'APPROVAL_REQUIRED' | 'APPROVAL_EXPIRED'>
+  /** Whether a person was asked about a call of this id, whatever came of it. */
+  wasAsked(callId: string): boolean
+  /** Uses it up for a call without effects; false when somebody did so before. */
+  useApproval(use: ApprovalUse): Promise<boolean>
+  step(step: RunStep): void
+  /** Told of each agent that is about to run. Throws when one of its tools would go past the guard. */
+  admit(agent: AnyAgent): void
+}
 
 export interface SessionOptions {
   readonly runId: string
@@ -15,6 +34,8 @@ export interface SessionOptions {
   readonly caller: string | undefined
   /** Aborted when the caller gives up or the guard shuts down. */
   readonly signal: AbortSignal
+  /** Present in hosted runs. */
+  readonly hosted?: HostedRun | undefined
 }
 
 /** One `runAgent` or `resumeAgent`: what reaches every agent of the run, nested ones included. */
@@ -29,12 +50,14 @@ export class Session {
   aborted: GuardDeniedError | undefined
   /** Aborts the run, agents that are tools of others included: those swallow what their own tools throw. */
   readonly signal: AbortSignal
+  readonly hosted: HostedRun | undefined
   readonly #surface: Surface
   readonly #controller = new AbortController()
 
-  constructor({ runId, surface, caller, signal }: SessionOptions) {
+  constructor({ runId, surface, caller, signal, hosted }: SessionOptions) {
     this.runId = runId
     this.caller = caller
+    this.hosted = hosted
     this.#surface = surface
     this.signal = AbortSignal.any([signal, this.#controller.signal])
   }

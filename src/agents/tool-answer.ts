@@ -1,5 +1,6 @@
 import type { EffectReport } from '../guard/call.ts'
 import type { Boundary, DenialCode } from '../guard/decision.ts'
+import type { Effect } from '../guard/effect.ts'
 import type { RefusalWord } from '../guard/refusal.ts'
 import type { Surface } from '../guard/surface.ts'
 import type { z } from 'zod'
@@ -60,8 +61,14 @@ export interface GuardedToolCore {
   /** The parameters as the Responses API wants them, and whether strictly. */
   readonly parameters: Record<string, unknown>
   readonly strict: boolean
+  /** SHA-256 of name, parameters and strictness: what a model was told, and what an approval is bound to. */
+  readonly schemaDigest: string
+  /** What a call of it can commit. */
+  readonly effects: readonly Effect<unknown, unknown, never>[]
   /** The options of the tool that only runs of the SDK apply, such as `inputGuardrails`: with one, `call` refuses. */
   readonly runOnly: readonly string[]
+  /** The arguments as a run of the SDK would hand them to the body, defaults included. Undefined when they do not fit. */
+  parse(text: string): Promise<{ readonly arguments: unknown } | undefined>
   /** Parses, asks, runs. Never rejects. A tool that needs approval answers `APPROVAL_REQUIRED` here, and one with an
    * option of `runOnly` answers `GUARD_MISCONFIGURED`. */
   call(call: ToolCall): Promise<ToolAnswer>

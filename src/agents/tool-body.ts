@@ -19,7 +19,7 @@ export type AnyToolOptions =
 /** What a guarded call runs once it is allowed. */
 export interface ToolBody {
   readonly run: (args: unknown, call: ActiveCall, work: ToolWork) => unknown
-  readonly hasEffects: boolean
+  readonly effects: readonly Effect<unknown, unknown, never>[]
 }
 
 /** One of the three shapes of a tool. Throws `GUARD_MISCONFIGURED` for what the types refuse, for those without types. */
@@ -27,23 +27,34 @@ export function toolBody(surface: Surface, options: AnyToolOptions): ToolBody {
   if ('effect' in options && options.effect !== undefined) return oneEffect(options)
   if (options.effects === 'none') {
     const { execute } = requireFunction(options, 'execute')
-    return { hasEffects: false, run: (args, _call, work) => execute(args, work) }
+    return { effects: [], run: (args, _call, work) => execute(args, work) }
   }
   return severalEffects(surface, options as SeveralEffectsToolOptions<ToolInputParameters, DeclaredEffects>)
 }
 
 function oneEffect(options: OneEffectToolOptions<ToolInputParameters, unknown, unknown>): ToolBody {
-  const { name, effect: kind, key, prepare, reconcile, onStop, deadlineMs, sinkKeyTtlMs, redact } = options
+  const {
+    name,
+    effect: kind,
+    key,
+    prepare,
+    reconcile,
+    onStop,
+    deadlineMs,
+    sinkKeyTtlMs,
+    transactional,
+    redact,
+  } = options
   const { commit } = requireFunction(options, 'commit')
   const effect = defineEffect<unknown, unknown>({
     kind,
     name,
     key: key as ((args: unknown) => string) | 'each-call',
     run: (args, context) => commit(args, { ...context, prepared: undefined }),
-    ...definedOnly({ reconcile, onStop, deadlineMs, sinkKeyTtlMs, redact }),
+    ...definedOnly({ reconcile, onStop, deadlineMs, sinkKeyTtlMs, transactional, redact }),
   })
   return {
-    hasEffects: true,
+    effects: [effect],
     run: async (args, call, work) => {
       if (prepare === undefined) return (await call.commit(effect, args)).result
       const prepared = await prepare(args, work)
@@ -75,7 +86,7 @@ function severalEffects(
     if (effect.surface !== undefined) surface.guard.surface(effect.surface)
   }
   return {
-    hasEffects: true,
+    effects: effects.map(([, effect]) => effect as unknown as Effect<unknown, unknown, never>),
     run: (args, call, work) => {
       const functions = Object.fromEntries(
         effects.map(([name, effect]) => [

@@ -3,6 +3,8 @@ import { refusalOf } from '../guard/refusal.ts'
 import { directRunContext, type DirectCall } from './direct-call.ts'
 import { badArgumentsAnswer, failedAnswer, refusedAnswer } from './model-text.ts'
 import type { GuardedToolCore, ToolAnswer, ToolCall } from './tool-answer.ts'
+import { parseOnly } from './parse-only.ts'
+import { schemaDigestOf } from './schema-digest.ts'
 import type { GuardedTool } from './tool-call.ts'
 
 /** By `invoke`, which a namespaced copy of a tool shares with it. */
@@ -21,7 +23,7 @@ export function isGuarded(tool: unknown): boolean {
 }
 
 export function registerCore(tool: GuardedTool): void {
-  const { sdkTool, surface, onDenied, schema, runOnly } = tool
+  const { sdkTool, surface, onDenied, schema, body, runOnly } = tool
   const { name, description, parameters, strict } = sdkTool
   const core: GuardedToolCore = {
     name,
@@ -31,7 +33,10 @@ export function registerCore(tool: GuardedTool): void {
     inputSchema: schema.toZod(parameters),
     parameters,
     strict,
+    schemaDigest: schemaDigestOf(sdkTool),
+    effects: body.effects,
     runOnly,
+    parse: (text) => parseOnly(sdkTool, schema, text),
     call: (call) => callDirectly(tool, core, call),
   }
   cores.set(sdkTool.invoke, core)
@@ -59,7 +64,7 @@ async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: Tool
   const { answer } = direct
   if (answer === undefined) {
     // `timeoutMs` has passed in a way of the author's own; the body may be at an effect that finishes.
-    const executed = body.hasEffects ? 'unknown' : false
+    const executed = body.effects.length > 0 ? 'unknown' : false
     return failedAnswer({
       surface,
       tool: core.name,

@@ -87,7 +87,7 @@ export interface OneEffectToolOptions<P extends ToolInputParameters, Context = u
     GuardedToolOptions<P, Context>,
     Pick<
       EffectOptions<ToolExecuteArgument<P>, unknown, Context>,
-      'reconcile' | 'onStop' | 'deadlineMs' | 'sinkKeyTtlMs' | 'redact'
+      'reconcile' | 'onStop' | 'deadlineMs' | 'sinkKeyTtlMs' | 'transactional' | 'redact'
     > {
   readonly effect: EffectKind
   /** The business key, or `'each-call'`: see `EffectOptions`. No default: the author must choose. */

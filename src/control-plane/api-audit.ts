@@ -10,7 +10,7 @@ import {
 import { PATHS } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Reply, type Route } from './api-route.ts'
 import { auditSlices, verifyChain } from './audit-slices.ts'
-import { drained } from './drained.ts'
+import { drained } from '../drained.ts'
 import { auditBody } from './evidence-rows.ts'
 import { MAY_READ_EVIDENCE } from './key-kinds.ts'
 import { Refusal } from './refusal.ts'

@@ -8,7 +8,7 @@ import type { FeedEntry, FeedFilter, FeedType } from './feed-events.ts'
 import { MAX_REPLAYED, replay } from './feed-replay.ts'
 import { MAY_READ_EVIDENCE } from './key-kinds.ts'
 import { Refusal } from './refusal.ts'
-import { startEventStream, type EventStream } from './sse.ts'
+import { startEventStream, type EventStream } from '../sse.ts'
 
 /** What happens in an org, as it happens. */
 export function feedRoutes(context: ApiContext): Route[] {

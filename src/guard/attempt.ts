@@ -54,11 +54,13 @@ export function createAttempt({
     effect: effect.name,
     kind: effect.kind,
     tool,
+    caller,
     runId,
     callId,
     inputDigest: digestOfText(text),
     input: effect.redact === undefined ? text : canonicalJson(effect.redact(input)),
     deadlineMs: effect.deadlineMs,
+    transactional: effect.transactional === true,
   }
   const at: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId, signal }
   return { effect, input, intent, ordinal, idempotencyKey: idempotencyKeyOf(key), at, bodySignal }

@@ -3,6 +3,7 @@ import { Commits, type Committed } from './commit.ts'
 import type { Allowed, Boundary } from './decision.ts'
 import { EffectNotPerformed, type Effect } from './effect.ts'
 import type { Guard, HoldPoint } from './guard.ts'
+import type { ApprovalUse } from './journal.ts'
 import { CallRefusedError, refusalOf, type Refusal } from './refusal.ts'
 import type { Surface } from './surface.ts'
 
@@ -19,6 +20,8 @@ export interface CallRequest<Context = unknown> {
   readonly signal?: AbortSignal | undefined
   /** The app's own context, handed on to effects. */
   readonly context?: Context
+  /** A person's approval of this call: its first intent uses it up. */
+  readonly approval?: ApprovalUse | undefined
 }
 
 export const EFFECT_ENDS = [
@@ -80,6 +83,7 @@ export async function guardCall<T, Context>(
   const at: HoldPoint = { surface, boundary, tool, callId, runId, signal }
   const checked = await guard.check(at)
   if (!checked.allowed) return refused(refusalOf(checked.decision), [])
+  guard.reach('call.allowed')
 
   const commits = new Commits(guard, { ...request, callId, callIdGiven }, checked.decision)
   const started = checked.permit.start(() =>

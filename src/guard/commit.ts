@@ -1,14 +1,13 @@
-import { ageMs, type Instant } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import {
   createAttempt,
   effectContext,
-  isStoredInput,
   Ordinals,
   type Attempt,
   type EffectCall,
   type Held,
 } from './attempt.ts'
+import { beginIntent, type IntentAnswer } from './begin-intent.ts'
 import type { EffectReport } from './call.ts'
 import type { Allowed, LocalDenialCode } from './decision.ts'
 import { EffectNotPerformed, isEffect, type Effect, type Reconciled } from './effect.ts'
@@ -20,9 +19,9 @@ import {
   type AnyEffect,
   type EffectEnd,
 } from './effect-run.ts'
+import { effectSignal, startEffect, type EffectRun } from './effect-start.ts'
 import type { Guard, HoldPoint } from './guard.ts'
 import type { Begun, Outcome } from './journal.ts'
-import type { Started } from './permit.ts'
 import { CallRefusedError, effectRefusal, refusalOf, type EffectProblem, type Refusal } from './refusal.ts'
 
 /** What a commit gave. `replayed`: an earlier attempt did it; nothing ran now. */
@@ -32,7 +31,6 @@ export interface Committed<Result> {
   readonly idempotencyKey: string
 }
 
-const POLL_MS = 25
 /** Kinds where a repeat that is not recognised costs money. */
 const COSTLY = new Set(['payment', 'transfer'])
 
@@ -41,6 +39,7 @@ const COSTLY = new Set(['payment', 'transfer'])
  * C1: the intent is durable before the question (G8). C2: nothing is awaited between verdict and effect (G3).
  * C3: a key that is done is replayed, never run. C4: an unknown outcome is never repeated blindly.
  * C5: the first refusal is the call's, whatever the body does with it. C6: nothing starts after the body ended.
+ * C7: an approval is used up in the transaction of the intent, or nothing begins.
  */
 export class Commits {
   readonly reports: EffectReport[] = []
@@ -98,7 +97,7 @@ export class Commits {
       case 'done':
         return this.#replay(attempt, begun.result)
       case 'unknown':
-        return this.#settleUnknown(attempt, begun.sinceFirstAttemptMs)
+        return this.#settleUnknown(attempt, begun)
       case 'conflict':
       case 'running':
         return this.#stop(attempt, begun.state)
@@ -134,59 +133,33 @@ export class Commits {
     }
   }
 
-  /** While another owner lives, waits for its outcome inside our own budget. */
-  async #begin(attempt: Attempt, retakeUnknown = false): Promise<{ begun: Begun; heldAt: Instant }> {
-    const untilMs = performance.now() + this.#guard.timeoutMs
-    for (;;) {
-      const heldAt = this.#guard.clock.now()
-      const begun = await this.#tryBegin(attempt, retakeUnknown)
-      if (begun.state !== 'running' || performance.now() >= untilMs) return { begun, heldAt }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
-    }
-  }
-
-  /** C1. No intent, no effect: a journal that fails here denies. */
-  async #tryBegin(attempt: Attempt, retakeUnknown: boolean): Promise<Begun> {
-    try {
-      return await this.#guard.journal.begin(attempt.intent, { leaseMs: LEASE_MS, retakeUnknown })
-    } catch (cause) {
-      this.#guard.log.error({ effect: attempt.effect.name, err: messageOf(cause) }, 'journal failed')
-      return this.#refuse(attempt.at, 'JOURNAL_UNAVAILABLE')
-    }
+  /** C1, C7. */
+  async #begin(attempt: Attempt, retakeUnknown = false): Promise<IntentAnswer & { state: 'answered' }> {
+    const { approval } = this.#call
+    const answer = await beginIntent(this.#guard, attempt, { retakeUnknown, approval })
+    if (answer.state === 'answered') return answer
+    this.reports.push({ name: attempt.effect.name, state: 'denied' })
+    return this.#refuse(attempt.at, answer.code)
   }
 
   async #perform(attempt: Attempt, held: Held): Promise<Committed<unknown>> {
+    this.#guard.reach('effect.intent_stored')
     if (this.refusal !== undefined) {
       await this.#notStarted(attempt, held)
       throw new CallRefusedError(this.refusal)
     }
-    const checked = await this.#guard.check(attempt.at)
-    const deadline = new AbortController()
-    const signal = this.#effectSignal(attempt, deadline.signal)
-    // C2: from here to the effect's first line everything is one tick.
-    const started: Started<Promise<unknown>> = checked.allowed
-      ? checked.permit.start(
-          async () =>
-            attempt.effect.run(
-              attempt.input,
-              effectContext(attempt, this.#call, signal, checked.decision.epoch),
-            ),
-          () => this.#mayNotStart(attempt, held),
-        )
-      : { started: false, denied: checked.decision }
-    if (!started.started) {
-      await this.#notStarted(attempt, held)
-      throw this.#sticky(refusalOf(started.denied))
-    }
-    return this.#finish(attempt, held, started.value, deadline)
-  }
-
-  #mayNotStart(attempt: Attempt, { heldAt }: Held): LocalDenialCode | undefined {
-    if (this.#settled) return 'LATE_COMMIT'
-    if (this.refusal !== undefined || attempt.bodySignal.aborted) return 'CALL_ABORTED'
-    // E1: a machine that was suspended since it stored the intent may have lost it to another owner.
-    if (!(ageMs(heldAt, this.#guard.clock.now()) < LEASE_MS)) return 'PERMIT_EXPIRED'
-    return isStoredInput(attempt) ? undefined : 'GUARD_MISCONFIGURED'
+    const run = await startEffect(this.#guard, {
+      call: this.#call,
+      attempt,
+      held,
+      refusal: () => {
+        if (this.#settled) return 'LATE_COMMIT'
+        return this.refusal === undefined ? undefined : 'CALL_ABORTED'
+      },
+    })
+    if (run.started) return this.#finish(attempt, held, run)
+    await this.#notStarted(attempt, held)
+    throw this.#sticky(refusalOf(run.denied))
   }
 
   /** A repeat that did not start leaves an unknown outcome as unknown as it was. */
@@ -196,23 +169,15 @@ export class Commits {
     this.reports.push({ name: attempt.effect.name, state })
   }
 
-  #effectSignal({ effect, bodySignal }: Attempt, deadline: AbortSignal): AbortSignal {
-    const always = [deadline, this.#guard.shutdownSignal]
-    return AbortSignal.any(effect.onStop === 'abort' ? [...always, bodySignal] : always)
-  }
-
   async #finish(
     attempt: Attempt,
     held: Held,
-    running: Promise<unknown>,
-    deadline: AbortController,
+    run: EffectRun & { started: true },
   ): Promise<Committed<unknown>> {
     const { effect, intent, idempotencyKey } = attempt
-    const renew = () => this.#guard.journal.renew(held.token, LEASE_MS)
-    const supervised = await superviseEffect(running, { effect, deadline, renew })
     const read = (one: EffectEnd) => (held.afterUnknown ? afterUnknown(one) : one)
-    const end = read(supervised.end)
-    await this.#settleJournal(attempt, held.token, end.outcome)
+    const end = read(run.end)
+    if (!run.stored) await this.#settleJournal(attempt, held.token, end.outcome)
     this.#log(attempt, 'effect ended', { state: end.outcome.state, replayed: false, err: end.thrown })
     if (end.outcome.state === 'done') {
       this.reports.push({ name: effect.name, state: 'done' })
@@ -225,7 +190,7 @@ export class Commits {
     }
     // The effect may still end after its deadline; what it says then is better than unknown.
     this.#guard.overdueKeys.add(intent.key)
-    void supervised.late.then(async (late) => {
+    void run.late.then(async (late) => {
       this.#guard.overdueKeys.delete(intent.key)
       const { outcome } = read(late)
       if (outcome.state !== 'unknown') await this.#settleJournal(attempt, held.token, outcome)
@@ -234,23 +199,27 @@ export class Commits {
   }
 
   /** C4: the sink repeats nothing while it honours the key; after that only `reconcile` or an operator can tell. */
-  async #settleUnknown(attempt: Attempt, sinceFirstAttemptMs: number): Promise<Committed<unknown>> {
+  async #settleUnknown(
+    attempt: Attempt,
+    { sinceFirstAttemptMs, notPerformed }: Begun & { state: 'unknown' },
+  ): Promise<Committed<unknown>> {
     if (this.#guard.overdueKeys.has(attempt.intent.key)) return this.#stop(attempt, 'running')
     const { reconcile, sinkKeyTtlMs = 0 } = attempt.effect
     // A store whose clock was set back cannot tell how long ago it was.
     const sinkRepeatsNothing = sinceFirstAttemptMs >= 0 && sinceFirstAttemptMs < sinkKeyTtlMs
-    if (!sinkRepeatsNothing && reconcile === undefined) return this.#stop(attempt, 'unknown')
+    const mayRepeat = notPerformed === true || sinkRepeatsNothing
+    if (!mayRepeat && reconcile === undefined) return this.#stop(attempt, 'unknown')
     const { begun, heldAt } = await this.#begin(attempt, true)
     if (begun.state === 'done') return this.#replay(attempt, begun.result)
     if (begun.state !== 'begun') return this.#stop(attempt, 'unknown')
-    const held: Held = { token: begun.token, heldAt, afterUnknown: true }
-    return sinkRepeatsNothing ? this.#perform(attempt, held) : this.#reconcile(attempt, held)
+    const held: Held = { token: begun.token, heldAt, afterUnknown: notPerformed !== true }
+    return mayRepeat ? this.#perform(attempt, held) : this.#reconcile(attempt, held)
   }
 
   async #reconcile(attempt: Attempt, { token }: Held): Promise<Committed<unknown>> {
     const { effect, input } = attempt
     const deadline = new AbortController()
-    const signal = this.#effectSignal(attempt, deadline.signal)
+    const signal = effectSignal(this.#guard, attempt, deadline.signal)
     const context = effectContext(attempt, this.#call, signal, this.#allowed.epoch)
     const asking = (async () => effect.reconcile?.(input, context))()
     const renew = () => this.#guard.journal.renew(token, LEASE_MS)
@@ -299,6 +268,7 @@ export class Commits {
   async #settleJournal(attempt: Attempt, token: string, outcome: Outcome): Promise<void> {
     try {
       await this.#guard.journal.settle(token, outcome)
+      this.#guard.reach('effect.outcome_stored')
     } catch (cause) {
       this.#guard.log.error(
         { effect: attempt.effect.name, state: outcome.state, err: messageOf(cause) },

@@ -76,6 +76,15 @@ function endOfThrow(thrown: unknown): EffectEnd {
   return { outcome: { state: 'failed' }, notPerformed, inferred: true, thrown: text }
 }
 
+/** A transaction that was rolled back: whatever was thrown, nothing was written. */
+export function endOfRollback(thrown: unknown): EffectEnd {
+  const notPerformed =
+    thrown instanceof EffectNotPerformed
+      ? thrown
+      : new EffectNotPerformed('It failed and was rolled back; nothing was written.', { cause: thrown })
+  return { outcome: { state: 'failed' }, notPerformed, thrown: messageOf(thrown) }
+}
+
 /** An effect that repeats an unknown outcome: that this attempt was not sent says nothing about the earlier one. */
 export function afterUnknown(end: EffectEnd): EffectEnd {
   if (end.inferred !== true) return end

@@ -1,5 +1,6 @@
 import { digestOfText } from '../canonical-json.ts'
 import { GuardMisconfiguredError, HoldpointError } from '../errors.ts'
+import type { JournalTransaction } from './journal.ts'
 
 /** What an effect does to the world. Comes from code, never from the model. */
 export type EffectKind =
@@ -24,6 +25,8 @@ export interface EffectContext<Context = unknown> {
   readonly runId: string | undefined
   /** The org's epoch in the allow that started this effect: a sink can fence with it. Absent with hosted MachineID. */
   readonly epoch: number | undefined
+  /** With `transactional`, where the journal has one: the open transaction that commits together with the outcome. */
+  readonly transaction?: JournalTransaction
 }
 
 export type Reconciled<Result> =
@@ -52,6 +55,12 @@ export interface EffectOptions<Input, Result, Context = unknown> {
   readonly deadlineMs?: number
   /** How long the sink honours the idempotency key, in milliseconds: so long an unknown outcome may be sent again. */
   readonly sinkKeyTtlMs?: number
+  /**
+   * Writes only into the journal's own database, through `transaction`, so that effect and outcome commit together:
+   * exactly once by construction. With SQLite `run` must not be async. Where the journal is no database it is an
+   * effect like any other, and `transaction` is absent. Default false.
+   */
+  readonly transactional?: boolean
   /** What of the input the journal may store. Default: all of it. */
   readonly redact?: (input: Input) => unknown
 }
@@ -121,13 +130,16 @@ const NOT_SENT_CODES = new Set([
   'ERR_TLS_CERT_ALTNAME_INVALID',
 ])
 
-/** True when `error` proves that nothing was sent: refused, no such host, no valid certificate. Looks into causes. */
+/**
+ * True when `error` proves that nothing was sent: refused, no such host, no valid certificate. Looks into causes, and
+ * into `detail`, where Stripe's client puts them.
+ */
 export function notSent(error: unknown): boolean {
   const seen = new Set<unknown>()
   for (
     let at: unknown = error;
     typeof at === 'object' && at !== null && !seen.has(at);
-    at = (at as Error).cause
+    at = (at as Error).cause ?? (at as { detail?: unknown }).detail
   ) {
     seen.add(at)
     const { code } = at as { code?: unknown }

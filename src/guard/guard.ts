@@ -12,6 +12,7 @@ import {
   type DenialCode,
   type LocalDenialCode,
 } from './decision.ts'
+import type { AtCrashPoint, CrashPoint } from './crash-points.ts'
 import { assertDeviceId } from './device.ts'
 import { logDecision } from './decision-log.ts'
 import { failClosed } from './fail-closed.ts'
@@ -44,6 +45,8 @@ export interface GuardOptions {
   /** Runs last in `close()`. */
   readonly onClose?: () => Promise<void>
   readonly clock?: Clock
+  /** For tests that kill the process there. */
+  readonly atCrashPoint?: AtCrashPoint
 }
 
 /** One hold point: where it stands, and for what. */
@@ -203,6 +206,11 @@ export class Guard {
     body: (call: ActiveCall<Context>) => T | Promise<T>,
   ): Promise<CallOutcome<T>> {
     return guardCall(this, request, body)
+  }
+
+  /** Says that this instant has come. Does nothing but in tests. */
+  reach(point: CrashPoint): void {
+    this.#options.atCrashPoint?.(point)
   }
 
   /** Counts `body` as in flight, so that a shutdown signals it and waits. */

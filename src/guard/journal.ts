@@ -7,6 +7,8 @@ export interface Intent {
   readonly effect: string
   readonly kind: string
   readonly tool: string
+  /** Who called, as authenticated. */
+  readonly caller: string
   readonly runId: string | undefined
   readonly callId: string
   /** SHA-256 of the canonical input: the same key with another digest is a conflict. */
@@ -15,7 +17,19 @@ export interface Intent {
   readonly input: string | undefined
   /** The effect's own deadline. */
   readonly deadlineMs: number
+  /** It can only happen through `settleWith`: without an outcome it surely has not. */
+  readonly transactional?: boolean
 }
+
+/** A person's approval, used up by the first intent of the call that it is for. */
+export interface ApprovalUse {
+  readonly approvalId: string
+  /** Names this execution of the call. */
+  readonly useToken: string
+}
+
+/** Why an approval lets nothing begin: it is not there or declined, was used before, or is too old. */
+export type ApprovalProblem = 'missing' | 'used' | 'expired'
 
 export type Begun =
   /** Ours now: `token` names this attempt. */
@@ -26,8 +40,10 @@ export type Begun =
   | { readonly state: 'conflict' }
   /** Another owner is at it and alive, or its effect's deadline has not passed. */
   | { readonly state: 'running' }
-  /** It may or may not have happened. */
-  | { readonly state: 'unknown'; readonly sinceFirstAttemptMs: number }
+  /** It may or may not have happened. `notPerformed`: it has not, it would have been stored together with its outcome. */
+  | { readonly state: 'unknown'; readonly sinceFirstAttemptMs: number; readonly notPerformed?: true }
+  /** The approval does not cover it. Nothing was written. */
+  | { readonly state: 'unapproved'; readonly problem: ApprovalProblem }
 
 export type Outcome =
   | { readonly state: 'done'; readonly result: string | undefined }
@@ -36,6 +52,8 @@ export type Outcome =
 /** What the journal shows an operator. */
 export interface JournalEntry extends Intent {
   readonly state: EffectState
+  /** The stored result as JSON, with `done`. */
+  readonly result: string | undefined
   readonly changedAtMs: number
 }
 
@@ -44,7 +62,27 @@ export interface BeginOptions {
   readonly leaseMs: number
   /** Take an unknown outcome over, to settle or repeat it. One taker wins. */
   readonly retakeUnknown?: boolean
+  /**
+   * The call needs this approval, and uses it in the same transaction. An approval that was used before covers the same
+   * execution of the call (`useToken`), an effect of the call that has never begun, and an unknown outcome of it; never
+   * the repeat of an effect that has ended.
+   */
+  readonly approval?: ApprovalUse | undefined
 }
+
+/** Who settled an unknown outcome, and why. Stored with the outcome as an audit entry. */
+export interface Settlement {
+  readonly by: string
+  readonly reason: string
+}
+
+/** The database transaction that an effect's own writes may join: with SQLite, its `DatabaseSync`. */
+export type JournalTransaction = unknown
+
+export type CommittedWith<Result> =
+  | { readonly committed: true; readonly value: Result }
+  /** Rolled back: it surely did not happen. */
+  | { readonly committed: false; readonly thrown: unknown }
 
 /**
  * Where intents and outcomes are stored. E1: a key has at most one owner. E2: `done` never changes.
@@ -59,7 +97,18 @@ export interface Journal {
   settle(token: string, outcome: Outcome): Promise<boolean>
   /** Unknown outcomes, oldest first, those whose lease and deadline have passed included. */
   listUnknown(): Promise<readonly JournalEntry[]>
+  /** What a run of this caller has on record, oldest first. */
+  listRun(run: { readonly caller: string; readonly runId: string }): Promise<readonly JournalEntry[]>
   /** An operator's word on an unknown outcome. False when it is not unknown. */
-  resolveUnknown(key: string, outcome: Outcome): Promise<boolean>
+  resolveUnknown(key: string, outcome: Outcome, settlement?: Settlement): Promise<boolean>
+  /**
+   * For effects that write into the journal's own database: `work` and the outcome `done` commit together or not at
+   * all (E4), and `work` begins in this tick. Rejects when it cannot be told which, also when the attempt is no longer
+   * ours. Absent where the journal is no database.
+   */
+  settleWith?<Result>(
+    token: string,
+    work: (transaction: JournalTransaction) => Result,
+  ): Promise<CommittedWith<Result>>
   close(): Promise<void>
 }

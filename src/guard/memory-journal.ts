@@ -16,7 +16,10 @@ export interface MemoryJournalOptions {
   readonly nowMs?: () => number
 }
 
-/** A journal that forgets everything when the process ends: for tests and for effects that may repeat. */
+/**
+ * A journal that forgets everything when the process ends: for tests and for effects that may repeat. It has no
+ * approvals, so an intent that needs one does not begin; it keeps no audit of settlements, and no transactions.
+ */
 export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal {
   const nowMs = options.nowMs ?? Date.now
   const rows = new Map<string, Row>()
@@ -38,14 +41,15 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
       : { state: 'unknown', sinceFirstAttemptMs: nowMs() - row.firstAttemptAtMs }
   }
 
-  function begin(intent: Intent, { leaseMs, retakeUnknown = false }: BeginOptions): Begun {
+  function begin(intent: Intent, { leaseMs, retakeUnknown = false, approval }: BeginOptions): Begun {
     const row = rows.get(intent.key)
     if (row !== undefined) {
       expire(row)
       const obstacle = inTheWay(row, intent, retakeUnknown)
       if (obstacle !== undefined) return obstacle
-      byToken.delete(row.token)
     }
+    if (approval !== undefined) return { state: 'unapproved', problem: 'missing' }
+    if (row !== undefined) byToken.delete(row.token)
     const now = nowMs()
     const begun: Row = {
       intent,
@@ -70,6 +74,15 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
     return true
   }
 
+  function list(wanted: (row: Row) => boolean): JournalEntry[] {
+    const all = [...rows.values()]
+    all.forEach(expire)
+    return all
+      .filter(wanted)
+      .sort((one, other) => one.firstAttemptAtMs - other.firstAttemptAtMs)
+      .map(entryOf)
+  }
+
   return {
     begin: async (intent, beginOptions) => begin(intent, beginOptions),
     renew: async (token, leaseMs) => {
@@ -79,12 +92,9 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
       return true
     },
     settle: async (token, outcome) => end(byToken.get(token), ['intent', 'unknown'], outcome),
-    listUnknown: async () => {
-      const all = [...rows.values()]
-      all.forEach(expire)
-      const unknown = all.filter((row) => row.state === 'unknown')
-      return unknown.sort((one, other) => one.firstAttemptAtMs - other.firstAttemptAtMs).map(entryOf)
-    },
+    listUnknown: async () => list((row) => row.state === 'unknown'),
+    listRun: async ({ caller, runId }) =>
+      list(({ intent }) => intent.caller === caller && intent.runId === runId),
     resolveUnknown: async (key, outcome) => {
       const row = rows.get(key)
       if (row !== undefined) expire(row)
@@ -95,5 +105,6 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
 }
 
 function entryOf(row: Row): JournalEntry {
-  return { ...row.intent, state: row.state, changedAtMs: row.changedAtMs }
+  const { transactional: _, ...intent } = row.intent
+  return { ...intent, state: row.state, result: row.result, changedAtMs: row.changedAtMs }
 }

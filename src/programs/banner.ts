@@ -3,16 +3,26 @@ import { join } from 'node:path'
 import { INVOICES } from '../../tools/invoices.ts'
 import { fromHere, type ProgramEndedError } from './lifecycle.ts'
 import type { Child } from './supervisor.ts'
-import { operatorFile, toolServerFile, writeSecret, type OperatorSecrets } from './secrets.ts'
+import {
+  operatorFile,
+  readApproverToken,
+  toolServerFile,
+  writeSecret,
+  type OperatorSecrets,
+} from './secrets.ts'
 
 const OPERATOR_KEYS = ['stop', 'operator', 'admin'] as const
 const callerCurl = (dataDir: string) => join(dataDir, 'caller.curl')
+const approverCurl = (dataDir: string) => join(dataDir, 'approver.curl')
 const operatorCurl = (dataDir: string, key: (typeof OPERATOR_KEYS)[number]) => join(dataDir, `${key}.curl`)
 
 /** Files for `curl -K`, so that no key has to appear in a command or on a screen. */
 export function writeCurlFiles(dataDir: string, certificateFile: string | undefined): void {
   const { callerToken } = JSON.parse(readFileSync(toolServerFile(dataDir), 'utf8')) as { callerToken: string }
   writeSecret(callerCurl(dataDir), curlConfig(`authorization: Bearer ${callerToken}`, certificateFile))
+  const approverToken = readApproverToken(dataDir)
+  if (approverToken !== undefined)
+    writeSecret(approverCurl(dataDir), curlConfig(`authorization: Bearer ${approverToken}`, certificateFile))
   if (!existsSync(operatorFile(dataDir))) return
   const keys = JSON.parse(readFileSync(operatorFile(dataDir), 'utf8')) as OperatorSecrets
   for (const key of OPERATOR_KEYS) {
@@ -29,27 +39,36 @@ export interface BannerOptions {
   readonly children: readonly Child[]
   readonly dataDir: string
   readonly paymentsDevice: string | undefined
+  /** There is no key for a real model. */
+  readonly scriptedModel: boolean
 }
 
 /** What runs where, and what to try next. The commands work as printed, in the folder where they were printed. */
-export function banner({ children, dataDir, paymentsDevice }: BannerOptions): string {
+export function banner({ children, dataDir, paymentsDevice, scriptedModel }: BannerOptions): string {
   const curl = commands(children, dataDir)
   const lines = children.map((child) => whatRuns(child, dataDir))
+  if (scriptedModel) lines.push(`${lines.pop()}  (agent on a scripted model: OPENAI_API_KEY is not set)`)
+  const run = [curl.start, curl.approve, curl.resume]
   if (paymentsDevice === undefined || !curl.hasControlPlane) {
-    lines.push('', 'In another terminal, in this folder, pay an invoice:', curl.pay(0))
+    lines.push(
+      `${HERE}: pay; let the agent pay, approve, resume. (CALL and DIGEST stand in its answer. ${ALL_IN_ONE})`,
+      curl.pay(0),
+      ...run,
+    )
   } else {
     lines.push(
-      '',
-      'In another terminal, in this folder: pay, stop payments, try to pay again, restore (EPOCH is what the stop answered).',
-      curl.pay(0),
+      `${HERE}: let the agent pay, approve, resume; stop payments, try to pay, restore. (CALL, DIGEST and EPOCH stand in the answers. ${ALL_IN_ONE})`,
+      ...run,
       curl.operate('stop', 'devices/revoke', `{"deviceId":"${paymentsDevice}"}`),
       curl.pay(1),
       curl.operate('operator', 'devices/unrevoke', `{"deviceId":"${paymentsDevice}","ifEpoch":EPOCH}`),
     )
   }
-  lines.push('See it all in one go: npm run demo')
   return lines.join('\n')
 }
+
+const HERE = 'In another terminal, in this folder'
+const ALL_IN_ONE = 'All in one go: npm run demo'
 
 export interface StoppedBannerOptions {
   readonly children: readonly Child[]
@@ -87,14 +106,25 @@ function whatRuns({ program, url, operatorUrl }: Child, dataDir: string): string
 function commands(children: readonly Child[], dataDir: string) {
   const toolServer = children.find((child) => child.program === 'tool-server')?.url
   const operatorUrl = children.find((child) => child.program === 'control-plane')?.operatorUrl
+  const call = (file: string, path: string, body: string) =>
+    `  curl -K ${quoted(file)} ${toolServer}${path} -d '${body}'`
   return {
     hasControlPlane: operatorUrl !== undefined,
-    pay: (index: number) =>
-      `  curl -K ${quoted(callerCurl(dataDir))} ${toolServer}/tools/send_payment -d '${JSON.stringify(payment(index))}'`,
+    pay: (index: number) => call(callerCurl(dataDir), '/tools/send_payment', JSON.stringify(payment(index))),
+    start: call(callerCurl(dataDir), '/runs', JSON.stringify(FIRST_RUN)),
+    approve: call(
+      approverCurl(dataDir),
+      `/runs/${FIRST_RUN.runId}/decisions`,
+      '{"decisions":[{"callId":"CALL","digest":"DIGEST","approve":true}]}',
+    ),
+    resume: call(callerCurl(dataDir), `/runs/${FIRST_RUN.runId}/resume`, '{}'),
     operate: (key: (typeof OPERATOR_KEYS)[number], call: string, body?: string) =>
       `  curl -K ${quoted(operatorCurl(dataDir, key))} ${fromHere(operatorUrl ?? '')}/api/v1/${call}${body === undefined ? '' : ` -d '${body}'`}`,
   }
 }
+
+/** Its id is fixed, so that the commands go together; repeated, the first one shows the run that is there. */
+const FIRST_RUN = { agent: 'accounts-assistant', runId: 'first-run', input: 'Pay INV-1001' }
 
 function payment(index: number) {
   const { invoiceId, amountCents } = INVOICES[index] ?? {}

@@ -5,6 +5,7 @@ import type { ControlPlaneStore } from '../control-plane/store.ts'
 import type { KeyKind } from '../machineid/wire.ts'
 import { newCallerToken } from '../tool-server/callers.ts'
 import {
+  completeSecrets,
   FIRST_BINDINGS,
   newPlatformToken,
   operatorFile,
@@ -37,13 +38,14 @@ export async function renewSecrets(options: {
   }
   const issue = (kind: KeyKind, bindings?: readonly string[]) => () =>
     service.issueKey({ orgId, kind, bindings })
-  writeSecret(toolServerFile(dataDir), {
+  const renewedToolServer = {
     ...toolServer,
     orgId,
     runtime: await renewed(toolServer?.runtime, issue('runtime', FIRST_BINDINGS)),
     callerToken: toolServer?.callerToken ?? newCallerToken(),
-  })
-  writeSecret(operatorFile(dataDir), {
+  }
+  writeSecret(toolServerFile(dataDir), renewedToolServer)
+  const renewedOperator = {
     ...operator,
     orgId,
     viewer: await renewed(operator?.viewer, issue('viewer')),
@@ -51,5 +53,7 @@ export async function renewSecrets(options: {
     operator: await renewed(operator?.operator, issue('operator')),
     admin: options.admin,
     platformToken: operator?.platformToken ?? newPlatformToken(),
-  })
+  }
+  writeSecret(operatorFile(dataDir), renewedOperator)
+  completeSecrets(dataDir, renewedOperator, renewedToolServer)
 }

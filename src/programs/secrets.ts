@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { endedByRestore } from '../control-plane/generation.ts'
@@ -17,6 +17,8 @@ const OperatorSecrets = z.looseObject({
   operator: z.string(),
   admin: z.string(),
   platformToken: z.string(),
+  /** Decides what waits for a person. Not in the file of an earlier version. */
+  approverToken: z.string().optional(),
   /** Where operators ask. Not in the file of an earlier version. */
   consoleUrl: z.string().optional(),
 })
@@ -24,11 +26,22 @@ const ToolServerSecrets = z.looseObject({
   orgId: z.string().optional(),
   runtime: z.string().optional(),
   callerToken: z.string(),
+  /** Of the approver's token, which the tool server must not have. Not in the file of an earlier version. */
+  approverSha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  /** Seals paused runs: 32 bytes in base64url. Not in the file of an earlier version. */
+  runStateKey: z
+    .string()
+    .regex(/^[\w-]{43}$/)
+    .optional(),
 })
+const ApproverSecrets = z.looseObject({ approverToken: z.string() })
 
 /** What an operator needs. The tool server never opens this file. */
 export type OperatorSecrets = z.infer<typeof OperatorSecrets>
-/** What the tool server needs: a key that can only ask, and the token of its first caller. */
+/** What the tool server needs: a key that can only ask, the token of its first caller, the key that seals its runs. */
 export type ToolServerSecrets = z.infer<typeof ToolServerSecrets>
 
 /** What the runtime key of `npm start` may ask for: the devices of agents, in any environment. */
@@ -36,6 +49,8 @@ export const FIRST_BINDINGS = ['openai-agent:*']
 
 export const operatorFile = (dataDir: string) => join(dataDir, 'operator.json')
 export const toolServerFile = (dataDir: string) => join(dataDir, 'tool-server.json')
+/** Where there is no `operator.json`, because the control plane is elsewhere. */
+const approverFile = (dataDir: string) => join(dataDir, 'approver.json')
 
 export interface FirstStart {
   readonly dataDir: string
@@ -75,7 +90,26 @@ export async function ensureSecrets(options: FirstStart): Promise<OperatorSecret
     // Burned by an operator is another matter: the control plane starts, so that one can go on.
     if (await endedByRestore(store, record)) throw secretsEnded(dataDir, record)
   }
-  return operator
+  return completeSecrets(dataDir, operator, toolServer)
+}
+
+/** Writes both files, with what an earlier version did not put there: the approver's token and the key that seals runs. */
+export function completeSecrets(
+  dataDir: string,
+  operator: OperatorSecrets,
+  toolServer: ToolServerSecrets,
+): OperatorSecrets {
+  const approverToken = operator.approverToken ?? newCallerToken()
+  const approverSha256 = sha256(approverToken)
+  const runStateKey = toolServer.runStateKey ?? newRunStateKey()
+  if (toolServer.approverSha256 !== approverSha256 || toolServer.runStateKey === undefined)
+    writeSecret(toolServerFile(dataDir), { ...toolServer, approverSha256, runStateKey })
+  // Of the time when only a tool server ran here: its token counts no more.
+  rmSync(approverFile(dataDir), { force: true })
+  if (operator.approverToken !== undefined) return operator
+  const completed = { ...operator, approverToken }
+  writeSecret(operatorFile(dataDir), completed)
+  return completed
 }
 
 function secretsMissing(dataDir: string, file: string): HoldpointError {
@@ -113,13 +147,10 @@ async function createSecrets(
   const { key: runtime } = await service.issueKey({ orgId, kind: 'runtime', bindings: FIRST_BINDINGS })
   const platformToken = options.platformToken ?? newPlatformToken()
   const operator = OperatorSecrets.parse({ orgId, ...keys, platformToken })
-  writeSecret(toolServerFile(dataDir), {
-    orgId,
-    runtime,
-    callerToken: existing?.callerToken ?? newCallerToken(),
-  })
+  const toolServer = { ...existing, orgId, runtime, callerToken: existing?.callerToken ?? newCallerToken() }
+  writeSecret(toolServerFile(dataDir), toolServer)
   writeSecret(operatorFile(dataDir), operator)
-  return operator
+  return completeSecrets(dataDir, operator, toolServer)
 }
 
 export function newPlatformToken(): string {
@@ -133,13 +164,47 @@ export function writeConsoleUrl(dataDir: string, consoleUrl: string): void {
   if (operator.consoleUrl !== consoleUrl) writeSecret(file, { ...operator, consoleUrl })
 }
 
-/** The tool server's own secrets; makes a caller token where none is, as on a machine without a control plane. */
-export function ensureToolServerSecrets(dataDir: string): ToolServerSecrets {
+/**
+ * The tool server's own secrets; makes what is not there, as on a machine without a control plane: a caller token, the
+ * key that seals runs, and where the tokens of the files count an approver, whose token goes to `approver.json` while
+ * only its hash stays here.
+ */
+export function ensureToolServerSecrets(
+  dataDir: string,
+  { tokensCount }: { readonly tokensCount: boolean },
+): ToolServerSecrets & { readonly runStateKey: string } {
   const existing = readJson(toolServerFile(dataDir), ToolServerSecrets)
-  if (existing !== undefined) return existing
-  const created = { callerToken: newCallerToken() }
-  writeSecret(toolServerFile(dataDir), created)
-  return created
+  const callerToken = existing?.callerToken ?? newCallerToken()
+  const runStateKey = existing?.runStateKey ?? newRunStateKey()
+  const approverSha256 = existing?.approverSha256 ?? (tokensCount ? firstApprover(dataDir) : undefined)
+  const secrets = { ...existing, callerToken, runStateKey, approverSha256 }
+  const isComplete = existing?.runStateKey !== undefined && existing.approverSha256 === approverSha256
+  if (!isComplete) writeSecret(toolServerFile(dataDir), secrets)
+  return secrets
+}
+
+/** Beside an `operator.json` the control plane makes the approver, when it starts. */
+function firstApprover(dataDir: string): string | undefined {
+  if (existsSync(operatorFile(dataDir))) return undefined
+  const approverToken = newCallerToken()
+  writeSecret(approverFile(dataDir), { approverToken })
+  return sha256(approverToken)
+}
+
+/** The token that `npm start` made for whoever decides. Undefined where there is none. */
+export function readApproverToken(dataDir: string): string | undefined {
+  return (
+    readJson(operatorFile(dataDir), OperatorSecrets)?.approverToken ??
+    readJson(approverFile(dataDir), ApproverSecrets)?.approverToken
+  )
+}
+
+function newRunStateKey(): string {
+  return randomBytes(32).toString('base64url')
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }
 
 function readJson<T>(file: string, schema: z.ZodType<T>): T | undefined {

@@ -42,7 +42,12 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
     writeCurlFiles(dataDir, toolServer.TLS_CERT_FILE)
     print(
       denied === undefined
-        ? banner({ children, dataDir, paymentsDevice: paymentsDevice(toolServer) })
+        ? banner({
+            children,
+            dataDir,
+            paymentsDevice: paymentsDevice(toolServer),
+            scriptedModel: toolServer.OPENAI_API_KEY === undefined,
+          })
         : stoppedBanner({ children, dataDir, denied }),
     )
     const ended = Promise.race(children.map((child) => child.ended.then(() => child)))

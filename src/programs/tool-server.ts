@@ -1,9 +1,11 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { OpenAIProvider, Runner } from '@openai/agents'
+import { createAccountsAssistant } from '../../tools/accounts-assistant.ts'
 import { createAccountsTools, type AccountsToolsOptions } from '../../tools/accounts-tools.ts'
-import { createLedger } from '../../tools/ledger.ts'
-import { createOutbox } from '../../tools/outbox.ts'
-import { createRecords } from '../../tools/records.ts'
+import { createScriptedModel } from '../../tools/scripted-model.ts'
+import { createSinks, type Sinks } from '../../tools/sinks.ts'
+import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 import type { ToolServerConfig } from '../config.ts'
 import type { Guard } from '../guard/guard.ts'
 import { shippedSurfaces } from '../guard/surface.ts'
@@ -11,17 +13,20 @@ import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
 import { guardFromConfig } from '../start-guard.ts'
 import { StartupDenied } from '../startup-denied.ts'
+import { createSqliteToolStore } from '../store/sqlite/tool-store.ts'
 import { callerRecord, callersOf, readCallers, type Callers } from '../tool-server/callers.ts'
 import { createToolServer } from '../tool-server/tool-server.ts'
 import { exit, namingPort, type Running } from './lifecycle.ts'
 import { isLoopback } from '../loopback.ts'
-import { ensureToolServerSecrets, toolServerFile } from './secrets.ts'
+import { ensureToolServerSecrets, toolServerFile, type ToolServerSecrets } from './secrets.ts'
 
-/** The tool server, listening: config → guard → startup boundary → server. Throws `StartupDenied`, having started nothing. */
+/** The tool server, listening: config → store → guard → startup boundary → server. Throws `StartupDenied`, having started nothing. */
 export async function startToolServer(config: ToolServerConfig, log: Logger): Promise<Running> {
-  const secrets = ensureToolServerSecrets(config.DATA_DIR)
+  const secrets = ensureToolServerSecrets(config.DATA_DIR, { tokensCount: tokensCount(config) })
+  const store = createSqliteToolStore({ file: join(config.DATA_DIR, 'journal.sqlite') })
   const guard = guardFromConfig(withDefaults(config, secrets.runtime), {
     log,
+    journal: store.journal,
     surfaces: config.surfaces ?? shippedSurfaces(config.MACHINEID_DEVICE_ID),
     onServerDenied: (denied) => {
       if (config.ON_SERVER_DENIED !== 'exit') return
@@ -29,14 +34,18 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
       void guard.close().finally(() => exit(log, 1))
     },
   })
-  if (config.SMTP_URL !== undefined) {
-    log.warn('SMTP_URL serves the mails of the control plane: send_email writes to the outbox in DATA_DIR')
-  }
-  const sinks = openSinks(config.DATA_DIR)
+  const sinks = openSinks(config)
   const toolServer = createToolServer({
     guard,
     tools: createAccountsTools(guard, sinks),
-    callers: callersFromConfig(config, secrets.callerToken),
+    agents: [accountsAssistant(guard, sinks, config)],
+    runs: {
+      store: store.runs,
+      stateKeys: config.RUN_STATE_KEY ?? [Buffer.from(secrets.runStateKey, 'base64url')],
+      approvalTtlMs: config.APPROVAL_TTL_SECONDS * 1000,
+      maxConcurrentRuns: config.MAX_CONCURRENT_RUNS,
+    },
+    callers: callersFromConfig(config, secrets),
     publicUrl: config.PUBLIC_URL,
     allowedHosts: config.ALLOWED_HOSTS,
     trustProxy: config.TRUST_PROXY,
@@ -46,23 +55,46 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
   await startup(guard, config, log)
   const listening = toolServer.listen({ host: config.HOST, port: config.TOOL_SERVER_PORT })
   const { url } = await namingPort('TOOL_SERVER_PORT', listening)
-  log.info({ url }, 'tool server is listening')
+  const model = config.OPENAI_API_KEY === undefined ? SCRIPTED : (config.OPENAI_MODEL ?? "the SDK's default")
+  log.info({ url, model }, 'tool server is listening')
   const close = async () => {
     await guard.close()
     await toolServer.close()
-    sinks.ledger.close()
-    sinks.records.close()
+    sinks.close()
+    await store.close()
   }
   return { url, close }
 }
 
-/** What the shipped tools act on: an embedded ledger, a folder of mails, a table of records. */
-function openSinks(dataDir: string): AccountsToolsOptions {
-  return {
-    ledger: createLedger({ file: join(dataDir, 'ledger.sqlite') }),
-    outbox: createOutbox({ directory: join(dataDir, 'outbox') }),
-    records: createRecords({ file: join(dataDir, 'records.sqlite') }),
+const SCRIPTED = 'scripted: set OPENAI_API_KEY for a real one'
+
+/** The agent that ships: on OpenAI's model when there is a key for it, else on a scripted one. */
+function accountsAssistant(
+  guard: Guard,
+  sinks: AccountsToolsOptions,
+  { OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseURL, OPENAI_MODEL: model }: ToolServerConfig,
+): HostedAgent {
+  if (apiKey === undefined) {
+    const agent = createAccountsAssistant(guard, { ...sinks, model: createScriptedModel() })
+    return { agent, runner: new Runner({ tracingDisabled: true }) }
   }
+  const modelProvider = new OpenAIProvider({ apiKey, ...(baseURL === undefined ? {} : { baseURL }) })
+  return {
+    agent: createAccountsAssistant(guard, { ...sinks, model }),
+    // Traces go to OpenAI, whose key they are sent with: not when somebody else serves the model.
+    runner: new Runner({ modelProvider, tracingDisabled: baseURL !== undefined }),
+  }
+}
+
+/** What the shipped tools act on: Stripe and a mail server where they are set, else a ledger and a folder of mails. */
+function openSinks({ DATA_DIR: dataDir, ...config }: ToolServerConfig): Sinks {
+  const { STRIPE_API_KEY: apiKey, STRIPE_PAYMENT_METHOD: paymentMethod, STRIPE_API_BASE: baseUrl } = config
+  return createSinks({
+    dataDir,
+    stripe: apiKey === undefined ? undefined : { apiKey, paymentMethod, baseUrl },
+    smtp: config.SMTP_URL === undefined ? undefined : { smtpUrl: config.SMTP_URL },
+    mailFrom: config.MAIL_FROM,
+  })
 }
 
 /** Without settings: the control plane that `npm start` runs beside it, and the key that it wrote. */
@@ -77,13 +109,22 @@ function withDefaults(config: ToolServerConfig, runtime: string | undefined): To
 }
 
 /** Off loopback only a file counts: the token of the first start lies beside the tools. */
-function callersFromConfig(config: ToolServerConfig, token: string): Callers | undefined {
-  if (config.CALLER_TOKENS_FILE !== undefined) return readCallers(config.CALLER_TOKENS_FILE)
-  if (!isLoopback(config.HOST) || config.PUBLIC_URL !== undefined) return undefined
-  return callersOf([
-    callerRecord(token, { id: 'first-caller', name: 'First caller', scopes: ['tools:call'] }),
-  ])
+function tokensCount({ CALLER_TOKENS_FILE, HOST, PUBLIC_URL }: ToolServerConfig): boolean {
+  return CALLER_TOKENS_FILE === undefined && isLoopback(HOST) && PUBLIC_URL === undefined
 }
+
+function callersFromConfig(config: ToolServerConfig, secrets: ToolServerSecrets): Callers | undefined {
+  if (config.CALLER_TOKENS_FILE !== undefined) return readCallers(config.CALLER_TOKENS_FILE)
+  if (!tokensCount(config)) return undefined
+  const { callerToken, approverSha256: sha256 } = secrets
+  const first = callerRecord(callerToken, { id: 'first-caller', name: 'First caller', scopes: FIRST_SCOPES })
+  // Its token is the operator's; only the hash is here.
+  const approver = { id: 'approver', name: 'Approver', scopes: APPROVER_SCOPES }
+  return callersOf(sha256 === undefined ? [first] : [first, { ...approver, sha256 }])
+}
+
+const FIRST_SCOPES = ['tools:call', 'runs:start', 'runs:resume'] as const
+const APPROVER_SCOPES = ['runs:approve', 'runs:resume'] as const
 
 const WAIT_MS = { min: 1000, max: 30_000 }
 

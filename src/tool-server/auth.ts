@@ -7,13 +7,20 @@ import { SCOPES, type Caller, type Callers, type Scope } from './callers.ts'
 import { isLoopback } from '../loopback.ts'
 import { refuse } from './refuse.ts'
 
-/** Stands for everybody when a server without callers is reached over loopback. */
-const LOCAL: Caller = { id: 'local', name: 'local', scopes: SCOPES }
+/**
+ * Stands for everybody when a server without callers is reached over loopback. Whatever runs on this machine could come
+ * as it, agents included, so it approves nothing.
+ */
+const LOCAL: Caller = {
+  id: 'local',
+  name: 'local',
+  scopes: SCOPES.filter((scope) => scope !== 'runs:approve'),
+}
 
 const BEARER = /^Bearer +(hpc_[A-Za-z0-9_-]{1,200}) *$/i
 
 const identified = new WeakMap<IncomingMessage, Caller>()
-const scopes = new WeakMap<RequestHandler, Scope>()
+const scopes = new WeakMap<RequestHandler, readonly Scope[]>()
 
 /** Lets only known callers pass. Everything that stands after it is closed to others, whatever it is. */
 export function identify(callers: Callers | undefined, log: Logger): RequestHandler {
@@ -35,23 +42,25 @@ export function identify(callers: Callers | undefined, log: Logger): RequestHand
   }
 }
 
-/** Lets only callers with `scope` pass. */
-export function requireScope(scope: Scope): RequestHandler {
+/** Lets only callers pass that have one of these scopes. */
+export function requireScope(...anyOf: readonly [Scope, ...Scope[]]): RequestHandler {
   const handler: RequestHandler = (request, response, next) => {
-    if (callerOf(request).scopes.includes(scope)) return next()
-    response.setHeader('www-authenticate', `Bearer error="insufficient_scope", scope="${scope}"`)
+    if (anyOf.some((scope) => callerOf(request).scopes.includes(scope))) return next()
+    response.setHeader('www-authenticate', `Bearer error="insufficient_scope", scope="${anyOf.join(' ')}"`)
     refuse(response, {
       statusCode: 403,
       code: 'INSUFFICIENT_SCOPE',
-      message: `This token does not have the scope ${scope}. Give its caller that scope in CALLER_TOKENS_FILE, or use another token.`,
+      message:
+        `This token does not have the scope ${anyOf.join(' or ')}. ` +
+        'Give its caller that scope in CALLER_TOKENS_FILE, or use another token.',
     })
   }
-  scopes.set(handler, scope)
+  scopes.set(handler, anyOf)
   return handler
 }
 
-/** The scope that `handler` asks for, when `requireScope` made it. */
-export function scopeOf(handler: unknown): Scope | undefined {
+/** The scopes of which `handler` asks for one, when `requireScope` made it. */
+export function scopesOf(handler: unknown): readonly Scope[] | undefined {
   return scopes.get(handler as RequestHandler)
 }
 

@@ -1,5 +1,6 @@
 import { Router } from 'express'
 
+import type { Runs } from '../agents/hosted/run-types.ts'
 import type { Guard } from '../guard/guard.ts'
 import { sendJson } from '../http.ts'
 
@@ -8,7 +9,7 @@ import { sendJson } from '../http.ts'
  * everything is denied, since a denial is an answer. With `?strict` an authority that gave no usable answer to the
  * last question, or a guard that has not started, makes it 503.
  */
-export function healthRoutes(guard: Guard): Router {
+export function healthRoutes(guard: Guard, runs?: Runs): Router {
   const router = Router({ caseSensitive: true, strict: true })
   router.get('/healthz', (_request, response) => sendJson(response, 200, { status: 'ok' }))
   router.get('/readyz', async (request, response) => {
@@ -20,16 +21,22 @@ export function healthRoutes(guard: Guard): Router {
       started,
       authority: lastAnswer ?? null,
       in_flight: guard.inFlight,
-      unknown_outcomes: await unknownOutcomes(guard),
+      unknown_outcomes: await orNull(async () => (await guard.journal.listUnknown()).length),
+      ...(runs === undefined ? {} : { runs: await orNull(() => runCounts(runs)) }),
     })
   })
   return router
 }
 
-/** Null when the journal cannot tell. */
-async function unknownOutcomes(guard: Guard): Promise<number | null> {
+async function runCounts(runs: Runs) {
+  const { queued, running, interrupted, waitingApprovals } = await runs.counts()
+  return { queued, running, interrupted, waiting_approvals: waitingApprovals }
+}
+
+/** Null when the store cannot tell. */
+async function orNull<T>(ask: () => Promise<T>): Promise<T | null> {
   try {
-    return (await guard.journal.listUnknown()).length
+    return await ask()
   } catch {
     return null
   }

@@ -1,4 +1,43 @@
-// The public entry `holdpoint/tool-server`: host guarded tools of your own over HTTP and MCP.
+// The public entry `holdpoint/tool-server`: host guarded tools and agents of your own over HTTP and MCP.
+export type { ApprovalDesk, ApprovalRequest, DeskVerdict } from '../agents/hosted/approval-desk.ts'
+export type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
+export type {
+  ApprovalBinding,
+  ApprovalRecord,
+  ApprovalState,
+  ApprovalVerdict,
+  Claimed,
+  Created,
+  NewApproval,
+  NewRun,
+  OperatorEntry,
+  RunCounts,
+  RunFilter,
+  RunProblem,
+  RunRecord,
+  RunSave,
+  RunStatus,
+  RunStore,
+  StepRecord,
+} from '../agents/hosted/run-store.ts'
+export {
+  RunRefused,
+  type ApprovalView,
+  type EffectView,
+  type OnStep,
+  type ResumeRun,
+  type RunCaller,
+  type RunDecision,
+  type RunDetail,
+  type RunListFilter,
+  type RunRefusalCode,
+  type Runs,
+  type RunStep,
+  type RunView,
+  type StartRun,
+  type TimelineStep,
+} from '../agents/hosted/run-types.ts'
+export { createSqliteToolStore, type ToolStore } from '../store/sqlite/tool-store.ts'
 export {
   callersOf,
   createCallerToken,
@@ -8,4 +47,9 @@ export {
   type Callers,
   type Scope,
 } from './callers.ts'
-export { createToolServer, type ToolServer, type ToolServerOptions } from './tool-server.ts'
+export {
+  createToolServer,
+  type ToolServer,
+  type ToolServerOptions,
+  type ToolServerRunsOptions,
+} from './tool-server.ts'

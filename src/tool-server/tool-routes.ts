@@ -1,10 +1,11 @@
-import { Router, type Response } from 'express'
+import { Router } from 'express'
 import { z } from 'zod'
 
 import type { GuardedToolCore, RefusalBody, ToolAnswer } from '../agents/tool-answer.ts'
 import type { RefusalWord } from '../guard/refusal.ts'
 import { readJson, sendJson } from '../http.ts'
 import { callerOf, requireScope } from './auth.ts'
+import { disconnected } from './disconnected.ts'
 import { refuse } from './refuse.ts'
 
 /** The largest request that is read, in bytes. */
@@ -69,15 +70,6 @@ export function issuesOf(error: z.ZodError): string[] {
 
 function definitionOf({ name, description, parameters, strict }: GuardedToolCore) {
   return { type: 'function', name, description, parameters, strict }
-}
-
-/** Aborted when the caller has gone before it was answered. */
-function disconnected(response: Response): AbortSignal {
-  const controller = new AbortController()
-  response.once('close', () => {
-    if (!response.writableFinished) controller.abort(new Error('The caller has disconnected.'))
-  })
-  return controller.signal
 }
 
 function httpAnswer(answer: ToolAnswer): { statusCode: number; body: object } {

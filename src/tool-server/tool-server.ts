@@ -1,15 +1,17 @@
 import type { Server } from 'node:http'
-import express, { type ErrorRequestHandler, type Express } from 'express'
+import express, { type Express } from 'express'
 import helmet from 'helmet'
 
+import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
+import { createRuns, type RunsOptions } from '../agents/hosted/runs.ts'
+import type { Runs } from '../agents/hosted/run-types.ts'
 import { guardedToolCore } from '../agents/tool-core.ts'
 import type { GuardedToolCore } from '../agents/tool-answer.ts'
-import { GuardMisconfiguredError, messageOf } from '../errors.ts'
+import { GuardMisconfiguredError } from '../errors.ts'
 import { localRequestId } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import {
   answerUnparsable,
-  BadBodyError,
   closeServer,
   createWebServer,
   listen,
@@ -23,13 +25,27 @@ import { healthRoutes } from './health.ts'
 import { hostCheck } from './host-check.ts'
 import { isLoopback } from '../loopback.ts'
 import { mcpRoute } from './mcp.ts'
+import { onError } from './on-error.ts'
 import { refuse } from './refuse.ts'
+import { runDecisionRoutes } from './run-decisions.ts'
+import { runRoutes } from './run-routes.ts'
+import { createRunStreams } from './run-stream.ts'
 import { toolRoutes } from './tool-routes.ts'
+
+/** Where hosted runs are kept, and how. */
+export interface ToolServerRunsOptions extends Omit<RunsOptions, 'guard' | 'agents' | 'tools' | 'log'> {
+  /** How often an idle event stream shows that it lives, in milliseconds. Default 15,000. */
+  readonly heartbeatMs?: number
+}
 
 export interface ToolServerOptions {
   readonly guard: Guard
   /** Tools that `guardedTool` made on this guard. */
   readonly tools: readonly object[]
+  /** Agents to host, on this guard. They need `runs`. Default: none, and no routes for runs. */
+  readonly agents?: readonly HostedAgent[] | undefined
+  /** With `agents`. The journal of `store` must be the guard's. */
+  readonly runs?: ToolServerRunsOptions | undefined
   /** Who may call. Without, everybody on this machine may, and nobody else. */
   readonly callers?: Callers | undefined
   /** Where callers reach it, when that is not loopback, for example `https://tools.example.com`. */
@@ -51,11 +67,14 @@ export interface ToolServerOptions {
 export interface ToolServer {
   readonly app: Express
   readonly server: Server
-  /** Starts to listen. Throws `GUARD_MISCONFIGURED` for an address other machines can reach when there are no callers. */
+  /** Present with `agents`. */
+  readonly runs: Runs | undefined
+  /** Starts to listen, and to look for queued and lost runs. Throws `GUARD_MISCONFIGURED` for an address other machines can reach when there are no callers. */
   listen(address: { readonly host?: string; readonly port: number }): Promise<Listening>
   /**
-   * Accepts nothing new and lets answers in progress finish for up to `graceMs` (default 5000). Close the guard
-   * first: calls that run then get its grace time, and new ones are told `GUARD_SHUTTING_DOWN`.
+   * Accepts nothing new, lets answers in progress finish for up to `graceMs` (default 5000), and runs pause or end.
+   * Close the guard first: calls that run then get its grace time, and new ones are told `GUARD_SHUTTING_DOWN`. The
+   * store stays open.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>
 }
@@ -68,6 +87,7 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   const { guard, callers, publicUrl, log = guard.log, name = 'holdpoint', version = '1.0.0' } = options
   if (callers === undefined && publicUrl !== undefined) throw noCallers(`PUBLIC_URL=${publicUrl}`)
   const tools = guardedCores(options.tools, guard)
+  const runs = runsOf(options, log)
   const mcp = mcpRoute({ tools, name, version, log })
 
   const app = express()
@@ -76,16 +96,17 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   app.set('trust proxy', options.trustProxy ?? false)
   app.use(securityHeaders(publicUrl))
   // Before the host check, because a platform's probes come to the bare address.
-  app.use(healthRoutes(guard))
+  app.use(healthRoutes(guard, runs?.runs))
   app.use(hostCheck(options))
   app.use(identify(callers, log))
   app.use(toolRoutes(tools))
   app.use(mcp.router)
+  if (runs !== undefined) app.use(runs.routers)
   app.use((_request, response) =>
     refuse(response, {
       statusCode: 404,
       code: 'ROUTE_NOT_FOUND',
-      message: 'There is nothing here. Try GET /tools, POST /tools/:name or /mcp.',
+      message: `There is nothing here. Try GET /tools, POST /tools/:name, ${runs === undefined ? '' : '/runs '}or /mcp.`,
     }),
   )
   app.use(onError(log))
@@ -95,15 +116,36 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   return {
     app,
     server,
+    runs: runs?.runs,
     listen: async ({ host = '127.0.0.1', port }) => {
       if (callers === undefined && !isLoopback(host)) throw noCallers(`HOST=${host}`)
-      return listen(server, { host, port })
+      const listening = await listen(server, { host, port })
+      runs?.runs.begin()
+      return listening
     },
     close: async (closing = {}) => {
-      await closeServer(server, closing)
+      runs?.streams.close()
+      await Promise.all([closeServer(server, closing), runs?.runs.close()])
       await mcp.close()
     },
   }
+}
+
+/** Throws `GUARD_MISCONFIGURED` when agents and store do not go together. */
+function runsOf({ guard, agents = [], tools, runs: options }: ToolServerOptions, log: Logger) {
+  if (agents.length === 0 && options === undefined) return undefined
+  if (agents.length === 0) throw misfit('runs: no agent is hosted. Give agents too, or leave it out')
+  if (options === undefined) {
+    throw misfit('agents: hosted agents need a store. Give runs: { store, stateKeys } too')
+  }
+  const { heartbeatMs, ...runsOptions } = options
+  const runs = createRuns({ ...runsOptions, guard, agents, tools, log })
+  const streams = createRunStreams({ runs, log, heartbeatMs })
+  return { runs, streams, routers: [runRoutes(runs, streams), runDecisionRoutes(runs)] }
+}
+
+function misfit(problem: string): GuardMisconfiguredError {
+  return new GuardMisconfiguredError(`createToolServer: ${problem}.`)
 }
 
 function guardedCores(tools: readonly object[], guard: Guard): Map<string, GuardedToolCore> {
@@ -145,26 +187,4 @@ function securityHeaders(publicUrl: string | undefined) {
     },
     strictTransportSecurity: publicUrl?.startsWith('https:') ?? false,
   })
-}
-
-function onError(log: Logger): ErrorRequestHandler {
-  return (error: unknown, _request, response, _next) => {
-    if (error instanceof BadBodyError) return refuse(response, error)
-    if (error instanceof URIError) {
-      return refuse(response, {
-        statusCode: 400,
-        code: 'BAD_REQUEST',
-        message: 'The path cannot be decoded. GET /tools lists the tools by name.',
-      })
-    }
-    if (response.destroyed) return
-    const requestId = localRequestId()
-    log.error({ request_id: requestId, err: messageOf(error) }, 'request failed')
-    refuse(response, {
-      statusCode: 500,
-      code: 'INTERNAL_ERROR',
-      message: 'The request failed inside the server. The error was logged with this request_id.',
-      requestId,
-    })
-  }
 }

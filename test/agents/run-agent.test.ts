@@ -244,16 +244,23 @@ test('errors of the SDK reject as they are: a model error, and too many turns wi
   expect((error as MaxTurnsExceededError).state).toBeDefined()
 })
 
-test.each(['task', 'tool'])(
-  'a caller that gives up while %s is asked gets its own reason, not a denial',
-  async (boundary) => {
+test.each([
+  { boundary: 'task', streamed: false },
+  { boundary: 'tool', streamed: false },
+  { boundary: 'task', streamed: true },
+  { boundary: 'tool', streamed: true },
+])(
+  'a caller that gives up while $boundary is asked gets its own reason, not a denial (streamed: $streamed)',
+  async ({ boundary, streamed }) => {
     const { guard, authority } = await startedGuard()
     const controller = new AbortController()
     const bank = new Bank()
     authority.beforeAnswer = (question) =>
       question.boundary === boundary ? controller.abort(new Error('left')) : undefined
     const { agent } = scripted([refundTool(guard, bank, { onDenied: 'stop' })], [[refundCall('c1')], done])
-    await expect(runAgent(guard, agent, 'go', { signal: controller.signal })).rejects.toThrow('left')
+    const onEvent = streamed ? () => undefined : undefined
+    const running = runAgent(guard, agent, 'go', { signal: controller.signal, onEvent })
+    await expect(running).rejects.toThrow('left')
     expect(bank.refunds).toEqual([])
   },
 )

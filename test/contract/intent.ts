@@ -8,6 +8,7 @@ export function intent(key = 'k', fields: Partial<Intent> = {}): Intent {
     effect: 'refund',
     kind: 'payment',
     tool: 'refund_invoice',
+    caller: 'alice',
     runId: 'run_1',
     callId: 'call_1',
     inputDigest: 'digest-1',

@@ -190,5 +190,56 @@ export function describeJournal(name: string, create: (nowMs: () => number) => J
         },
       ])
     })
+
+    test('what a run of a caller has on record is listed, oldest first, with results', async () => {
+      const startedAt = now
+      await journal.settle(await begun(intent('first')), { state: 'done', result: '{"receipt":1}' })
+      now += 1
+      await journal.settle(await begun(intent('second')), { state: 'failed' })
+      now += 1
+      await begun(intent('third', { deadlineMs: LEASE_MS }))
+      await begun(intent('other caller', { caller: 'bob' }))
+      await begun(intent('other run', { runId: 'run_2' }))
+      await begun(intent('no run', { runId: undefined }))
+      now += LEASE_MS - 1
+      const listed = () => journal.listRun({ caller: 'alice', runId: 'run_1' })
+      expect(await listed()).toEqual([
+        { ...intent('first'), state: 'done', result: '{"receipt":1}', changedAtMs: startedAt },
+        { ...intent('second'), state: 'failed', changedAtMs: startedAt + 1 },
+        { ...intent('third', { deadlineMs: LEASE_MS }), state: 'intent', changedAtMs: startedAt + 2 },
+      ])
+      now += 1
+      expect((await listed()).map((entry) => entry.state)).toEqual(['done', 'failed', 'unknown'])
+    })
+
+    describe('an intent that needs an approval which is not there', () => {
+      const approval = { approvalId: 'approval_none', useToken: 'use_1' }
+      const unapproved = { state: 'unapproved', problem: 'missing' }
+
+      test('does not begin, and leaves nothing', async () => {
+        expect(await journal.begin(intent(), { leaseMs: LEASE_MS, approval })).toEqual(unapproved)
+        expect(await journal.listRun({ caller: 'alice', runId: 'run_1' })).toEqual([])
+        expect((await begin()).state).toBe('begun')
+      })
+
+      test('leaves the attempt before it as it was', async () => {
+        const token = await begun()
+        await journal.settle(token, { state: 'unknown' })
+        const retaken = { leaseMs: LEASE_MS, retakeUnknown: true, approval }
+        expect(await journal.begin(intent(), retaken)).toEqual(unapproved)
+        expect(await journal.settle(token, { state: 'done', result: '"late"' })).toBe(true)
+      })
+
+      test('is told first that nothing would begin anyway', async () => {
+        const asked = (what: Intent = intent()) => journal.begin(what, { leaseMs: LEASE_MS, approval })
+        const token = await begun()
+        expect(await asked()).toEqual({ state: 'running' })
+        expect(await asked(intent('k', { inputDigest: 'digest-2' }))).toEqual({ state: 'conflict' })
+        await journal.settle(token, { state: 'unknown' })
+        expect(await asked()).toEqual({ state: 'unknown', sinceFirstAttemptMs: 0 })
+        await journal.settle(token, { state: 'done', result: '1' })
+        expect(await asked()).toEqual({ state: 'done', result: '1' })
+      })
+    })
   })
 }

@@ -16,8 +16,7 @@ const EXAMPLE: Env = parseEnv(readFileSync(join(PROJECT, '.env.example'), 'utf8'
 const READERS = [readControlPlaneConfig, readGuardConfig, readToolServerConfig, readModelConfig] as const
 
 test('.env.example names every variable that is read, and no other', () => {
-  // The OpenAI client reads this one by itself.
-  const read = [...new Set([...READERS.flatMap(variablesReadBy), 'OPENAI_BASE_URL'])]
+  const read = [...new Set(READERS.flatMap(variablesReadBy))]
   expect(read.filter((name) => !isRefused(name)).sort()).toEqual(Object.keys(EXAMPLE).sort())
 })
 

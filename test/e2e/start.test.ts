@@ -27,25 +27,39 @@ describe('npm start', () => {
       expect(lines.length).toBeLessThan(10)
       expect(program.output()).not.toMatch(/hpc_|org_/)
 
-      const [pay, revoke, payNext, restore] = lines.filter((line) => line.trim().startsWith('curl'))
+      const [run, approve, resume, revoke, pay, restore] = lines.filter((line) =>
+        line.trim().startsWith('curl'),
+      )
       const operatorUrl = /for operators (http:\S+)/.exec(lines[0] ?? '')?.[1]
       for (const stopOrRestore of [revoke, restore])
         expect(stopOrRestore).toContain(` ${operatorUrl}/api/v1/`)
       const { consoleUrl } = JSON.parse(readFileSync(join(dir.path, 'operator.json'), 'utf8')) as OperatorFile
       expect(consoleUrl).toBe(operatorUrl)
-      expect(await shell(pay)).toMatchObject({
-        call_id: 'call_1',
-        output: expect.stringContaining('INV-1001'),
+
+      const paused = (await shell(run)) as { approvals: { callId: string; digest: string }[] }
+      expect(paused).toMatchObject({
+        status: 'interrupted',
+        approvals: [{ tool: 'send_payment', arguments: { invoiceId: 'INV-1001', amountCents: 12_500 } }],
       })
-      expect(await shell(pay)).toMatchObject({ replayed: true })
+      const { callId = '', digest = '' } = paused.approvals[0] ?? {}
+      const approved = await shell(approve?.replace('CALL', callId).replace('DIGEST', digest))
+      expect(approved).toMatchObject({ approvals: [{ state: 'approved', decidedBy: 'approver' }] })
+      expect(await shell(resume)).toMatchObject({
+        status: 'completed',
+        output: expect.stringMatching(/scripted model.*\nINV-1001: paid, 125\.00 dollars\./),
+      })
+      expect(await shell(run)).toMatchObject({ status: 'completed' })
+      expect(program.output()).toContain('agent on a scripted model: OPENAI_API_KEY is not set')
+
       const { epoch } = (await shell(revoke)) as { epoch: number }
-      expect(await shell(payNext)).toMatchObject({ error: 'permission_denied', code: 'DEVICE_REVOKED' })
+      expect(await shell(pay)).toMatchObject({ error: 'permission_denied', code: 'DEVICE_REVOKED' })
       await program.printed('denied  DEVICE_REVOKED')
       expect(await shell(restore?.replace('EPOCH', String(epoch)))).toMatchObject({ status: 'ok' })
-      expect(await shell(payNext)).toMatchObject({
+      expect(await shell(pay)).toMatchObject({
         call_id: 'call_2',
         output: expect.stringContaining('INV-1002'),
       })
+      expect(await shell(pay)).toMatchObject({ replayed: true })
 
       program.process.kill('SIGTERM')
       expect(await program.ended).toBe(0)
@@ -63,7 +77,7 @@ describe('npm start', () => {
     const first = runMain([], env)
     await first.printed(READY)
     const before = secrets()
-    for (const name of ['operator.json', 'tool-server.json', 'stop.curl', 'caller.curl']) {
+    for (const name of ['operator.json', 'tool-server.json', 'stop.curl', 'caller.curl', 'approver.curl']) {
       expect(statSync(join(dir.path, name)).mode & 0o777).toBe(0o600)
     }
     expect(before[1]).not.toHaveProperty('operator')

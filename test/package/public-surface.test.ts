@@ -106,8 +106,10 @@ describe('the public surface changes only on purpose', () => {
   test('holdpoint/tool-server: values', () => {
     expect(exportsOf('tool-server/index.ts').values).toMatchInlineSnapshot(`
       [
+        "RunRefused",
         "callersOf",
         "createCallerToken",
+        "createSqliteToolStore",
         "createToolServer",
         "readCallers",
       ]
@@ -117,12 +119,49 @@ describe('the public surface changes only on purpose', () => {
   test('holdpoint/tool-server: types', () => {
     expect(exportsOf('tool-server/index.ts').types).toMatchInlineSnapshot(`
       [
+        "ApprovalBinding",
+        "ApprovalDesk",
+        "ApprovalRecord",
+        "ApprovalRequest",
+        "ApprovalState",
+        "ApprovalVerdict",
+        "ApprovalView",
         "Caller",
         "CallerRecord",
         "Callers",
+        "Claimed",
+        "Created",
+        "DeskVerdict",
+        "EffectView",
+        "HostedAgent",
+        "NewApproval",
+        "NewRun",
+        "OnStep",
+        "OperatorEntry",
+        "ResumeRun",
+        "RunCaller",
+        "RunCounts",
+        "RunDecision",
+        "RunDetail",
+        "RunFilter",
+        "RunListFilter",
+        "RunProblem",
+        "RunRecord",
+        "RunRefusalCode",
+        "RunSave",
+        "RunStatus",
+        "RunStep",
+        "RunStore",
+        "RunView",
+        "Runs",
         "Scope",
+        "StartRun",
+        "StepRecord",
+        "TimelineStep",
         "ToolServer",
         "ToolServerOptions",
+        "ToolServerRunsOptions",
+        "ToolStore",
       ]
     `)
   })

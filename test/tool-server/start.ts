@@ -8,12 +8,14 @@ import type { Guard } from '../../src/guard/guard.ts'
 import { createGuard } from '../../src/guard/guard.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
-import { createSqliteJournal } from '../../src/store/sqlite/journal.ts'
+import type { HostedAgent } from '../../src/agents/hosted/hosted-agent.ts'
+import { createSqliteToolStore, type ToolStore } from '../../src/store/sqlite/tool-store.ts'
 import { callersOf, createCallerToken, type Callers, type Scope } from '../../src/tool-server/callers.ts'
 import {
   createToolServer,
   type ToolServer,
   type ToolServerOptions,
+  type ToolServerRunsOptions,
 } from '../../src/tool-server/tool-server.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 
@@ -34,6 +36,7 @@ export interface TestToolServer extends AsyncDisposable {
   readonly toolServer: ToolServer
   readonly authority: TestControlPlane
   readonly dir: string
+  readonly store: ToolStore
   /** A caller with every scope, and one with `tools:call` only. */
   readonly token: string
   readonly otherToken: string
@@ -45,8 +48,12 @@ export interface TestToolServer extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export interface TestToolServerOptions extends Partial<Omit<ToolServerOptions, 'tools' | 'guard'>> {
+export interface TestToolServerOptions extends Partial<
+  Omit<ToolServerOptions, 'tools' | 'guard' | 'agents' | 'runs'>
+> {
   readonly tools: (guard: Guard, dir: string) => readonly object[]
+  readonly agents?: (guard: Guard) => readonly HostedAgent[]
+  readonly runs?: Partial<ToolServerRunsOptions>
   readonly timeoutMs?: number
 }
 
@@ -55,18 +62,18 @@ export function tokenWith(scopes: readonly Scope[], id?: string) {
 }
 
 export async function startTestToolServer(options: TestToolServerOptions): Promise<TestToolServer> {
-  const { tools, timeoutMs = 2000, ...serverOptions } = options
+  const { tools, agents, runs, timeoutMs = 2000, ...serverOptions } = options
   const dir = mkdtempSync(join(tmpdir(), 'holdpoint-tool-server-'))
   const authority = await startTestControlPlane()
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ destination: { write: (line) => void lines.push(JSON.parse(line)) } })
   const client = new MachineID({ orgKey: authority.keys.runtime, baseUrl: authority.url, timeoutMs })
-  const journal = createSqliteJournal({ file: join(dir, 'journal.sqlite') })
+  const store = createSqliteToolStore({ file: join(dir, 'journal.sqlite') })
   const guard = createGuard({
     authority: client,
     serverDeviceId: SERVER,
     surfaces: { payments: PAYMENTS, email: EMAIL, records: 'tool-server' },
-    journal,
+    journal: store.journal,
     timeoutMs,
     log,
   })
@@ -74,7 +81,19 @@ export async function startTestToolServer(options: TestToolServerOptions): Promi
   const all = tokenWith(['tools:call', 'runs:start', 'runs:resume', 'runs:approve'])
   const other = tokenWith(['tools:call'])
   const callers: Callers = callersOf([all.record, other.record])
-  const toolServer = createToolServer({ guard, tools: tools(guard, dir), callers, ...serverOptions })
+  // First, so that agents may use what the tools work on.
+  const called = tools(guard, dir)
+  const hosted =
+    agents === undefined
+      ? {}
+      : { agents: agents(guard), runs: { store: store.runs, stateKeys: [Buffer.alloc(32, 1)], ...runs } }
+  const toolServer = createToolServer({
+    guard,
+    tools: called,
+    callers,
+    ...hosted,
+    ...serverOptions,
+  })
   const { url } = await toolServer.listen({ port: 0 })
 
   const send = async (path: string, init: RequestInit, headers: Record<string, string>): Promise<Answer> => {
@@ -103,7 +122,7 @@ export async function startTestToolServer(options: TestToolServerOptions): Promi
     await guard.close({ graceMs: 500 })
     await toolServer.close({ graceMs: 500 })
     await client.close()
-    await journal.close()
+    await store.close()
     await authority.close()
     rmSync(dir, { recursive: true, force: true })
   }
@@ -113,6 +132,7 @@ export async function startTestToolServer(options: TestToolServerOptions): Promi
     toolServer,
     authority,
     dir,
+    store,
     token: all.token,
     otherToken: other.token,
     lines,

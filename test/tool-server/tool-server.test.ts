@@ -9,7 +9,7 @@ import { guardedTool } from '../../src/agents/guarded-tool.ts'
 import type { Guard } from '../../src/guard/guard.ts'
 import { listen } from '../../src/http.ts'
 import { createSqliteJournal } from '../../src/store/sqlite/journal.ts'
-import { scopeOf } from '../../src/tool-server/auth.ts'
+import { scopesOf } from '../../src/tool-server/auth.ts'
 import { callersOf } from '../../src/tool-server/callers.ts'
 import { createToolServer } from '../../src/tool-server/tool-server.ts'
 import { startedGuard, testGuard } from '../fixtures/guard.ts'
@@ -326,7 +326,7 @@ test('serves HTTPS with its own certificate', async () => {
 function routesOf(router: { stack: Layer[] }, found: { path: string; scoped: boolean }[] = []) {
   for (const layer of router.stack) {
     if (layer.route) {
-      const scoped = layer.route.stack.some(({ handle }) => scopeOf(handle) !== undefined)
+      const scoped = layer.route.stack.some(({ handle }) => scopesOf(handle) !== undefined)
       found.push({ path: layer.route.path, scoped })
     } else if (layer.handle.stack) routesOf({ stack: layer.handle.stack }, found)
   }

@@ -19,8 +19,9 @@ beforeAll(async () => {
       records = createRecords({ file: join(dir, 'records.sqlite') })
       return createAccountsTools(guard, {
         ledger,
+        payments: ledger,
         records,
-        outbox: createOutbox({ directory: join(dir, 'outbox') }),
+        mailer: createOutbox({ directory: join(dir, 'outbox') }),
       })
     },
   })
@@ -161,8 +162,9 @@ test('payments that need approval run nothing over HTTP', async () => {
     tools: (guard, dir) =>
       createAccountsTools(guard, {
         ledger,
+        payments: ledger,
         records,
-        outbox: createOutbox({ directory: dir }),
+        mailer: createOutbox({ directory: dir }),
         paymentsNeedApproval: true,
       }),
   })

@@ -3,10 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 
+import { EffectNotPerformed } from '../../src/guard/effect.ts'
 import { INVOICES } from '../../tools/invoices.ts'
 import { createLedger } from '../../tools/ledger.ts'
 import { createOutbox } from '../../tools/outbox.ts'
 import { createRecords } from '../../tools/records.ts'
+import { createSinks } from '../../tools/sinks.ts'
+import { startTestSmtp } from '../fixtures/smtp.ts'
+import { startTestStripe } from '../fixtures/stripe.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'holdpoint-sinks-'))
 afterAll(() => rmSync(directory, { recursive: true }))
@@ -32,21 +36,18 @@ describe('ledger', () => {
 
   const payment = { invoiceId: 'INV-1001', amountCents: 12_500, idempotencyKey: 'key-1' }
 
-  test('the same key gives the same receipt, and books once, also after it was opened again', () => {
+  test('the same key gives the same receipt, and books once, also after it was opened again', async () => {
     const file = newPath()
     const ledger = createLedger({ file, now })
     const first = ledger.pay(payment)
-    expect(first).toMatchObject({
-      accepted: true,
-      receipt: { paidAt: NOW.toISOString(), amountCents: 12_500 },
-    })
+    expect(first).toMatchObject({ paidAt: NOW.toISOString(), invoiceId: 'INV-1001', amountCents: 12_500 })
     expect(ledger.pay(payment)).toEqual(first)
     ledger.close()
     const again = createLedger({ file })
     expect(again.pay(payment)).toEqual(first)
     expect(again.payments()).toHaveLength(1)
     expect(again.invoice('INV-1001')?.status).toBe('paid')
-    expect(first).toMatchObject({ receipt: again.receipt('key-1') })
+    expect(await again.find('key-1')).toEqual({ state: 'done', result: first })
     again.close()
   })
 
@@ -54,17 +55,50 @@ describe('ledger', () => {
     ['an invoice that is paid', { ...payment, idempotencyKey: 'key-2' }, /paid already/],
     ['another amount', { ...payment, invoiceId: 'INV-1002', amountCents: 1 }, /open with 4820 cents, not 1/],
     ['an unknown invoice', { ...payment, invoiceId: 'INV-9' }, /no invoice INV-9/],
-  ])('refuses %s and books nothing', (_name, refused, reason) => {
+  ])('refuses %s and books nothing', async (_name, refused, reason) => {
     const ledger = createLedger({ file: newPath() })
     if (refused.invoiceId === 'INV-1001') ledger.pay(payment)
     const before = ledger.payments().length
-    expect(ledger.pay({ ...refused, idempotencyKey: 'key-2' })).toEqual({
-      accepted: false,
-      reason: expect.stringMatching(reason),
-    })
+    const paying = () => ledger.pay({ ...refused, idempotencyKey: 'key-2' })
+    expect(paying).toThrow(EffectNotPerformed)
+    expect(paying).toThrow(reason)
     expect(ledger.payments()).toHaveLength(before)
-    expect(ledger.receipt('key-2')).toBeUndefined()
+    expect(await ledger.find('key-2')).toEqual({ state: 'absent' })
     ledger.close()
+  })
+})
+
+describe('the book', () => {
+  const order = { invoiceId: 'INV-1001', amountCents: 12_500, idempotencyKey: 'key-1' }
+  const receipt = { paymentId: 'pi_1', invoiceId: 'INV-1001', amountCents: 12_500, paidAt: NOW.toISOString() }
+
+  test('keeps an invoice for one key until that is released or booked, and counts what was released', () => {
+    const file = newPath()
+    const first = createLedger({ file })
+    expect(first.claim(order)).toEqual({ state: 'claimed', attempt: 0, repeat: false })
+    expect(first.claim(order)).toEqual({ state: 'claimed', attempt: 0, repeat: true })
+    expect(first.claim({ ...order, idempotencyKey: 'key-2' })).toMatchObject({ state: 'refused' })
+    first.close()
+    const book = createLedger({ file })
+    expect(book.claim(order)).toMatchObject({ repeat: true })
+    book.release('key-1')
+    book.release('key-1')
+    expect(book.claim({ ...order, idempotencyKey: 'key-2' })).toMatchObject({ attempt: 0, repeat: false })
+    book.release('key-2')
+    expect(book.claim(order)).toEqual({ state: 'claimed', attempt: 1, repeat: false })
+    book.close()
+  })
+
+  test('books a payment once', () => {
+    const book = createLedger({ file: newPath() })
+    book.claim(order)
+    book.book(receipt, 'key-1')
+    book.book(receipt, 'key-1')
+    expect(book.payments()).toEqual([receipt])
+    expect(book.claim(order)).toEqual({ state: 'paid', receipt })
+    expect(book.claim({ ...order, idempotencyKey: 'key-2' })).toMatchObject({ state: 'refused' })
+    expect(() => book.book({ ...receipt, paymentId: 'pi_2' }, 'key-2')).toThrow(/UNIQUE/)
+    book.close()
   })
 })
 
@@ -129,4 +163,38 @@ test('records are written over, and stay', () => {
   const again = createRecords({ file })
   expect(again.read('k')).toBe('B')
   again.close()
+})
+
+describe('the sinks of a program', () => {
+  const order = { invoiceId: 'INV-1001', amountCents: 12_500, idempotencyKey: 'hp_1' }
+  const email = { to: 'ann@example.com', subject: 'Hi', text: 'Hello' }
+
+  test('without settings: the ledger pays, mails are files, records lie beside the journal', async () => {
+    const dataDir = newPath()
+    const sinks = createSinks({ dataDir })
+    await sinks.payments.pay(order)
+    await sinks.mailer.send(email, { idempotencyKey: 'hp_1' })
+    sinks.records.write('k', 'v')
+    expect(sinks.ledger.payments()).toHaveLength(1)
+    expect(readdirSync(dataDir).toSorted()).toEqual(['journal.sqlite', 'ledger.sqlite', 'outbox'])
+    expect(readdirSync(join(dataDir, 'outbox'))).toEqual(['hp_1@example.com.eml'])
+    sinks.close()
+  })
+
+  test('with Stripe and a mail server: those, and the ledger is told what was paid', async () => {
+    await using stripe = await startTestStripe()
+    await using smtp = await startTestSmtp()
+    const sinks = createSinks({
+      dataDir: newPath(),
+      stripe: { apiKey: stripe.apiKey, baseUrl: stripe.url },
+      smtp: { smtpUrl: smtp.url },
+      mailFrom: 'Accounts <accounts@bank.example>',
+    })
+    const receipt = await sinks.payments.pay(order)
+    await sinks.mailer.send(email, { idempotencyKey: 'hp_1' })
+    expect(stripe.charges).toMatchObject([{ invoiceId: 'INV-1001', idempotencyKey: 'hp_1' }])
+    expect(sinks.ledger.payments()).toEqual([receipt])
+    expect((await smtp.next()).headers['message-id']).toEqual(['<hp_1@bank.example>'])
+    sinks.close()
+  })
 })

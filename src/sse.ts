@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http'
 
-import { jittered } from '../jitter.ts'
+import { jittered } from './jitter.ts'
 import { drained } from './drained.ts'
 
 /** What may wait for a reader who is told more; beyond that it is cut, and can come back. */
 const MAX_WAITING_BYTES = 1024 * 1024
 const RECONNECT_MS = 4000
+const FINISH_WITHIN_MS = 30_000
 
 /** A `text/event-stream` that has begun. */
 export interface EventStream {
@@ -16,6 +17,8 @@ export interface EventStream {
   /** Hangs up on a reader who does not keep up. */
   readonly cut: () => void
   readonly end: () => void
+  /** Ends after what was sent before has been read; whoever does not read on is hung up on after a while. */
+  readonly finish: () => void
 }
 
 /** Each reader is told another time after which to come back, so that they do not all come at once. */
@@ -45,6 +48,12 @@ export function startEventStream(response: ServerResponse): EventStream {
       // Whoever does not read would not read the end either.
       if (response.writableLength > 0) response.destroy()
       else response.end()
+    },
+    finish: () => {
+      if (response.writableEnded || response.destroyed) return
+      response.end()
+      const timer = setTimeout(() => response.destroy(), FINISH_WITHIN_MS).unref()
+      response.once('close', () => clearTimeout(timer))
     },
   }
 }

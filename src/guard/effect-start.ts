@@ -1,0 +1,118 @@
+import { ageMs } from '../clock.ts'
+import { HoldpointError, messageOf } from '../errors.ts'
+import { effectContext, isStoredInput, type Attempt, type EffectCall, type Held } from './attempt.ts'
+import type { Denied, LocalDenialCode } from './decision.ts'
+import { endOfRollback, LEASE_MS, superviseEffect, type EffectEnd } from './effect-run.ts'
+import type { Guard } from './guard.ts'
+import type { Journal } from './journal.ts'
+import type { Permit } from './permit.ts'
+
+export interface EffectStart {
+  readonly call: EffectCall
+  readonly attempt: Attempt
+  readonly held: Held
+  /** What of the call keeps the effect from starting. Asked in the tick that would start it. */
+  readonly refusal: () => LocalDenialCode | undefined
+}
+
+export type EffectRun =
+  | { readonly started: false; readonly denied: Denied }
+  | {
+      readonly started: true
+      readonly end: EffectEnd
+      /** How it ended after all, for an effect that outlived its deadline. */
+      readonly late: Promise<EffectEnd>
+      /** The outcome is in the journal already. */
+      readonly stored: boolean
+    }
+
+type TransactionalJournal = Journal & Required<Pick<Journal, 'settleWith'>>
+
+/** The second hold point, and on a fresh allow the effect. */
+export async function startEffect(guard: Guard, start: EffectStart): Promise<EffectRun> {
+  const { attempt, held, call } = start
+  const checked = await guard.check(attempt.at)
+  if (!checked.allowed) return { started: false, denied: checked.decision }
+  const deadline = new AbortController()
+  const signal = effectSignal(guard, attempt, deadline.signal)
+  const context = effectContext(attempt, call, signal, checked.decision.epoch)
+  // C2: from here to the effect's first line everything is one tick.
+  const run = (transaction?: unknown): unknown => {
+    guard.reach('effect.allowed')
+    const { effect, input } = attempt
+    return effect.run(input, transaction === undefined ? context : { ...context, transaction })
+  }
+  if (attempt.effect.transactional === true && hasTransactions(guard.journal)) {
+    return inTransaction(guard.journal, guard, { ...start, permit: checked.permit, run })
+  }
+  const started = checked.permit.start(
+    async () => run(),
+    () => mayNotStart(guard, start),
+  )
+  if (!started.started) return started
+  const renew = () => guard.journal.renew(held.token, LEASE_MS)
+  const supervised = await superviseEffect(started.value, { effect: attempt.effect, deadline, renew })
+  if (supervised.end.outcome.state === 'done') guard.reach('effect.performed')
+  return { started: true, ...supervised, stored: false }
+}
+
+interface TransactionalStart extends EffectStart {
+  readonly permit: Permit
+  readonly run: (transaction: unknown) => unknown
+}
+
+/** E4. The permit is looked at inside the transaction, since its lock may have been waited for (G3). */
+async function inTransaction(
+  journal: TransactionalJournal,
+  guard: Guard,
+  start: TransactionalStart,
+): Promise<EffectRun> {
+  const ended = (end: EffectEnd): EffectRun => {
+    const stored = end.outcome.state === 'done'
+    return { started: true, end, late: Promise.resolve(end), stored }
+  }
+  let notStarted: Extract<EffectRun, { started: false }> | undefined
+  try {
+    const committed = await journal.settleWith(start.held.token, (transaction) => {
+      const started = start.permit.start(
+        () => start.run(transaction),
+        () => mayNotStart(guard, start),
+      )
+      if (started.started) {
+        guard.reach('effect.performed')
+        return started.value
+      }
+      notStarted = started
+      throw new HoldpointError(started.denied.code, 'Not allowed, so nothing was written.')
+    })
+    if (notStarted !== undefined) return notStarted
+    if (!committed.committed) return ended(endOfRollback(committed.thrown))
+    guard.reach('effect.outcome_stored')
+    return ended({ outcome: { state: 'done', result: undefined }, value: committed.value })
+  } catch (thrown) {
+    return ended({ outcome: { state: 'unknown' }, thrown: messageOf(thrown) })
+  }
+}
+
+function hasTransactions(journal: Journal): journal is TransactionalJournal {
+  return journal.settleWith !== undefined
+}
+
+function mayNotStart(guard: Guard, { attempt, held, refusal }: EffectStart): LocalDenialCode | undefined {
+  const code = refusal()
+  if (code !== undefined) return code
+  if (attempt.bodySignal.aborted) return 'CALL_ABORTED'
+  // E1: a machine that was suspended since it stored the intent may have lost it to another owner.
+  if (!(ageMs(held.heldAt, guard.clock.now()) < LEASE_MS)) return 'PERMIT_EXPIRED'
+  return isStoredInput(attempt) ? undefined : 'GUARD_MISCONFIGURED'
+}
+
+/** What can abort a started effect: its deadline, the end of a shutdown, and with `onStop: 'abort'` also a stop. */
+export function effectSignal(
+  guard: Guard,
+  { effect, bodySignal }: Attempt,
+  deadline: AbortSignal,
+): AbortSignal {
+  const always = [deadline, guard.shutdownSignal]
+  return AbortSignal.any(effect.onStop === 'abort' ? [...always, bodySignal] : always)
+}

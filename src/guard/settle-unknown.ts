@@ -1,0 +1,103 @@
+import { digestOfText } from '../canonical-json.ts'
+import { messageOf } from '../errors.ts'
+import { idempotencyKeyOf, type EffectContext, type Reconciled } from './effect.ts'
+import { LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
+import type { Guard } from './guard.ts'
+import type { JournalEntry, Outcome, Settlement } from './journal.ts'
+
+export type SettledUnknown =
+  /** The outcome is known now, and stored together with who settled it. */
+  | { readonly settled: true; readonly state: 'done' | 'failed' }
+  /** `unknown`: the sink does not know either. `changed`: somebody else was faster. */
+  | { readonly settled: false; readonly why: 'unknown' | 'changed' }
+  /** The input was redacted or is gone, or the effect has no `reconcile`: only a person can tell. */
+  | { readonly settled: false; readonly why: 'impossible' }
+
+/**
+ * Asks an effect's own `reconcile` about one unknown outcome, outside of any call. Nothing is repeated: `absent` frees
+ * the key, and a later call begins anew.
+ */
+export async function reconcileUnknown(
+  guard: Guard,
+  entry: JournalEntry,
+  effect: AnyEffect,
+  by: string,
+): Promise<SettledUnknown> {
+  const { journal } = guard
+  const { key, input } = entry
+  const { reconcile } = effect
+  const isWhole = input !== undefined && digestOfText(input) === entry.inputDigest
+  if (reconcile === undefined || !isWhole) return { settled: false, why: 'impossible' }
+  // It may still be at it, past its deadline.
+  if (guard.overdueKeys.has(key)) return { settled: false, why: 'unknown' }
+  const begun = await journal.begin(intentOf(entry), { leaseMs: LEASE_MS, retakeUnknown: true })
+  if (begun.state !== 'begun') return { settled: false, why: 'changed' }
+  const found = await ask(guard, entry, effect, begun.token, () =>
+    reconcile(JSON.parse(input), contextOf(guard, entry)),
+  )
+  // Unknown once more for an instant, because only from there an outcome is stored with who settled it.
+  if (!(await journal.settle(begun.token, { state: 'unknown' }))) return { settled: false, why: 'changed' }
+  if (found === undefined || found.state === 'unknown') return { settled: false, why: 'unknown' }
+  const outcome: Outcome =
+    found.state === 'done' ? { state: 'done', result: resultJson(found.result) } : { state: 'failed' }
+  const settlement = { by, reason: `reconcile of ${effect.name}: ${found.state}` }
+  return settleUnknown(guard, key, outcome, settlement)
+}
+
+/** An operator's word on one unknown outcome. */
+export async function settleUnknown(
+  { journal, log }: Guard,
+  key: string,
+  outcome: Outcome,
+  settlement: Settlement,
+): Promise<SettledUnknown> {
+  const settled = await journal.resolveUnknown(key, outcome, settlement)
+  if (!settled) return { settled: false, why: 'changed' }
+  const line = { idempotency_key: idempotencyKeyOf(key), state: outcome.state, by: settlement.by }
+  log.info({ ...line, reason: settlement.reason }, 'unknown outcome settled')
+  return { settled: true, state: outcome.state === 'done' ? 'done' : 'failed' }
+}
+
+async function ask(
+  guard: Guard,
+  { key }: JournalEntry,
+  effect: AnyEffect,
+  token: string,
+  reconcile: () => Promise<Reconciled<unknown>>,
+): Promise<Reconciled<unknown> | undefined> {
+  const deadline = new AbortController()
+  const renew = () => guard.journal.renew(token, LEASE_MS)
+  const asking = (async () => reconcile())()
+  const { end } = await superviseEffect(asking, { effect, deadline, renew })
+  if (end.thrown !== undefined) {
+    const line = { effect: effect.name, idempotency_key: idempotencyKeyOf(key), err: messageOf(end.thrown) }
+    guard.log.error(line, 'reconcile failed')
+  }
+  return end.value as Reconciled<unknown> | undefined
+}
+
+function contextOf({ shutdownSignal }: Guard, { key, callId, runId }: JournalEntry): EffectContext<never> {
+  return {
+    idempotencyKey: idempotencyKeyOf(key),
+    signal: shutdownSignal,
+    context: undefined as never,
+    callId,
+    runId,
+    epoch: undefined,
+  }
+}
+
+function intentOf({
+  key,
+  effect,
+  kind,
+  tool,
+  caller,
+  runId,
+  callId,
+  inputDigest,
+  input,
+  deadlineMs,
+}: JournalEntry) {
+  return { key, effect, kind, tool, caller, runId, callId, inputDigest, input, deadlineMs }
+}

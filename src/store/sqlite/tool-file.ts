@@ -1,0 +1,55 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+import type { AtCrashPoint, CrashPoint } from '../../guard/crash-points.ts'
+import { migrate } from './migrate.ts'
+import { openSqlite, storeError } from './open.ts'
+import { TOOL_MIGRATIONS } from './tool-schema.ts'
+import { createWriter, type Writer } from './transaction.ts'
+
+export interface ToolFileOptions {
+  readonly file: string
+  /** The store's clock: wall time in milliseconds. Default `Date.now`. */
+  readonly nowMs?: () => number
+  /** How long stored inputs are kept after an effect's last change, in milliseconds. Default 30 days. */
+  readonly retentionMs?: number
+  /** For tests that kill the process there. */
+  readonly atCrashPoint?: AtCrashPoint
+}
+
+/** The tool server's SQLite file, open: one connection, which the journal and the runs share. */
+export interface OpenToolFile {
+  readonly db: DatabaseSync
+  readonly writer: Writer
+  readonly nowMs: () => number
+  readonly reach: (point: CrashPoint) => void
+  /** May be called again. */
+  readonly close: () => void
+}
+
+const RETENTION_MS = 30 * 24 * 60 * 60 * 1000
+
+/** Brings the schema up to date and forgets inputs that are too old. Throws what `openSqlite` and `migrate` throw. */
+export function openToolFile(options: ToolFileOptions): OpenToolFile {
+  const { file, nowMs = Date.now, retentionMs = RETENTION_MS, atCrashPoint } = options
+  const db = openSqlite(file)
+  try {
+    migrate(db, file, TOOL_MIGRATIONS)
+    const writer = createWriter(db, file)
+    const forget = db.prepare(
+      'UPDATE effect_journal SET input = NULL WHERE input IS NOT NULL AND changed_at_ms <= ?',
+    )
+    writer.transact(() => forget.run(nowMs() - retentionMs))
+    return {
+      db,
+      writer,
+      nowMs,
+      reach: (point) => atCrashPoint?.(point),
+      close: () => {
+        if (db.isOpen) db.close()
+      },
+    }
+  } catch (thrown) {
+    db.close()
+    throw storeError(thrown, file)
+  }
+}

@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest'
+
+import { readToolServerConfig, type Env } from '../src/config.ts'
+
+const [one, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)] as const
+
+function problemsOf(env: Env): string {
+  try {
+    readToolServerConfig(env)
+    return ''
+  } catch (error) {
+    return String(error)
+  }
+}
+
+describe('RUN_STATE_KEY', () => {
+  test.each([
+    ['one in hex', one.toString('hex'), [one]],
+    ['one in base64url', one.toString('base64url'), [one]],
+    [
+      'several of both, in their order',
+      `${other.toString('base64url')}, ${one.toString('hex')}`,
+      [other, one],
+    ],
+  ])('%s', (_name, text, keys) => {
+    expect(readToolServerConfig({ RUN_STATE_KEY: text }).RUN_STATE_KEY).toEqual(keys)
+  })
+
+  test('not set: none', () => {
+    expect(readToolServerConfig({}).RUN_STATE_KEY).toBeUndefined()
+  })
+
+  test.each([
+    ['31 bytes', one.subarray(1).toString('base64url')],
+    ['33 bytes', Buffer.alloc(33).toString('base64url')],
+    ['a password', 'correct-horse-battery-staple'],
+    ['a good one and a bad one', `${one.toString('hex')},short`],
+    ['characters that are none of base64url', `${one.toString('base64url').slice(0, -1)}!`],
+    ['only a comma', ','],
+  ])('%s: refused, and not repeated', (_name, text) => {
+    const said = problemsOf({ RUN_STATE_KEY: text })
+    expect(said).toContain('RUN_STATE_KEY: 32 random bytes')
+    expect(said).not.toContain(text.split(',')[0] || 'nothing to repeat')
+  })
+})
+
+describe('STRIPE_API_KEY', () => {
+  test('a test key goes alone', () => {
+    expect(problemsOf({ STRIPE_API_KEY: 'sk_test_x' })).toBe('')
+  })
+
+  test.each(['sk_live_x', 'rk_live_x'])('%s needs to be told what it charges', (STRIPE_API_KEY) => {
+    expect(problemsOf({ STRIPE_API_KEY })).toContain('STRIPE_PAYMENT_METHOD: required with a live')
+    expect(problemsOf({ STRIPE_API_KEY, STRIPE_PAYMENT_METHOD: 'pm_1' })).toBe('')
+  })
+
+  test('a publishable key is refused, and not repeated', () => {
+    const said = problemsOf({ STRIPE_API_KEY: 'pk_live_published' })
+    expect(said).toContain('STRIPE_API_KEY: a secret key of Stripe')
+    expect(said).not.toContain('published')
+  })
+
+  test('a payment method without a key is a mistake', () => {
+    expect(problemsOf({ STRIPE_PAYMENT_METHOD: 'pm_1' })).toContain('STRIPE_API_KEY: required')
+  })
+})
+
+test('MAIL_FROM is required with SMTP_URL', () => {
+  expect(problemsOf({ SMTP_URL: 'smtp://127.0.0.1' })).toContain('MAIL_FROM: required with SMTP_URL')
+  expect(problemsOf({ SMTP_URL: 'smtp://127.0.0.1', MAIL_FROM: 'Accounts <a@example.com>' })).toBe('')
+})
+
+test.each([
+  ['APPROVAL_TTL_SECONDS', '9'],
+  ['APPROVAL_TTL_SECONDS', '86401'],
+  ['APPROVAL_TTL_SECONDS', 'soon'],
+  ['MAX_CONCURRENT_RUNS', '0'],
+  ['MAX_CONCURRENT_RUNS', '1.5'],
+])('%s=%s is refused', (name, value) => {
+  expect(problemsOf({ [name]: value })).toContain(`${name}: `)
+})
