@@ -3,6 +3,7 @@ import { digestOf } from '../canonical-json.ts'
 import { HoldpointError } from '../errors.ts'
 import { SERVER_SURFACE } from '../guard/surface.ts'
 import { actionOf } from './action-call.ts'
+import { continuingCalls } from './continuing-calls.ts'
 import { gateOf } from './guard-agent.ts'
 import { functionToolOf } from './hosted/bound-approval.ts'
 import type { ApprovalBinding } from './hosted/run-store.ts'
@@ -61,14 +62,16 @@ export async function pendingApproval(item: RunToolApprovalItem): Promise<Pendin
 /**
  * Applies each decision to the one call it is about, or throws and applies none: `APPROVAL_UNKNOWN` for a call that
  * does not wait, or for two that wait under the same id; `APPROVAL_MISMATCH` when the arguments are not those shown.
+ * A decision on an agent tool counts as long as its agent is paused.
  */
 export async function applyDecisions<Context, Output extends AgentOutputType>(
+  agent: Agent<Context, Output>,
   state: RunState<Context, Agent<Context, Output>>,
   decisions: readonly ApprovalDecision[],
 ): Promise<void> {
-  const waiting = await Promise.all(
-    state.getInterruptions().map(async (item) => ({ item, ...(await pendingApproval(item)) })),
-  )
+  const anyState = state as unknown as RunState<unknown, Agent<unknown, AgentOutputType>>
+  const items = [...state.getInterruptions(), ...continuingCalls(anyState, agent as unknown as AnyAgent)]
+  const waiting = await Promise.all(items.map(async (item) => ({ item, ...(await pendingApproval(item)) })))
   const matched = decisions.map((decision) => ({ decision, item: itemFor(decision, waiting) }))
   for (const { decision, item } of matched) {
     const { approve, message } = decision

@@ -11,7 +11,10 @@ export interface ResumeAgentOptions<
   Context = unknown,
   Output extends AgentOutputType = TextOutput,
 > extends RunAgentOptions<Context, Output> {
-  /** From where people decide, never from the state itself. Calls without a decision go on waiting. */
+  /**
+   * From where people decide, never from the state itself. Calls without a decision go on waiting. While the agent
+   * behind an agent tool is paused, give the decision on that tool again with those on its agent's calls.
+   */
   readonly approvals?: readonly ApprovalDecision[]
 }
 
@@ -34,7 +37,7 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
   const runId = options.runId ?? runIdOf(serializedState)
   const read = async () => ({ agent, text: serializedState, context: context as Context })
   const outcome = await gateResume(guard, { runId, signal }, read, async (state, work) => {
-    await applyDecisions(state, approvals)
+    await applyDecisions(agent, state, approvals)
     return driveRun(guard, agent, state, { ...options, runId, signal: work.signal })
   })
   if (outcome.allowed) return outcome.value

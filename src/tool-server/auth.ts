@@ -19,15 +19,22 @@ const LOCAL: Caller = {
 
 const BEARER = /^Bearer +(hpc_[A-Za-z0-9_-]{1,200}) *$/i
 
-const identified = new WeakMap<IncomingMessage, Caller>()
+interface Identified {
+  readonly caller: Caller
+  /** The same caller, found anew; undefined when it is no longer known. */
+  readonly again: () => Caller | undefined
+}
+
+const identified = new WeakMap<IncomingMessage, Identified>()
 const scopes = new WeakMap<RequestHandler, readonly Scope[]>()
 
 /** Lets only known callers pass. Everything that stands after it is closed to others, whatever it is. */
 export function identify(callers: Callers | undefined, log: Logger): RequestHandler {
   return (request, response, next) => {
+    const find = () => (callers === undefined ? localCaller(request) : callerByToken(request, callers))
     let caller: Caller | undefined
     try {
-      caller = callers === undefined ? localCaller(request) : callerByToken(request, callers)
+      caller = find()
     } catch (thrown) {
       log.error({ err: messageOf(thrown) }, 'callers are not readable')
       return refuse(response, {
@@ -37,7 +44,7 @@ export function identify(callers: Callers | undefined, log: Logger): RequestHand
       })
     }
     if (caller === undefined) return unauthenticated(request, response, log)
-    identified.set(request, caller)
+    identified.set(request, { caller, again: find })
     next()
   }
 }
@@ -66,9 +73,20 @@ export function scopesOf(handler: unknown): readonly Scope[] | undefined {
 
 /** Who sent this request. Throws when `identify` does not stand before the route. */
 export function callerOf(request: IncomingMessage): Caller {
-  const caller = identified.get(request)
-  if (caller === undefined) throw new Error('This route was reached without a caller.')
-  return caller
+  const found = identified.get(request)
+  if (found === undefined) throw new Error('This route was reached without a caller.')
+  return found.caller
+}
+
+/** Whether who sent this request may still do as much: an answer that takes long must not outlive its token. */
+export function isStillKnown(request: IncomingMessage): boolean {
+  try {
+    const now = identified.get(request)?.again()
+    const { id, scopes: before } = callerOf(request)
+    return now?.id === id && before.every((scope) => now.scopes.includes(scope))
+  } catch {
+    return false
+  }
 }
 
 function localCaller(request: Request): Caller | undefined {

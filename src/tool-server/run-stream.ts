@@ -6,7 +6,7 @@ import { localRequestId } from '../guard/decision.ts'
 import { errorBody, sendJson } from '../http.ts'
 import type { Logger } from '../log.ts'
 import { startEventStream, type EventStream } from '../sse.ts'
-import { callerOf } from './auth.ts'
+import { callerOf, isStillKnown } from './auth.ts'
 import { disconnected } from './disconnected.ts'
 import { refuse } from './refuse.ts'
 import type { OnDisconnect } from './run-bodies.ts'
@@ -57,7 +57,7 @@ export function createRunStreams({ runs, log, heartbeatMs = HEARTBEAT_MS }: RunS
     if (release === undefined) return refuse(response, TOO_MANY_STREAMS)
     response.once('close', release)
     const gone = disconnected(response)
-    const steps = createStepEvents(response, heartbeatMs)
+    const steps = createStepEvents(response, { heartbeatMs, isStillKnown: () => isStillKnown(request) })
     try {
       let view = await begin(steps, gone)
       if (isGoingOn(view)) {
@@ -102,19 +102,23 @@ interface StepEvents {
 }
 
 /** The stream begins with the first step, so that what is refused before it can still have a status of its own. */
-function createStepEvents(response: Response, heartbeatMs: number): StepEvents {
+function createStepEvents(
+  response: Response,
+  { heartbeatMs, isStillKnown: mayStillSee }: { heartbeatMs: number; isStillKnown: () => boolean },
+): StepEvents {
   let stream: EventStream | undefined
   let lastId = 0
   let toldEnd = false
   const open = () => (stream ??= begin())
   const begin = () => {
     const begun = startEventStream(response)
-    const beat = setInterval(() => begun.send(': \n\n'), heartbeatMs)
+    const beat = setInterval(() => (mayStillSee() ? begun.send(': \n\n') : begun.cut()), heartbeatMs)
     response.once('close', () => clearInterval(beat))
     return begun
   }
   const send = (event: string, data: object) => {
     if (response.destroyed) return
+    if (!mayStillSee()) return open().cut()
     open().send(`event: ${event}\nid: ${++lastId}\ndata: ${JSON.stringify(data)}\n\n`)
   }
   const tell = (step: RunStep) => {

@@ -242,3 +242,30 @@ test('the same snapshot resumed twice without a run id pays once, also with each
   expect(bank.refunds).toHaveLength(1)
   expect(JSON.parse(toldIn(model)['c1'] ?? '')).toMatchObject({ replayed: true, result: { receipt: 'r-1' } })
 })
+
+test('an approved agent tool whose agent pauses goes on, given both decisions, and pays once', async () => {
+  const { guard } = await startedGuard()
+  const bank = new Bank()
+  const refund = refundTool(guard, bank, { needsApproval: true })
+  const inner = scripted([refund], [[refundCall('c_inner')], done], { name: 'inner' })
+  const asking = functionCall('ask_inner', { input: 'refund it' }, { callId: 'c_outer' })
+  const outer = scripted(
+    [inner.agent.asTool({ toolName: 'ask_inner', needsApproval: true })],
+    [[asking], done],
+    { name: 'outer' },
+  )
+  const first = await runAgent(guard, outer.agent, 'go', { runId: 'run_1' })
+  expect(first.approvals.map(({ callId }) => callId)).toEqual(['c_outer'])
+  const textOf = ({ state }: { state?: typeof first.state }) =>
+    serializeState(state as NonNullable<typeof state>)
+
+  const approvals = [approve('c_outer')]
+  const second = await resumeAgent(guard, outer.agent, textOf(first), { runId: 'run_1', approvals })
+  expect(second.approvals.map(({ callId }) => callId)).toEqual(['c_inner'])
+  expect(bank.invoices).toEqual([])
+
+  const both = [...approvals, approve('c_inner')]
+  const third = await resumeAgent(guard, outer.agent, textOf(second), { runId: 'run_1', approvals: both })
+  expect(third.status).toBe('completed')
+  expect(bank.invoices).toEqual(['INV-1'])
+})

@@ -8,7 +8,8 @@ import { setTracingDisabled } from '@openai/agents'
 import { resumeAgent } from '../../src/agents/resume-agent.ts'
 import { runAgent } from '../../src/agents/run-agent.ts'
 import { serializeState } from '../../src/agents/run-state-text.ts'
-import { pay, script, startHostedWorld, type HostedWorld, type Turns } from '../fixtures/hosted-runs.ts'
+import { pay, script, type Turns } from '../fixtures/hosted-cashiers.ts'
+import { startHostedWorld, type HostedWorld } from '../fixtures/hosted-runs.ts'
 import { quantile } from './processes.ts'
 
 const RUNS = Number(process.argv[2] ?? 1000)

@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, test } from 'vitest'
 
 import type { RunView } from '../../src/agents/hosted/run-types.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
-import { pay, PAYMENTS, SERVER, startHostedWorld, type HostedWorld } from '../fixtures/hosted-runs.ts'
+import { pay } from '../fixtures/hosted-cashiers.ts'
+import { PAYMENTS, SERVER, startHostedWorld, type HostedWorld } from '../fixtures/hosted-runs.ts'
 
 const AUTHORITY_ID = /^[0-9a-f]{8}-[0-9a-f-]{27}$/
 const LOCAL_ID = /^local_[0-9a-f-]{36}$/

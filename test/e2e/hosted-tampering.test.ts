@@ -3,7 +3,8 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { beforeEach, describe, expect, test } from 'vitest'
 
 import type { ApprovalView } from '../../src/agents/hosted/run-types.ts'
-import { pay, script, startHostedWorld, type HostedWorld } from '../fixtures/hosted-runs.ts'
+import { pay, script } from '../fixtures/hosted-cashiers.ts'
+import { startHostedWorld, type HostedWorld } from '../fixtures/hosted-runs.ts'
 
 let world: HostedWorld
 beforeEach(async () => {

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 
 import type { RunView } from '../../src/agents/hosted/run-types.ts'
-import { pay, startHostedWorld } from '../fixtures/hosted-runs.ts'
+import { pay } from '../fixtures/hosted-cashiers.ts'
+import { startHostedWorld } from '../fixtures/hosted-runs.ts'
 
 const RUNS = 60
 /** A tool's output, which stands in the state twice. One run in twenty has one. */

@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { script } from '../fixtures/hosted-runs.ts'
+import { script } from '../fixtures/hosted-cashiers.ts'
 import { startRunsWorld, turn, type RunsWorld } from './runs-world.ts'
 
 let world: RunsWorld

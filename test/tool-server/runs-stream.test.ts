@@ -79,6 +79,18 @@ describe('a stream of a run', () => {
     }
   })
 
+  test('whose token is taken away hears no more of a run that goes on', async () => {
+    const world = await start()
+    using stream = await world.stream('/runs', waiting('r1', { onDisconnect: 'continue' }))
+    await expect.poll(() => types(stream)).toContain('tool_called')
+    world.revokedTokens.add(world.tokens.user)
+    world.desk.release.resolve()
+    await stream.closed
+    expect(types(stream)).not.toContain('tool_output')
+    expect(types(stream)).not.toContain('run_ended')
+    await expect.poll(async () => (await world.show('r1')).status).toBe('completed')
+  })
+
   test('a denied resume is a plain 403 too', async () => {
     const world = await start()
     await world.paused('r1', 'INV-1')

@@ -9,7 +9,7 @@ import type { Reconciled } from '../../src/guard/effect.ts'
 import type { Guard } from '../../src/guard/guard.ts'
 import { callersOf, SCOPES, type Scope } from '../../src/tool-server/callers.ts'
 import { openEventStream, type EventStreamClient } from '../fixtures/event-stream.ts'
-import { playingModel, script, type Turns } from '../fixtures/hosted-runs.ts'
+import { playingModel, script, type Turns } from '../fixtures/hosted-cashiers.ts'
 import { startTestToolServer, tokenWith, type TestToolServer, type TestToolServerOptions } from './start.ts'
 
 /** What the clerk did, and what it waits for. */
@@ -35,6 +35,8 @@ export interface RunsWorld extends AsyncDisposable {
   readonly desk: Desk
   /** By scope, each with that one alone; `user` and `stranger` start and resume; `approver` approves and resumes. */
   readonly tokens: Record<Scope | 'user' | 'stranger' | 'approver', string>
+  /** Tokens that are no longer known. */
+  readonly revokedTokens: Set<string>
   /** As `user` unless another token is given. */
   post(path: string, body: unknown, token?: string): Promise<Answer>
   get(path: string, token?: string): Promise<Answer>
@@ -72,15 +74,18 @@ export async function startRunsWorld(options: Partial<TestToolServerOptions> = {
   } satisfies Record<string, Scope[]>
   const made = Object.entries(scopesOf).map(([id, scopes]) => ({ id, ...tokenWith(scopes, id) }))
   const tokens = Object.fromEntries(made.map(({ id, token }) => [id, token])) as RunsWorld['tokens']
+  const known = callersOf(made.map(({ record }) => record))
+  const revokedTokens = new Set<string>()
   const server = await startTestToolServer({
     tools: (guard) => [lostPayment(guard, desk)],
     agents: (guard) => [{ agent: clerk(guard, desk) }],
-    callers: callersOf(made.map(({ record }) => record)),
+    callers: { find: (token) => (revokedTokens.has(token) ? undefined : known.find(token)) },
     ...options,
   })
   const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
   const world: RunsWorld = {
     server,
+    revokedTokens,
     desk,
     tokens,
     post: (path, body, token = tokens.user) => server.post(path, body, bearer(token)),

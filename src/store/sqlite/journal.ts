@@ -29,13 +29,23 @@ export function createJournal(opened: OpenToolFile): Journal {
     return statements.read.get(key) as unknown as JournalRow | undefined
   }
 
-  function begin(intent: Intent, { leaseMs, retakeUnknown = false, approval }: BeginOptions): Begun {
+  function begin(intent: Intent, options: BeginOptions): Begun {
+    const { retakeUnknown = false, approval } = options
     const now = nowMs()
     const row = read(intent.key, now)
     const obstacle = row === undefined ? undefined : inTheWay(row, intent, retakeUnknown, now)
     if (obstacle !== undefined) return obstacle
     const problem = approval === undefined ? undefined : approvals.useForIntent(approval, intent, row, now)
     if (problem !== undefined) return { state: 'unapproved', problem }
+    return { state: 'begun', token: write(intent, row?.state === 'unknown' ? row : undefined, now, options) }
+  }
+
+  function write(
+    intent: Intent,
+    unknown: JournalRow | undefined,
+    now: number,
+    { leaseMs, approval }: BeginOptions,
+  ): string {
     const token = crypto.randomUUID()
     const deadlineMs = Math.ceil(intent.deadlineMs)
     statements.write.run({
@@ -50,8 +60,8 @@ export function createJournal(opened: OpenToolFile): Journal {
       input: intent.input ?? null,
       token,
       // Whoever takes an unknown outcome over to ask about it leaves it to the approval that it began under.
-      approvalId: approval?.approvalId ?? (row?.state === 'unknown' ? row.approval_id : null),
-      firstAttemptAtMs: row?.state === 'unknown' ? row.first_attempt_at_ms : now,
+      approvalId: approval?.approvalId ?? unknown?.approval_id ?? null,
+      firstAttemptAtMs: unknown?.first_attempt_at_ms ?? now,
       now,
       leaseUntilMs: now + leaseMs,
       deadlineAtMs: now + deadlineMs,
@@ -59,7 +69,7 @@ export function createJournal(opened: OpenToolFile): Journal {
       transactional: Number(intent.transactional === true),
     })
     reach('effect.intent_writing')
-    return { state: 'begun', token }
+    return token
   }
 
   function resolveUnknown(key: string, outcome: Outcome, settlement: Settlement | undefined): boolean {
