@@ -3,7 +3,10 @@ import { executionOf, visibleRun, type Host } from './host.ts'
 import { RunRefused, type RunCaller, type RunView } from './run-types.ts'
 import { viewOf } from './views.ts'
 
-/** Ends a run that waits at once, and one that runs here as soon as its tools have ended. */
+/** A tool that heeds no signal, or an effect that finishes, is not waited for any longer than this. */
+const CANCEL_WAIT_MS = 5_000
+
+/** Ends a run that waits at once, and one that runs here as soon as its tools have ended: `cancelling` until then. */
 export async function cancelRun(
   host: Host,
   who: RunCaller,
@@ -17,8 +20,19 @@ export async function cancelRun(
   const execution = executionOf(host, runId)
   if (answer === 'requested' && execution !== undefined) {
     execution.end('cancelled')
-    return execution.done
+    const ended = await within(host, CANCEL_WAIT_MS, execution.done)
+    if (ended !== undefined) return ended
   }
   await showDesk(host, before, await host.store.approvalsOf(runId))
   return viewOf(host, await visibleRun(host, who, runId))
+}
+
+async function within<T>(host: Host, ms: number, promise: Promise<T>): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>()
+  const stop = host.every(ms, () => late.resolve(undefined))
+  try {
+    return await Promise.race([promise, late.promise])
+  } finally {
+    stop()
+  }
 }

@@ -188,6 +188,31 @@ test('cancelled while it runs: the run is aborted, and an effect that has starte
   expect((await runs.show(ann, 'run_1')).effects).toMatchObject([{ state: 'done', callId: 'c1' }])
 })
 
+test('cancelled while a tool heeds nothing: who cancels is told that it is cancelling, and the run ends later', async () => {
+  const started = gate()
+  const { runs, bank, fire } = await cashierWorld([[refundCall('c1')], done], {
+    refund: { needsApproval: false },
+  })
+  const go = gate()
+  bank.before = () => {
+    started.resolve()
+    return go.promise
+  }
+  const running = runs.start(ann, start)
+  await started.promise
+  let answered = false
+  const cancelling = runs.cancel(boss, 'run_1').finally(() => (answered = true))
+  await expect
+    .poll(() => {
+      fire(5_000)
+      return answered
+    })
+    .toBe(true)
+  expect(await cancelling).toMatchObject({ status: 'running', cancelling: true })
+  go.resolve()
+  expect(await running).toMatchObject({ status: 'cancelled' })
+})
+
 test('its caller gives up: the run ends as cancelled, and nothing more starts', async () => {
   const { runs, model } = await cashierWorld([
     modelResponder(() => {
