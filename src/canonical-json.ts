@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { types } from 'node:util'
 
 /** JSON text that is the same for the same value: keys sorted, no white space. Throws on what JSON cannot hold. */
 export function canonicalJson(value: unknown): string {
@@ -9,6 +10,24 @@ export function canonicalJson(value: unknown): string {
 /** SHA-256 of the canonical JSON, in hex. */
 export function digestOf(value: unknown): string {
   return digestOfText(canonicalJson(value))
+}
+
+/**
+ * `digestOf` of a value that JSON shows whole; undefined for every other: what a person sees of such a value is not what
+ * would run. Whole are plain objects and arrays, texts, truth values, finite numbers, null and valid dates (as ISO text),
+ * at most `MAX_JSON_DEPTH` deep. A member that is undefined counts as absent.
+ */
+export function faithfulDigestOf(value: unknown): string | undefined {
+  return isFaithful(value, MAX_JSON_DEPTH) ? digestOf(value) : undefined
+}
+
+/** How deep JSON of others may be nested: far beyond what anybody can read, and far below where recursion breaks. */
+export const MAX_JSON_DEPTH = 128
+
+/** Whether parsed JSON is nested deeper than `MAX_JSON_DEPTH`. Goes no deeper itself. */
+export function isTooDeep(value: unknown, depthLeft = MAX_JSON_DEPTH): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depthLeft === 0 || Object.values(value).some((member) => isTooDeep(member, depthLeft - 1))
 }
 
 /** SHA-256 of a text, in hex. */
@@ -24,4 +43,41 @@ function sortKeys(value: unknown): unknown {
   for (const [key, member] of Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
     sorted[key] = sortKeys(member)
   return sorted
+}
+
+function isFaithful(value: unknown, depthLeft: number): boolean {
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || value === null) return isFaithfulScalar(value)
+  if (depthLeft === 0 || !isPlain(value)) return false
+  const isArray = Array.isArray(value)
+  const members = Object.entries(Object.getOwnPropertyDescriptors(value)).filter(
+    ([name]) => !(isArray && name === 'length'),
+  )
+  // JSON shows holes of an array as null, and no names of it.
+  if (isArray && !(members.length === value.length && members.every(([name], at) => name === String(at))))
+    return false
+  return members.every(([, member]) => {
+    // JSON shows nothing that is hidden; what is computed may be something else the next time.
+    if (member.enumerable !== true || !('value' in member)) return false
+    return member.value === undefined ? !isArray : isFaithful(member.value, depthLeft - 1)
+  })
+}
+
+function isFaithfulScalar(value: unknown): boolean {
+  return value === null || typeof value === 'string' || typeof value === 'boolean'
+}
+
+/** Without a class of its own, other than that of a valid date, and without members that have no name. */
+function isPlain(value: object): boolean {
+  if (Object.getOwnPropertySymbols(value).length > 0) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (types.isDate(value)) {
+    const isBare = prototype === Date.prototype && Object.getOwnPropertyNames(value).length === 0
+    return isBare && !Number.isNaN(value.getTime())
+  }
+  return (
+    prototype === null ||
+    prototype === Object.prototype ||
+    (Array.isArray(value) && prototype === Array.prototype)
+  )
 }

@@ -74,8 +74,9 @@ export function createStripePayments(options: StripePaymentsOptions): Payments {
       book.book(receipt, idempotencyKey)
       return { state: 'done', result: receipt }
     }
-    // Stripe's index lags by minutes, so an empty answer proves nothing while a charge may just have happened. The guard
-    // asks only past `keyTtlMs`: nothing of ours has been on its way for hours, and what it did is in the index.
+    // Stripe's index lags by minutes, so an empty answer proves nothing while a charge may just have happened. From the
+    // guard `absent` counts only past `keyTtlMs`: nothing of ours has been on its way for hours, and what it did is in
+    // the index.
     const over = intents.every(({ status }) => status === 'requires_payment_method' || status === 'canceled')
     return { state: over && !found.has_more ? 'absent' : 'unknown' }
   }

@@ -1,12 +1,12 @@
-import { digestOf } from '../canonical-json.ts'
+import { faithfulDigestOf } from '../canonical-json.ts'
 import type { LocalDenialCode } from '../guard/decision.ts'
 import type { ActionCall } from './action-call.ts'
 import { schemaDigestOf } from './schema-digest.ts'
 import type { HostedRun } from './session.ts'
 
 /**
- * Why this action may not run as far as people are concerned; always undefined outside of hosted runs, where the SDK
- * itself asks. In a hosted run only the stored approval of exactly this action counts, and it is used up here.
+ * Why this action may not run as far as its run and people are concerned; always undefined outside of hosted runs, where
+ * the SDK itself asks. In a hosted run only the stored approval of exactly this action counts, and it is used up here.
  */
 export async function actionApproval(
   hosted: HostedRun | undefined,
@@ -25,11 +25,14 @@ async function useApproval(
   surface: string,
 ): Promise<LocalDenialCode | undefined> {
   const { tool, callId, action } = call
+  if (!(await hosted.mayStart({ callId, again: 'repeated' }))) return 'CALL_ABORTED'
   if (!hosted.wasAsked(callId) && !(await needsApproval(call))) return undefined
+  const digest = faithfulDigestOf(action)
+  if (digest === undefined) return 'APPROVAL_REQUIRED'
   const use = await hosted.approvalFor({
     callId,
     tool: tool.name,
-    digest: digestOf(action),
+    digest,
     schemaDigest: schemaDigestOf({ name: tool.name }),
     surface,
   })

@@ -1,5 +1,5 @@
 import type { FunctionCallItem, FunctionTool, RunContext, ToolInputParameters } from '@openai/agents'
-import { digestOf } from '../canonical-json.ts'
+import { faithfulDigestOf } from '../canonical-json.ts'
 import type { LocalDenialCode } from '../guard/decision.ts'
 import type { ApprovalUse } from '../guard/journal.ts'
 import { schemaDigestOf } from './schema-digest.ts'
@@ -44,17 +44,21 @@ export async function approvalOf(call: ApprovableCall): Promise<Approved> {
   // Also a policy that has changed its mind since: what was asked once is decided by who was asked.
   const asked = toolCall !== undefined && hosted?.wasAsked(toolCall.callId) === true
   if (!asked && !(await tool.needsApproval(runContext, args, toolCall?.callId))) return { approved: true }
-  if (toolCall === undefined) return REQUIRED
+  // Nobody can have seen what JSON does not show whole.
+  const digest = faithfulDigestOf(args)
+  if (toolCall === undefined || digest === undefined) return REQUIRED
   if (hosted === undefined) return isCallApproved(runContext, toolCall) ? { approved: true } : REQUIRED
-  const { callId } = toolCall
-  const use = await hosted.approvalFor({
-    callId,
-    tool: tool.name,
-    digest: digestOf(args),
-    schemaDigest: schemaDigestOf(tool),
-    surface: call.surface,
-  })
+  return storedApproval(call, hosted, { callId: toolCall.callId, digest })
+}
+
+async function storedApproval(
+  { tool, surface, hasEffects }: ApprovableCall,
+  hosted: HostedRun,
+  { callId, digest }: { readonly callId: string; readonly digest: string },
+): Promise<Approved> {
+  const schemaDigest = schemaDigestOf(tool)
+  const use = await hosted.approvalFor({ callId, tool: tool.name, digest, schemaDigest, surface })
   if (typeof use === 'string') return { approved: false, code: use }
-  if (call.hasEffects) return { approved: true, use }
+  if (hasEffects) return { approved: true, use }
   return (await hosted.useApproval(use)) ? { approved: true } : REQUIRED
 }

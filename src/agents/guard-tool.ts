@@ -1,5 +1,6 @@
 import {
   ToolGuardrailFunctionOutputFactory,
+  type FunctionCallItem,
   type FunctionTool,
   type ToolInputGuardrailData,
   type ToolInputGuardrailDefinition,
@@ -9,11 +10,12 @@ import { GuardMisconfiguredError } from '../errors.ts'
 import type { HoldPoint } from '../guard/guard.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import type { Surface } from '../guard/surface.ts'
+import { isAgentTool } from './agent-graph.ts'
 import { gateBehind, misplaced, newGate, rememberGate, type Gate } from './gates.ts'
-import { boundApproval } from './hosted/bound-approval.ts'
+import { boundApproval, functionToolOf } from './hosted/bound-approval.ts'
 import { refusedAnswer } from './model-text.ts'
 import { applyOnDenied } from './on-denied.ts'
-import { currentSession, type AnyAgent } from './session.ts'
+import { currentSession, type AnyAgent, type Session } from './session.ts'
 import type { OnDenied } from './tool-answer.ts'
 import { isGuarded } from './tool-core.ts'
 import { traceQuestion } from './trace.ts'
@@ -92,6 +94,7 @@ async function askFor({ context, agent, toolCall }: ToolInputGuardrailData<unkno
   const caller = agent as AnyAgent
   const code =
     misplaced(gate, surface, session !== undefined) ??
+    (await unclaimed(session, caller, toolCall)) ??
     (await boundApproval({ surface, agent: caller, context, toolCall }))
   // G2: the permit is used up here, so that nothing else can start on it.
   const outcome =
@@ -102,4 +105,11 @@ async function askFor({ context, agent, toolCall }: ToolInputGuardrailData<unkno
   const answer = refusedAnswer(refusalOf(outcome.decision), { onDenied: gate.onDenied })
   applyOnDenied(answer, caller, context, toolCall.callId)
   return ToolGuardrailFunctionOutputFactory.rejectContent(answer.output)
+}
+
+/** What the agent behind an agent tool does passes gates of its own. */
+async function unclaimed(session: Session | undefined, agent: AnyAgent, { callId, name }: FunctionCallItem) {
+  const tool = functionToolOf(agent, name)
+  const again = tool !== undefined && isAgentTool(tool) ? 'harmless' : 'repeated'
+  return (await session?.hosted?.mayStart({ callId, again })) === false ? 'CALL_ABORTED' : undefined
 }

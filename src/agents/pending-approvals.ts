@@ -1,11 +1,11 @@
 import type { Agent, AgentOutputType, RunState, RunToolApprovalItem, Tool } from '@openai/agents'
-import { digestOf } from '../canonical-json.ts'
+import { digestOf, faithfulDigestOf } from '../canonical-json.ts'
 import { HoldpointError } from '../errors.ts'
 import { SERVER_SURFACE } from '../guard/surface.ts'
 import { actionOf } from './action-call.ts'
 import { continuingCalls } from './continuing-calls.ts'
 import { gateOf } from './guard-agent.ts'
-import { functionToolOf } from './hosted/bound-approval.ts'
+import { functionToolOf, shownOf } from './hosted/bound-approval.ts'
 import type { ApprovalBinding } from './hosted/run-store.ts'
 import { schemaDigestOf } from './schema-digest.ts'
 import type { AnyAgent } from './session.ts'
@@ -16,7 +16,11 @@ import { guardedToolCore } from './tool-core.ts'
 export interface PendingApproval {
   readonly callId: string
   readonly tool: string
-  /** Parsed as the tool will get them, defaults included; the text itself where it is no JSON. */
+  /**
+   * Parsed as the tool will get them, defaults included. The text of the model, parsed where JSON shows that whole, when
+   * it is no JSON or parses into what JSON does not show whole (a Map, a non-finite number): a guarded tool answers such
+   * a call with `APPROVAL_REQUIRED`, whatever was decided.
+   */
   readonly arguments: unknown
   /** SHA-256 of the canonical JSON of `arguments`: what the person saw is what must run. */
   readonly digest: string
@@ -122,30 +126,20 @@ function toolOf(item: RunToolApprovalItem): Tool<unknown> | undefined {
 
 async function shownArguments(item: RunToolApprovalItem, core: GuardedToolCore | undefined) {
   const text = item.arguments
-  if (text === undefined) {
-    return withDigest(actionOf(item.rawItem) ?? item.rawItem.providerData ?? null)
-  }
+  if (text === undefined) return shownAction(actionOf(item.rawItem) ?? item.rawItem.providerData ?? null)
   const parsed = await core?.parse(text)
-  return (parsed && tryDigest(parsed.arguments)) ?? withDigest(parsedText(text))
+  const digest = faithfulDigestOf(parsed?.arguments)
+  if (parsed !== undefined && digest !== undefined) return { arguments: parsed.arguments, digest }
+  // Arguments that JSON does not show whole: such a call of a guarded tool cannot be approved, and never runs.
+  const shown = shownOf(text)
+  return { arguments: shown, digest: digestOf(shown) }
 }
 
-function withDigest(args: unknown): Pick<PendingApproval, 'arguments' | 'digest'> {
-  return { arguments: args, digest: digestOf(args) }
+/** An action that is not shown cannot be approved in a hosted run. */
+function shownAction(action: unknown) {
+  const digest = faithfulDigestOf(action)
+  if (digest !== undefined) return { arguments: action, digest }
+  return { arguments: NOT_SHOWN, digest: digestOf(NOT_SHOWN) }
 }
 
-/** Undefined for arguments that JSON cannot hold: such a call cannot be approved, and never runs. */
-function tryDigest(args: unknown): Pick<PendingApproval, 'arguments' | 'digest'> | undefined {
-  try {
-    return withDigest(args)
-  } catch {
-    return undefined
-  }
-}
-
-function parsedText(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
+const NOT_SHOWN = 'This action cannot be shown whole as JSON, so it cannot be approved. Decline it.'

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Agent, AgentOutputType } from '@openai/agents'
-import type { ApprovalUse } from '../guard/journal.ts'
+import type { ApprovalUse, RunFence } from '../guard/journal.ts'
 import type { Surface } from '../guard/surface.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { GuardDeniedError } from './guard-denied.ts'
@@ -11,8 +11,20 @@ import { refusalBody } from './model-text.ts'
 /** Any agent, whatever its context and output: only its identity and its tools matter here. */
 export type AnyAgent = Agent<unknown, AgentOutputType>
 
+/**
+ * What would come of a call that is made again under another id. `harmless`: it only reads. `recognised`: its effects
+ * have business keys. `repeated`: the same thing would happen twice.
+ */
+export type Again = 'harmless' | 'recognised' | 'repeated'
+
 /** What a hosted run adds to its session. */
 export interface HostedRun {
+  /** Under which its effects begin. */
+  readonly fence: RunFence
+  /** Before each model call. False when the run must end: its signal is aborted then. */
+  isOurs(): Promise<boolean>
+  /** Before each call of a tool. False when nothing may start any more. */
+  mayStart(call: { readonly callId: string | undefined; readonly again: Again }): Promise<boolean>
   /**
    * The stored approval of exactly this call, to be used up by its first intent, or why there is none. The SDK's own
    * record of approvals does not count in a hosted run.
@@ -75,6 +87,7 @@ export class Session {
   /** The `task` boundary: before each model call, since it costs money. Throws when the run must end. */
   async beforeModelCall(): Promise<void> {
     if (this.denial !== undefined) throw this.denial
+    if ((await this.hosted?.isOurs()) === false) throw this.signal.reason
     const { guard } = this.#surface
     const at = { surface: this.#surface, boundary: 'task', runId: this.runId, signal: this.signal } as const
     const outcome = await guard.run(at, () => undefined)

@@ -9,7 +9,7 @@ import { isHosted } from './hosted/hosted-tools.ts'
 import { answerOf, badArgumentsAnswer, failedAnswer, refusedAnswer } from './model-text.ts'
 import { applyOnDenied, callingAgent } from './on-denied.ts'
 import { isParseOnly } from './parse-only.ts'
-import { currentSession, type HostedRun } from './session.ts'
+import { currentSession, type Again, type HostedRun } from './session.ts'
 import type { OnDenied, ToolAnswer } from './tool-answer.ts'
 import type { ToolBody } from './tool-body.ts'
 import type { ToolSchema } from './tool-schema.ts'
@@ -70,6 +70,8 @@ async function answerCall(
   try {
     const hasEffects = body.effects.length > 0
     const { hosted } = who
+    if ((await hosted?.mayStart({ callId, again: againOf(body.effects) })) === false)
+      return denied('CALL_ABORTED')
     const toolCall = details?.toolCall
     approved = await approvalOf({
       tool: sdkTool,
@@ -86,12 +88,18 @@ async function answerCall(
   if (!approved.approved) return denied(approved.code)
   const { context } = runContext
   const approval = approved.use
-  const request = { surface, tool: sdkTool.name, callId, runId, caller, signal, context, approval }
+  const fence = who.hosted?.fence
+  const request = { surface, tool: sdkTool.name, callId, runId, caller, signal, context, approval, fence }
   const outcome = await surface.guard.call(request, (call) => {
     const work = { context, signal: call.signal, callId: call.callId, runId, runContext }
     return body.run(args, call, work)
   })
   return answerOf(outcome, onDenied)
+}
+
+function againOf(effects: ToolBody['effects']): Again {
+  if (effects.length === 0) return 'harmless'
+  return effects.some(({ key }) => key === 'each-call') ? 'repeated' : 'recognised'
 }
 
 interface WhoCalls {

@@ -1,4 +1,5 @@
 import type { FunctionTool } from '@openai/agents'
+import { isTooDeep, MAX_JSON_DEPTH } from '../canonical-json.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { directRunContext, type DirectCall } from './direct-call.ts'
 import { badArgumentsAnswer, failedAnswer, refusedAnswer } from './model-text.ts'
@@ -47,6 +48,7 @@ async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: Tool
   if (tool.runOnly.length > 0) return refuseRunOnly(tool, call)
   const text = textOf(call.arguments)
   if (text === undefined) return badArgumentsAnswer(['The arguments must be a JSON object.'])
+  if (isTextTooDeep(text)) return badArgumentsAnswer([`Nested deeper than ${MAX_JSON_DEPTH} levels.`])
   const direct: DirectCall = { ...call }
   const toolCall = {
     type: 'function_call',
@@ -95,5 +97,14 @@ function textOf(value: unknown): string | undefined {
     return JSON.stringify(value)
   } catch {
     return undefined
+  }
+}
+
+/** Text that is no JSON is for the tool's own parser to refuse. */
+function isTextTooDeep(text: string): boolean {
+  try {
+    return text.length > MAX_JSON_DEPTH && isTooDeep(JSON.parse(text))
+  } catch {
+    return false
   }
 }

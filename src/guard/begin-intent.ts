@@ -10,10 +10,10 @@ export type IntentAnswer =
   /** No intent, no effect. */
   | {
       readonly state: 'refused'
-      readonly code: 'JOURNAL_UNAVAILABLE' | 'APPROVAL_REQUIRED' | 'APPROVAL_EXPIRED'
+      readonly code: 'JOURNAL_UNAVAILABLE' | 'APPROVAL_REQUIRED' | 'APPROVAL_EXPIRED' | 'CALL_ABORTED'
     }
 
-type Approved = Exclude<Begun, { state: 'unapproved' }>
+type Approved = Exclude<Begun, { state: 'unapproved' | 'unclaimed' }>
 
 const POLL_MS = 25
 
@@ -21,13 +21,14 @@ const POLL_MS = 25
 export async function beginIntent(
   guard: Guard,
   attempt: Attempt,
-  options: Pick<BeginOptions, 'retakeUnknown' | 'approval'>,
+  options: Pick<BeginOptions, 'retakeUnknown' | 'approval' | 'fence'>,
 ): Promise<IntentAnswer> {
   const untilMs = performance.now() + guard.timeoutMs
   for (;;) {
     const heldAt = guard.clock.now()
     const begun = await begin(guard, attempt, { ...options, leaseMs: LEASE_MS })
     if (begun === undefined) return { state: 'refused', code: 'JOURNAL_UNAVAILABLE' }
+    if (begun.state === 'unclaimed') return { state: 'refused', code: 'CALL_ABORTED' }
     if (begun.state === 'unapproved') return { state: 'refused', code: APPROVAL_CODES[begun.problem] }
     if (begun.state !== 'running' || performance.now() >= untilMs) return { state: 'answered', begun, heldAt }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))

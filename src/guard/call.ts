@@ -3,7 +3,7 @@ import { Commits, type Committed } from './commit.ts'
 import type { Allowed, Boundary } from './decision.ts'
 import { EffectNotPerformed, type Effect } from './effect.ts'
 import type { Guard, HoldPoint } from './guard.ts'
-import type { ApprovalUse } from './journal.ts'
+import type { ApprovalUse, RunFence } from './journal.ts'
 import { CallRefusedError, refusalOf, type Refusal } from './refusal.ts'
 import type { Surface } from './surface.ts'
 
@@ -22,6 +22,8 @@ export interface CallRequest<Context = unknown> {
   readonly context?: Context
   /** A person's approval of this call: its first intent uses it up. */
   readonly approval?: ApprovalUse | undefined
+  /** The hosted run that it belongs to: its effects begin only while this claim holds. */
+  readonly fence?: RunFence | undefined
 }
 
 export const EFFECT_ENDS = [

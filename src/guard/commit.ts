@@ -12,6 +12,7 @@ import type { EffectReport } from './call.ts'
 import type { Allowed, LocalDenialCode } from './decision.ts'
 import { EffectNotPerformed, isEffect, type Effect, type Reconciled } from './effect.ts'
 import {
+  absentCounts,
   afterUnknown,
   LEASE_MS,
   resultJson,
@@ -21,8 +22,9 @@ import {
 } from './effect-run.ts'
 import { effectSignal, startEffect, type EffectRun } from './effect-start.ts'
 import type { Guard, HoldPoint } from './guard.ts'
-import type { Begun, Outcome } from './journal.ts'
+import type { Begun } from './journal.ts'
 import { CallRefusedError, effectRefusal, refusalOf, type EffectProblem, type Refusal } from './refusal.ts'
+import { storeOutcome } from './store-outcome.ts'
 
 /** What a commit gave. `replayed`: an earlier attempt did it; nothing ran now. */
 export interface Committed<Result> {
@@ -40,6 +42,7 @@ const COSTLY = new Set(['payment', 'transfer'])
  * C3: a key that is done is replayed, never run. C4: an unknown outcome is never repeated blindly.
  * C5: the first refusal is the call's, whatever the body does with it. C6: nothing starts after the body ended.
  * C7: an approval is used up in the transaction of the intent, or nothing begins.
+ * C8: an effect of a hosted run begins only while its claim holds, looked at in that transaction too.
  */
 export class Commits {
   readonly reports: EffectReport[] = []
@@ -133,12 +136,12 @@ export class Commits {
     }
   }
 
-  /** C1, C7. */
+  /** C1, C7, C8. */
   async #begin(attempt: Attempt, retakeUnknown = false): Promise<IntentAnswer & { state: 'answered' }> {
-    const { approval } = this.#call
-    const answer = await beginIntent(this.#guard, attempt, { retakeUnknown, approval })
+    const { approval, fence } = this.#call
+    const answer = await beginIntent(this.#guard, attempt, { retakeUnknown, approval, fence })
     if (answer.state === 'answered') return answer
-    this.reports.push({ name: attempt.effect.name, state: 'denied' })
+    this.reports.push({ name: attempt.effect.name, state: retakeUnknown ? 'unknown' : 'denied' })
     return this.#refuse(attempt.at, answer.code)
   }
 
@@ -165,7 +168,7 @@ export class Commits {
   /** A repeat that did not start leaves an unknown outcome as unknown as it was. */
   async #notStarted(attempt: Attempt, { token, afterUnknown: wasUnknown }: Held): Promise<void> {
     const state = wasUnknown ? 'unknown' : 'denied'
-    await this.#settleJournal(attempt, token, { state })
+    await storeOutcome(this.#guard, attempt, token, { state })
     this.reports.push({ name: attempt.effect.name, state })
   }
 
@@ -177,7 +180,7 @@ export class Commits {
     const { effect, intent, idempotencyKey } = attempt
     const read = (one: EffectEnd) => (held.afterUnknown ? afterUnknown(one) : one)
     const end = read(run.end)
-    if (!run.stored) await this.#settleJournal(attempt, held.token, end.outcome)
+    if (!run.stored) await storeOutcome(this.#guard, attempt, held.token, end.outcome)
     this.#log(attempt, 'effect ended', { state: end.outcome.state, replayed: false, err: end.thrown })
     if (end.outcome.state === 'done') {
       this.reports.push({ name: effect.name, state: 'done' })
@@ -188,13 +191,15 @@ export class Commits {
       this.#ordinals.giveBack(effect.name, attempt.ordinal)
       throw end.notPerformed
     }
-    // The effect may still end after its deadline; what it says then is better than unknown.
-    this.#guard.overdueKeys.add(intent.key)
-    void run.late.then(async (late) => {
-      this.#guard.overdueKeys.delete(intent.key)
-      const { outcome } = read(late)
-      if (outcome.state !== 'unknown') await this.#settleJournal(attempt, held.token, outcome)
-    })
+    // The effect may still end after its deadline; what it says then is better than unknown. If it cannot tell either, it
+    // has ended at least, and whoever knows more may say so.
+    if (end.overdue === true) {
+      this.#guard.overdueKeys.add(intent.key)
+      void run.late.then(async (late) => {
+        this.#guard.overdueKeys.delete(intent.key)
+        await storeOutcome(this.#guard, attempt, held.token, read(late).outcome)
+      })
+    }
     return this.#stop(attempt, 'unknown')
   }
 
@@ -213,30 +218,33 @@ export class Commits {
     if (begun.state === 'done') return this.#replay(attempt, begun.result)
     if (begun.state !== 'begun') return this.#stop(attempt, 'unknown')
     const held: Held = { token: begun.token, heldAt, afterUnknown: notPerformed !== true }
-    return mayRepeat ? this.#perform(attempt, held) : this.#reconcile(attempt, held)
+    if (mayRepeat) return this.#perform(attempt, held)
+    return this.#reconcile(attempt, held, absentCounts(attempt.effect, sinceFirstAttemptMs))
   }
 
-  async #reconcile(attempt: Attempt, { token }: Held): Promise<Committed<unknown>> {
+  async #reconcile(attempt: Attempt, { token }: Held, mayBeAbsent: boolean): Promise<Committed<unknown>> {
     const { effect, input } = attempt
     const deadline = new AbortController()
     const signal = effectSignal(this.#guard, attempt, deadline.signal)
     const context = effectContext(attempt, this.#call, signal, this.#allowed.epoch)
     const asking = (async () => effect.reconcile?.(input, context))()
-    const renew = () => this.#guard.journal.renew(token, LEASE_MS)
+    const { journal } = this.#guard
+    const renew = () => journal.renew(token, LEASE_MS)
     const { end } = await superviseEffect(asking, { effect, deadline, renew })
     const found = end.value as Reconciled<unknown> | undefined
     if (end.thrown !== undefined) this.#log(attempt, 'reconcile failed', { err: end.thrown })
-    if (found?.state === 'absent') {
+    if (found?.state === 'absent' && mayBeAbsent) {
+      // Asking took its time: that it is still ours, and so is its run, is looked at again (E1, C8).
       const heldAt = this.#guard.clock.now()
-      if (!(await renew().catch(() => false))) return this.#stop(attempt, 'unknown')
-      return this.#perform(attempt, { token, heldAt, afterUnknown: false })
+      const ours = journal.renew(token, LEASE_MS, this.#call.fence).catch(() => false)
+      if (await ours) return this.#perform(attempt, { token, heldAt, afterUnknown: false })
     }
     if (found?.state === 'done') {
       const result = resultJson(found.result)
-      await this.#settleJournal(attempt, token, { state: 'done', result })
+      await storeOutcome(this.#guard, attempt, token, { state: 'done', result })
       return this.#replay(attempt, result)
     }
-    await this.#settleJournal(attempt, token, { state: 'unknown' })
+    await storeOutcome(this.#guard, attempt, token, { state: 'unknown' })
     return this.#stop(attempt, 'unknown')
   }
 
@@ -262,19 +270,6 @@ export class Commits {
   #sticky(refusal: Refusal): CallRefusedError {
     this.refusal ??= refusal
     return new CallRefusedError(refusal)
-  }
-
-  /** After the effect nothing can be taken back: a journal that fails now leaves an intent, which becomes unknown. */
-  async #settleJournal(attempt: Attempt, token: string, outcome: Outcome): Promise<void> {
-    try {
-      await this.#guard.journal.settle(token, outcome)
-      this.#guard.reach('effect.outcome_stored')
-    } catch (cause) {
-      this.#guard.log.error(
-        { effect: attempt.effect.name, state: outcome.state, err: messageOf(cause) },
-        'journal failed',
-      )
-    }
   }
 
   #log(attempt: Attempt, message: string, fields: Record<string, unknown>): void {

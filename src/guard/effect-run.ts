@@ -2,7 +2,7 @@ import { messageOf } from '../errors.ts'
 import { EffectNotPerformed, notSent, type Effect } from './effect.ts'
 import type { Outcome } from './journal.ts'
 
-/** How long an owner counts as alive after a sign of life. Renewed three times within it. */
+/** How long an owner counts as alive after a sign of life. Renewed three times within it, past the deadline too. */
 export const LEASE_MS = 60_000
 
 /** An effect as the guard handles it, whatever its input and result. */
@@ -16,6 +16,8 @@ export interface EffectEnd {
   readonly notPerformed?: EffectNotPerformed
   /** With `failed`: the effect did not say so itself; the connection failed before anything was sent. */
   readonly inferred?: true
+  /** With `unknown`: its deadline has passed, and it has not ended. */
+  readonly overdue?: true
   /** With `unknown`: why, where the effect itself said so. */
   readonly thrown?: string
 }
@@ -29,8 +31,8 @@ export interface Supervision {
 }
 
 /**
- * Waits for a running effect, at most until its deadline, with a sign of life to the journal meanwhile.
- * `late` is how it ended after all, for an effect that outlived its deadline.
+ * Waits for a running effect, at most until its deadline. `late` is how it ended after all, for an effect that outlived
+ * its deadline. Until then the journal has signs of life, so that nobody else repeats or settles what is still on its way.
  */
 export async function superviseEffect(
   running: Promise<unknown>,
@@ -40,16 +42,20 @@ export async function superviseEffect(
   const timer = setTimeout(() => {
     const thrown = `The effect "${effect.name}" took longer than ${effect.deadlineMs} ms.`
     deadline.abort(new Error(thrown))
-    overdue.resolve({ outcome: { state: 'unknown' }, thrown })
+    overdue.resolve({ outcome: { state: 'unknown', leaseMs: LEASE_MS }, overdue: true, thrown })
   }, effect.deadlineMs)
   const lost = () =>
     deadline.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
+  const gone = () => {
+    clearInterval(renewal)
+    lost()
+  }
   let aliveUntilMs = performance.now() + LEASE_MS
   const renewal = setInterval(() => {
     // A renewal that never answers is none.
-    if (performance.now() >= aliveUntilMs) return lost()
+    if (performance.now() >= aliveUntilMs) return gone()
     renew().then((alive) => {
-      if (!alive) return lost()
+      if (!alive) return gone()
       aliveUntilMs = performance.now() + LEASE_MS
     }, lost)
   }, LEASE_MS / 3)
@@ -57,12 +63,23 @@ export async function superviseEffect(
     (value): EffectEnd => ({ outcome: { state: 'done', result: resultJson(value) }, value }),
     endOfThrow,
   )
-  try {
-    return { end: await Promise.race([late, overdue.promise]), late }
-  } finally {
-    clearTimeout(timer)
-    clearInterval(renewal)
-  }
+  void late.then(() => clearInterval(renewal))
+  const end = await Promise.race([late, overdue.promise])
+  clearTimeout(timer)
+  // What nobody waits for keeps no process alive.
+  renewal.unref()
+  return { end, late }
+}
+
+/**
+ * Whether a sink's "it is not there" counts. While it may still honour the key it says little: the effect may be on its
+ * way, and what a sink searches lags behind what it did. A clock that was set back tells no age.
+ */
+export function absentCounts(
+  { sinkKeyTtlMs = 0 }: Pick<AnyEffect, 'sinkKeyTtlMs'>,
+  sinceFirstAttemptMs: number,
+): boolean {
+  return sinkKeyTtlMs === 0 || sinceFirstAttemptMs >= sinkKeyTtlMs
 }
 
 function endOfThrow(thrown: unknown): EffectEnd {

@@ -47,7 +47,7 @@ export interface EffectOptions<Input, Result, Context = unknown> {
   readonly key: ((input: Input) => string) | 'each-call'
   /** Throw `EffectNotPerformed` when it surely did not happen. Anything else thrown leaves the outcome unknown. */
   readonly run: (input: Input, effect: EffectContext<Context>) => Result | Promise<Result>
-  /** Asked only about an unknown outcome: did it happen? */
+  /** Asked only about an unknown outcome: did it happen? With `sinkKeyTtlMs`, `absent` counts only past that. */
   readonly reconcile?: (input: Input, effect: EffectContext<Context>) => Promise<Reconciled<Result>>
   /** What a pushed stop or a shutdown does to it once started. Default `'finish'`: an aborted payment may still have happened. */
   readonly onStop?: 'finish' | 'abort'
@@ -57,8 +57,8 @@ export interface EffectOptions<Input, Result, Context = unknown> {
   readonly sinkKeyTtlMs?: number
   /**
    * Writes only into the journal's own database, through `transaction`, so that effect and outcome commit together:
-   * exactly once by construction. With SQLite `run` must not be async. Where the journal is no database it is an
-   * effect like any other, and `transaction` is absent. Default false.
+   * exactly once by construction. With SQLite `run` must not be async, and `transaction` is of no use once it has
+   * returned. Where the journal is no database it is an effect like any other, and `transaction` is absent. Default false.
    */
   readonly transactional?: boolean
   /** What of the input the journal may store. Default: all of it. */

@@ -28,6 +28,12 @@ export interface ApprovalUse {
   readonly useToken: string
 }
 
+/** The claim of a hosted run, under which an effect may begin. */
+export interface RunFence {
+  readonly runId: string
+  readonly token: string
+}
+
 /** Why an approval lets nothing begin: it is not there or declined, was used before, or is too old. */
 export type ApprovalProblem = 'missing' | 'used' | 'expired'
 
@@ -38,16 +44,20 @@ export type Begun =
   | { readonly state: 'done'; readonly result: string | undefined }
   /** The key was used with other arguments. */
   | { readonly state: 'conflict' }
-  /** Another owner is at it and alive, or its effect's deadline has not passed. */
+  /** Another owner is at it and alive, past its deadline too, or its effect's deadline has not passed. */
   | { readonly state: 'running' }
   /** It may or may not have happened. `notPerformed`: it has not, it would have been stored together with its outcome. */
   | { readonly state: 'unknown'; readonly sinceFirstAttemptMs: number; readonly notPerformed?: true }
   /** The approval does not cover it. Nothing was written. */
   | { readonly state: 'unapproved'; readonly problem: ApprovalProblem }
+  /** Its run is no longer claimed, or was cancelled. Nothing was written. */
+  | { readonly state: 'unclaimed' }
 
 export type Outcome =
   | { readonly state: 'done'; readonly result: string | undefined }
-  | { readonly state: 'failed' | 'denied' | 'unknown' }
+  | { readonly state: 'failed' | 'denied' }
+  /** `leaseMs`: its own attempt is still at it, and counts as alive that long after a sign of life. Else it has ended. */
+  | { readonly state: 'unknown'; readonly leaseMs?: number }
 
 /** What the journal shows an operator. */
 export interface JournalEntry extends Intent {
@@ -55,6 +65,8 @@ export interface JournalEntry extends Intent {
   /** The stored result as JSON, with `done`. */
   readonly result: string | undefined
   readonly changedAtMs: number
+  /** By the store's clock; negative when that was set back. */
+  readonly sinceFirstAttemptMs: number
 }
 
 export interface BeginOptions {
@@ -68,6 +80,11 @@ export interface BeginOptions {
    * the repeat of an effect that has ended.
    */
   readonly approval?: ApprovalUse | undefined
+  /**
+   * Begins only while this claim of its run holds, looked at in the same transaction: it has the run, its lease has not
+   * passed, and nobody asked for the run to be cancelled. A journal that has no runs begins nothing under a fence.
+   */
+  readonly fence?: RunFence | undefined
 }
 
 /** Who settled an unknown outcome, and why. Stored with the outcome as an audit entry. */
@@ -86,25 +103,34 @@ export type CommittedWith<Result> =
 
 /**
  * Where intents and outcomes are stored. E1: a key has at most one owner. E2: `done` never changes.
- * E3: `unknown` is left only by its own late outcome, by a retake, or by an operator. Times are the store's own.
+ * E3: `unknown` is left only by its own late outcome, and, once its own attempt shows no sign of life any more, by a
+ * retake or an operator. Its own late `done` counts for more than an operator's `failed`, until the key begins again.
+ * Times are the store's own.
  */
 export interface Journal {
   /** Stores the intent durably, or says what is in the way. `denied` and `failed` are free to begin again. */
   begin(intent: Intent, options: BeginOptions): Promise<Begun>
-  /** A sign of life. False when the attempt is no longer ours: its signals must be aborted. */
-  renew(token: string, leaseMs: number): Promise<boolean>
-  /** Stores how an attempt ended. False when it is no longer ours; then nothing changed. */
-  settle(token: string, outcome: Outcome): Promise<boolean>
+  /**
+   * A sign of life. False when the attempt is no longer ours: its signals must be aborted. With a fence also false when
+   * that claim no longer holds.
+   */
+  renew(token: string, leaseMs: number, fence?: RunFence): Promise<boolean>
+  /**
+   * Stores how an attempt ended. False when it is no longer ours; then nothing changed. `overruled`: stored, although
+   * an operator had said that it failed; where operators' words are kept, this is too.
+   */
+  settle(token: string, outcome: Outcome): Promise<boolean | 'overruled'>
   /** Unknown outcomes, oldest first, those whose lease and deadline have passed included. */
   listUnknown(): Promise<readonly JournalEntry[]>
   /** What a run of this caller has on record, oldest first. */
   listRun(run: { readonly caller: string; readonly runId: string }): Promise<readonly JournalEntry[]>
-  /** An operator's word on an unknown outcome. False when it is not unknown. */
+  /** An operator's word on an unknown outcome. False when it is not unknown, or its own attempt is still at it. */
   resolveUnknown(key: string, outcome: Outcome, settlement?: Settlement): Promise<boolean>
   /**
    * For effects that write into the journal's own database: `work` and the outcome `done` commit together or not at
    * all (E4), and `work` begins in this tick. Rejects when it cannot be told which, also when the attempt is no longer
-   * ours. Absent where the journal is no database.
+   * ours, or `work` gave a promise or ended the transaction: such an attempt is never `notPerformed`. The transaction is
+   * of use until `work` returns. Absent where the journal is no database.
    */
   settleWith?<Result>(
     token: string,

@@ -9,6 +9,8 @@ interface Row {
   changedAtMs: number
   leaseUntilMs: number
   deadlineAtMs: number
+  /** An operator said how it ended. */
+  resolved: boolean
 }
 
 export interface MemoryJournalOptions {
@@ -18,7 +20,8 @@ export interface MemoryJournalOptions {
 
 /**
  * A journal that forgets everything when the process ends: for tests and for effects that may repeat. It has no
- * approvals, so an intent that needs one does not begin; it keeps no audit of settlements, and no transactions.
+ * approvals and no runs, so an intent that needs one or the other does not begin; it keeps no audit of settlements, and
+ * no transactions.
  */
 export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal {
   const nowMs = options.nowMs ?? Date.now
@@ -35,19 +38,20 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
     if (row.state === 'failed' || row.state === 'denied') return undefined
     if (row.intent.inputDigest !== intent.inputDigest) return { state: 'conflict' }
     if (row.state === 'done') return { state: 'done', result: row.result }
-    if (row.state === 'intent') return { state: 'running' }
+    if (row.state === 'intent' || row.leaseUntilMs > nowMs()) return { state: 'running' }
     return retakeUnknown
       ? undefined
       : { state: 'unknown', sinceFirstAttemptMs: nowMs() - row.firstAttemptAtMs }
   }
 
-  function begin(intent: Intent, { leaseMs, retakeUnknown = false, approval }: BeginOptions): Begun {
+  function begin(intent: Intent, { leaseMs, retakeUnknown = false, approval, fence }: BeginOptions): Begun {
     const row = rows.get(intent.key)
     if (row !== undefined) {
       expire(row)
       const obstacle = inTheWay(row, intent, retakeUnknown)
       if (obstacle !== undefined) return obstacle
     }
+    if (fence !== undefined) return { state: 'unclaimed' }
     if (approval !== undefined) return { state: 'unapproved', problem: 'missing' }
     if (row !== undefined) byToken.delete(row.token)
     const now = nowMs()
@@ -60,18 +64,29 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
       changedAtMs: now,
       leaseUntilMs: now + leaseMs,
       deadlineAtMs: now + intent.deadlineMs,
+      resolved: false,
     }
     rows.set(intent.key, begun)
     byToken.set(begun.token, begun)
     return { state: 'begun', token: begun.token }
   }
 
-  function end(row: Row | undefined, from: readonly EffectState[], outcome: Outcome): boolean {
-    if (row === undefined || !from.includes(row.state)) return false
+  function end(row: Row, outcome: Outcome, resolved = false): void {
+    const now = nowMs()
     row.state = outcome.state
     row.result = outcome.state === 'done' ? outcome.result : undefined
-    row.changedAtMs = nowMs()
-    return true
+    row.changedAtMs = now
+    // None at all, so that a clock that is set back revives nothing.
+    row.leaseUntilMs =
+      outcome.state === 'unknown' && outcome.leaseMs !== undefined ? now + outcome.leaseMs : -Infinity
+    row.resolved = resolved
+  }
+
+  function settle(row: Row | undefined, outcome: Outcome): boolean | 'overruled' {
+    const overruled = row?.state === 'failed' && row.resolved && outcome.state === 'done'
+    if (row === undefined || !(row.state === 'intent' || row.state === 'unknown' || overruled)) return false
+    end(row, outcome)
+    return overruled ? 'overruled' : true
   }
 
   function list(wanted: (row: Row) => boolean): JournalEntry[] {
@@ -80,31 +95,39 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
     return all
       .filter(wanted)
       .sort((one, other) => one.firstAttemptAtMs - other.firstAttemptAtMs)
-      .map(entryOf)
+      .map((row) => entryOf(row, nowMs()))
   }
 
   return {
     begin: async (intent, beginOptions) => begin(intent, beginOptions),
-    renew: async (token, leaseMs) => {
+    renew: async (token, leaseMs, fence) => {
       const row = byToken.get(token)
-      if (row?.state !== 'intent') return false
+      if (row === undefined || fence !== undefined || !isAlive(row, nowMs())) return false
       row.leaseUntilMs = nowMs() + leaseMs
       return true
     },
-    settle: async (token, outcome) => end(byToken.get(token), ['intent', 'unknown'], outcome),
+    settle: async (token, outcome) => settle(byToken.get(token), outcome),
     listUnknown: async () => list((row) => row.state === 'unknown'),
     listRun: async ({ caller, runId }) =>
       list(({ intent }) => intent.caller === caller && intent.runId === runId),
     resolveUnknown: async (key, outcome) => {
       const row = rows.get(key)
-      if (row !== undefined) expire(row)
-      return end(row, ['unknown'], outcome)
+      if (row === undefined) return false
+      expire(row)
+      if (row.state !== 'unknown' || isAlive(row, nowMs())) return false
+      end(row, outcome, true)
+      return true
     },
     close: async () => {},
   }
 }
 
-function entryOf(row: Row): JournalEntry {
-  const { transactional: _, ...intent } = row.intent
-  return { ...intent, state: row.state, result: row.result, changedAtMs: row.changedAtMs }
+/** Whether its own attempt may show a sign of life. */
+function isAlive({ state, leaseUntilMs }: Row, nowMs: number): boolean {
+  return state === 'intent' || (state === 'unknown' && leaseUntilMs > nowMs)
+}
+
+function entryOf({ intent, state, result, changedAtMs, firstAttemptAtMs }: Row, nowMs: number): JournalEntry {
+  const { transactional: _, ...asked } = intent
+  return { ...asked, state, result, changedAtMs, sinceFirstAttemptMs: nowMs - firstAttemptAtMs }
 }

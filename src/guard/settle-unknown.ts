@@ -1,21 +1,25 @@
 import { digestOfText } from '../canonical-json.ts'
 import { messageOf } from '../errors.ts'
 import { idempotencyKeyOf, type EffectContext, type Reconciled } from './effect.ts'
-import { LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
+import { absentCounts, LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
 import type { Guard } from './guard.ts'
 import type { JournalEntry, Outcome, Settlement } from './journal.ts'
 
 export type SettledUnknown =
   /** The outcome is known now, and stored together with who settled it. */
   | { readonly settled: true; readonly state: 'done' | 'failed' }
-  /** `unknown`: the sink does not know either. `changed`: somebody else was faster. */
-  | { readonly settled: false; readonly why: 'unknown' | 'changed' }
+  /**
+   * `unknown`: the sink cannot tell either. `running`: it is still on its way, past its deadline. `changed`: somebody else
+   * was faster.
+   */
+  | { readonly settled: false; readonly why: 'unknown' | 'running' | 'changed' }
   /** The input was redacted or is gone, or the effect has no `reconcile`: only a person can tell. */
   | { readonly settled: false; readonly why: 'impossible' }
 
 /**
  * Asks an effect's own `reconcile` about one unknown outcome, outside of any call. Nothing is repeated: `absent` frees
- * the key, and a later call begins anew.
+ * the key, and a later call begins anew. While the sink may honour the key it counts as unknown: the same call sends it
+ * again then, under that key.
  */
 export async function reconcileUnknown(
   guard: Guard,
@@ -29,33 +33,46 @@ export async function reconcileUnknown(
   const isWhole = input !== undefined && digestOfText(input) === entry.inputDigest
   if (reconcile === undefined || !isWhole) return { settled: false, why: 'impossible' }
   // It may still be at it, past its deadline.
-  if (guard.overdueKeys.has(key)) return { settled: false, why: 'unknown' }
+  if (guard.overdueKeys.has(key)) return { settled: false, why: 'running' }
   const begun = await journal.begin(intentOf(entry), { leaseMs: LEASE_MS, retakeUnknown: true })
-  if (begun.state !== 'begun') return { settled: false, why: 'changed' }
+  if (begun.state !== 'begun')
+    return { settled: false, why: begun.state === 'running' ? 'running' : 'changed' }
   const found = await ask(guard, entry, effect, begun.token, () =>
     reconcile(JSON.parse(input), contextOf(guard, entry)),
   )
   // Unknown once more for an instant, because only from there an outcome is stored with who settled it.
   if (!(await journal.settle(begun.token, { state: 'unknown' }))) return { settled: false, why: 'changed' }
-  if (found === undefined || found.state === 'unknown') return { settled: false, why: 'unknown' }
-  const outcome: Outcome =
-    found.state === 'done' ? { state: 'done', result: resultJson(found.result) } : { state: 'failed' }
+  const outcome = outcomeOf(found, effect, entry)
+  if (found === undefined || outcome === undefined) return { settled: false, why: 'unknown' }
   const settlement = { by, reason: `reconcile of ${effect.name}: ${found.state}` }
   return settleUnknown(guard, key, outcome, settlement)
 }
 
-/** An operator's word on one unknown outcome. */
+/** An operator's word on one unknown outcome. Refused while the effect is still on its way. */
 export async function settleUnknown(
-  { journal, log }: Guard,
+  { journal, log, overdueKeys }: Guard,
   key: string,
   outcome: Outcome,
   settlement: Settlement,
 ): Promise<SettledUnknown> {
-  const settled = await journal.resolveUnknown(key, outcome, settlement)
-  if (!settled) return { settled: false, why: 'changed' }
+  const settled = !overdueKeys.has(key) && (await journal.resolveUnknown(key, outcome, settlement))
+  if (!settled) {
+    const isUnknown = (await journal.listUnknown()).some((entry) => entry.key === key)
+    return { settled: false, why: isUnknown ? 'running' : 'changed' }
+  }
   const line = { idempotency_key: idempotencyKeyOf(key), state: outcome.state, by: settlement.by }
   log.info({ ...line, reason: settlement.reason }, 'unknown outcome settled')
   return { settled: true, state: outcome.state === 'done' ? 'done' : 'failed' }
+}
+
+function outcomeOf(
+  found: Reconciled<unknown> | undefined,
+  effect: AnyEffect,
+  { sinceFirstAttemptMs }: JournalEntry,
+): Outcome | undefined {
+  if (found?.state === 'done') return { state: 'done', result: resultJson(found.result) }
+  if (found?.state !== 'absent' || !absentCounts(effect, sinceFirstAttemptMs)) return undefined
+  return { state: 'failed' }
 }
 
 async function ask(

@@ -1,3 +1,4 @@
+import { isTooDeep, MAX_JSON_DEPTH } from '../canonical-json.ts'
 import { HoldpointError } from '../errors.ts'
 
 /** A request that does not fit its route. */
@@ -10,4 +11,11 @@ export class BadRequestError extends HoldpointError {
     super('BAD_REQUEST', message)
     this.issues = issues
   }
+}
+
+/** Throws `BadRequestError` for a body that nothing could walk through. */
+export function refuseDeep(body: unknown): void {
+  if (!isTooDeep(body)) return
+  const issue = `body: nested deeper than ${MAX_JSON_DEPTH} levels`
+  throw new BadRequestError('The body is nested too deep. Send flatter JSON.', [issue])
 }

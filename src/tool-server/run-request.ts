@@ -5,12 +5,14 @@ import type { z } from 'zod'
 import type { RunCaller, RunView } from '../agents/hosted/run-types.ts'
 import { readJson } from '../http.ts'
 import { callerOf } from './auth.ts'
-import { BadRequestError } from './bad-request.ts'
+import { BadRequestError, refuseDeep } from './bad-request.ts'
 import { issuesOf, MAX_REQUEST_BYTES } from './tool-routes.ts'
 
 /** Rejects with `BadRequestError`, or as `readJson` does. No body counts as `{}`. */
 export async function bodyOf<T>(request: IncomingMessage, schema: z.ZodType<T>): Promise<T> {
-  return parsed(schema, await readJson(request, MAX_REQUEST_BYTES), 'The body is not what is expected here.')
+  const body = await readJson(request, MAX_REQUEST_BYTES)
+  refuseDeep(body)
+  return parsed(schema, body, 'The body is not what is expected here.')
 }
 
 /** Throws `BadRequestError`. */

@@ -5,6 +5,7 @@ import type { GuardedToolCore, RefusalBody, ToolAnswer } from '../agents/tool-an
 import type { RefusalWord } from '../guard/refusal.ts'
 import { readJson, sendJson } from '../http.ts'
 import { callerOf, requireScope } from './auth.ts'
+import { refuseDeep } from './bad-request.ts'
 import { disconnected } from './disconnected.ts'
 import { refuse } from './refuse.ts'
 
@@ -44,7 +45,9 @@ export function toolRoutes(tools: ReadonlyMap<string, GuardedToolCore>): Router 
         message: 'There is no tool of that name here. GET /tools lists those that are.',
       })
     }
-    const parsed = CallRequest.safeParse(await readJson(request, MAX_REQUEST_BYTES))
+    const sent = await readJson(request, MAX_REQUEST_BYTES)
+    refuseDeep(sent)
+    const parsed = CallRequest.safeParse(sent)
     if (!parsed.success) {
       return refuse(response, {
         statusCode: 400,

@@ -72,12 +72,14 @@ export interface ToolServer {
   /** Starts to listen, and to look for queued and lost runs. Throws `GUARD_MISCONFIGURED` for an address other machines can reach when there are no callers. */
   listen(address: { readonly host?: string; readonly port: number }): Promise<Listening>
   /**
-   * Accepts nothing new, lets answers in progress finish for up to `graceMs` (default 5000), and runs pause or end.
+   * Accepts nothing new, and lets answers in progress finish and runs pause or end for up to `graceMs` (default 5000).
    * Close the guard first: calls that run then get its grace time, and new ones are told `GUARD_SHUTTING_DOWN`. The
    * store stays open.
    */
   close(options?: { readonly graceMs?: number }): Promise<void>
 }
+
+const GRACE_MS = 5_000
 
 /** How long a request may take to arrive, in milliseconds. */
 const TIMEOUTS = { requestTimeout: 30_000, headersTimeout: 10_000 } as const
@@ -125,7 +127,10 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
     },
     close: async (closing = {}) => {
       runs?.streams.close()
-      await Promise.all([closeServer(server, closing), runs?.runs.close()])
+      await Promise.all([
+        closeServer(server, closing),
+        runs?.runs.close({ graceMs: closing.graceMs ?? GRACE_MS }),
+      ])
       await mcp.close()
     },
   }

@@ -60,6 +60,28 @@ test('alwaysApprove is refused: APPROVAL_REQUIRED, for this call and for the nex
   expect(lines.filter((line) => line['code'] === 'APPROVAL_REQUIRED')).toHaveLength(2)
 })
 
+test('an approval of arguments that JSON does not show whole is refused: nobody can have seen them', async () => {
+  const { guard } = await startedGuard()
+  let ran = false
+  const transfer = guardedTool(guard.surface('payments'), {
+    name: 'transfer',
+    description: 'Transfer',
+    parameters: z.object({ lines: z.preprocess((all) => new Map(Object.entries(all as object)), z.any()) }),
+    needsApproval: true,
+    effects: 'none',
+    execute: () => (ran = true),
+  })
+  const { agent, model } = scripted(
+    [transfer],
+    [[functionCall('transfer', { lines: { 'acct-9': 1_000_000 } }, { callId: 'c1' })], done],
+  )
+  const paused = await run(agent, 'go')
+  paused.state.approve(paused.interruptions[0] as never)
+  await run(agent, paused.state)
+  expect(ran).toBe(false)
+  expect(refusalIn(model, 'c1').code).toBe('APPROVAL_REQUIRED')
+})
+
 test('an approval of one call is no approval of another call of the same tool', async () => {
   const { bank, refund } = await needingApproval()
   const { agent } = scripted([refund], [[refundCall('c1'), refundCall('c2', 'INV-2')], done])

@@ -182,13 +182,105 @@ export function describeJournal(name: string, create: (nowMs: () => number) => J
       await begun(intent('young'))
       const unknown = await journal.listUnknown()
       expect(unknown).toEqual([
-        { ...intent('expired'), state: 'unknown', changedAtMs: now },
+        {
+          ...intent('expired'),
+          state: 'unknown',
+          changedAtMs: now,
+          sinceFirstAttemptMs: LEASE_MS,
+        },
         {
           ...intent('told', { runId: undefined, input: undefined }),
           state: 'unknown',
           changedAtMs: startedAt + 1,
+          sinceFirstAttemptMs: LEASE_MS - 1,
         },
       ])
+    })
+
+    describe('E3: an unknown outcome whose own attempt is still at it', () => {
+      const overdue = { state: 'unknown', leaseMs: LEASE_MS } as const
+
+      test('is running to everybody, is listed, and nobody retakes or settles it', async () => {
+        const token = await begun()
+        expect(await journal.settle(token, overdue)).toBe(true)
+        now += LEASE_MS - 1
+        expect(await begin()).toEqual({ state: 'running' })
+        expect(await begin(intent(), true)).toEqual({ state: 'running' })
+        expect(await journal.resolveUnknown('k', { state: 'failed' })).toBe(false)
+        expect(await journal.listUnknown()).toMatchObject([{ key: 'k', state: 'unknown' }])
+        expect(await journal.settle(token, { state: 'done', result: '"late"' })).toBe(true)
+        expect(await begin()).toEqual({ state: 'done', result: '"late"' })
+      })
+
+      test('stays so while it shows signs of life', async () => {
+        const token = await begun()
+        await journal.settle(token, overdue)
+        for (let renewal = 0; renewal < 3; renewal += 1) {
+          now += LEASE_MS - 1
+          expect(await journal.renew(token, LEASE_MS)).toBe(true)
+        }
+        expect(await begin(intent(), true)).toEqual({ state: 'running' })
+      })
+
+      test('is anybody’s after a lease without one', async () => {
+        const token = await begun()
+        await journal.settle(token, overdue)
+        now += LEASE_MS
+        expect(await journal.renew(token, LEASE_MS)).toBe(false)
+        expect(await begin()).toEqual({ state: 'unknown', sinceFirstAttemptMs: LEASE_MS })
+        expect(await begin(intent(), true)).toMatchObject({ state: 'begun' })
+      })
+
+      test('is anybody’s at once when it ended without anybody knowing how', async () => {
+        const token = await begun()
+        await journal.settle(token, overdue)
+        expect(await journal.settle(token, { state: 'unknown' })).toBe(true)
+        expect(await journal.renew(token, LEASE_MS)).toBe(false)
+        expect(await begin()).toMatchObject({ state: 'unknown' })
+        expect(await journal.resolveUnknown('k', { state: 'failed' })).toBe(true)
+      })
+
+      test('is not revived by a clock that is set back', async () => {
+        await journal.settle(await begun(), { state: 'unknown' })
+        now -= LEASE_MS
+        expect(await begin()).toMatchObject({ state: 'unknown' })
+      })
+    })
+
+    describe('E3: the late outcome of an attempt that an operator settled as failed', () => {
+      const settledAsFailed = async () => {
+        const token = await begun()
+        await journal.settle(token, { state: 'unknown' })
+        expect(await journal.resolveUnknown('k', { state: 'failed' })).toBe(true)
+        return token
+      }
+
+      test('counts for more when it is done, once', async () => {
+        const token = await settledAsFailed()
+        expect(await journal.settle(token, { state: 'done', result: '"late"' })).toBe('overruled')
+        expect(await journal.settle(token, { state: 'done', result: '"again"' })).toBe(false)
+        expect(await begin()).toEqual({ state: 'done', result: '"late"' })
+      })
+
+      test.each(['failed', 'denied', 'unknown'] as const)('counts no more when it is %s', async (state) => {
+        const token = await settledAsFailed()
+        expect(await journal.settle(token, { state })).toBe(false)
+        expect(await begin()).toMatchObject({ state: 'begun' })
+      })
+
+      test('counts no more once the key has begun again, also when that has failed', async () => {
+        const token = await settledAsFailed()
+        const next = await begun()
+        expect(await journal.settle(token, { state: 'done', result: undefined })).toBe(false)
+        await journal.settle(next, { state: 'failed' })
+        expect(await journal.settle(token, { state: 'done', result: undefined })).toBe(false)
+      })
+
+      test('an attempt that said itself that it failed is not done later', async () => {
+        const token = await begun()
+        await journal.settle(token, { state: 'failed' })
+        expect(await journal.settle(token, { state: 'done', result: undefined })).toBe(false)
+      })
     })
 
     test('what a run of a caller has on record is listed, oldest first, with results', async () => {
@@ -203,13 +295,19 @@ export function describeJournal(name: string, create: (nowMs: () => number) => J
       await begun(intent('no run', { runId: undefined }))
       now += LEASE_MS - 1
       const listed = () => journal.listRun({ caller: 'alice', runId: 'run_1' })
-      expect(await listed()).toEqual([
+      expect(await listed()).toMatchObject([
         { ...intent('first'), state: 'done', result: '{"receipt":1}', changedAtMs: startedAt },
         { ...intent('second'), state: 'failed', changedAtMs: startedAt + 1 },
         { ...intent('third', { deadlineMs: LEASE_MS }), state: 'intent', changedAtMs: startedAt + 2 },
       ])
       now += 1
       expect((await listed()).map((entry) => entry.state)).toEqual(['done', 'failed', 'unknown'])
+    })
+
+    test('an intent under the claim of a run that is not there does not begin, and leaves nothing', async () => {
+      const fence = { runId: 'run_1', token: 'no such claim' }
+      expect(await journal.begin(intent(), { leaseMs: LEASE_MS, fence })).toEqual({ state: 'unclaimed' })
+      expect(await journal.listRun({ caller: 'alice', runId: 'run_1' })).toEqual([])
     })
 
     describe('an intent that needs an approval which is not there', () => {

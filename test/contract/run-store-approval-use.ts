@@ -88,6 +88,17 @@ export function describeApprovalUse(under: () => RunStoreUnderTest): void {
       expect(await begin('call_1', 'use_2', { retakeUnknown: true })).toMatchObject({ state: 'begun' })
     })
 
+    test('but not for ever: past its expiry a later execution begins nothing, and takes nothing over', async () => {
+      const { at, begin, ended } = await approved()
+      await ended('unknown', 'use_1')
+      at.nowMs += TTL_MS - 1
+      const receipt = { key: 'receipt' }
+      expect(await begin('call_1', 'use_2', receipt)).toMatchObject({ state: 'begun' })
+      at.nowMs += 1
+      expect(await begin('call_1', 'use_2', { retakeUnknown: true })).toEqual(unapproved('expired'))
+      expect(await begin('call_1', 'use_2', { key: 'letter' })).toEqual(unapproved('expired'))
+    })
+
     test('but not what began under another approval, or under none', async () => {
       const { begin, ended, journal, at } = await approved()
       await ended('failed', 'use_1')

@@ -145,6 +145,67 @@ export function describeClaims(under: () => RunStoreUnderTest): void {
       expect(await at.store.claim('run_1', LEASE_MS)).toMatchObject({ claimed: false, why: 'not_resumable' })
     })
 
+    test.each(['lost', 'given back'])(
+      'one that went beyond its state and is %s has failed with RUN_LOST',
+      async (how) => {
+        const at = under()
+        const { saved, claimed } = runActions(at.store)
+        await saved('run_1', paused(newApproval('call_1')))
+        const token = await claimed('run_1')
+        expect(await at.store.markBeyond(token)).toBe(true)
+        expect(await at.store.find('run_1')).toMatchObject({ status: 'running' })
+        if (how === 'given back') expect(await at.store.release(token, { denial: DENIAL })).toBe(true)
+        at.nowMs += LEASE_MS
+        await at.store.sweepLost()
+        const run = await at.store.find('run_1')
+        expect(run).toMatchObject({ status: 'failed', resumable: false, problem: { code: 'RUN_LOST' } })
+        expect(run?.state).toBeUndefined()
+        expect(await at.store.waitingApprovals(10)).toEqual([])
+        expect(await at.store.claim('run_1', LEASE_MS)).toMatchObject({
+          claimed: false,
+          why: 'not_resumable',
+        })
+      },
+    )
+
+    test('one that went beyond its state and was saved has a new one to go back to', async () => {
+      const at = under()
+      const { saved, claimed, status } = runActions(at.store)
+      await saved('run_1', paused())
+      const token = await claimed('run_1')
+      await at.store.markBeyond(token)
+      expect(await at.store.save(token, paused())).toBe(true)
+      await claimed('run_1')
+      at.nowMs += LEASE_MS
+      expect(await at.store.sweepLost()).toEqual(['run_1'])
+      expect(await status('run_1')).toBe('interrupted')
+    })
+
+    test('one that went beyond its state and was cancelled is cancelled', async () => {
+      const at = under()
+      const { saved, claimed, status } = runActions(at.store)
+      await saved('run_1', paused())
+      await at.store.markBeyond(await claimed('run_1'))
+      await at.store.cancel('run_1', 'olga', undefined)
+      at.nowMs += LEASE_MS
+      await at.store.sweepLost()
+      expect(await status('run_1')).toBe('cancelled')
+    })
+
+    test('R2: a claim that is lost marks nothing', async () => {
+      const at = under()
+      const { saved, claimed, status } = runActions(at.store)
+      await saved('run_1', paused())
+      const lost = await claimed('run_1')
+      at.nowMs += LEASE_MS
+      await claimed('run_1')
+      expect(await at.store.markBeyond(lost)).toBe(false)
+      expect(await at.store.markBeyond('no such token')).toBe(false)
+      at.nowMs += LEASE_MS
+      await at.store.sweepLost()
+      expect(await status('run_1')).toBe('interrupted')
+    })
+
     test('whoever creates the id of a lost run again is told that it is lost', async () => {
       const at = under()
       await runActions(at.store).created('run_1')

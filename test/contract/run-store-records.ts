@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
+import type { RunFilter } from '../../src/agents/hosted/run-store.ts'
 import type { RunStoreUnderTest } from './run-store.ts'
 import {
   bytes,
@@ -39,6 +40,18 @@ export function describeRecords(under: () => RunStoreUnderTest): void {
       expect(made).toEqual({ created: true, run, token: expect.any(String) })
       expect(await store.find('run_1')).toEqual(run)
       expect(await store.find('run_2')).toBeUndefined()
+    })
+
+    test('the digest of its context is kept, and its status is found alone', async () => {
+      const { store } = under()
+      const token = await runActions(store).created('run_1', { contextDigest: 'key.hash' })
+      expect((await store.find('run_1'))?.contextDigest).toBe('key.hash')
+      expect(await store.statusOf('run_1')).toBe('running')
+      expect(await store.statusOf('run_2')).toBeUndefined()
+      await store.save(token, paused())
+      expect((await store.find('run_1'))?.contextDigest).toBe('key.hash')
+      await store.save(await runActions(store).claimed('run_1'), { ...paused(), contextDigest: 'other.hash' })
+      expect((await store.find('run_1'))?.contextDigest).toBe('other.hash')
     })
 
     test('one that waits has its input, no owner, and a time to begin', async () => {
@@ -127,6 +140,23 @@ export function describeRecords(under: () => RunStoreUnderTest): void {
       expect(await ids({ limit: 2, beforeRunId: 'run_b' })).toEqual(['run_a', 'run_c'])
       expect(await ids({ limit: 2, beforeRunId: 'run_c' })).toEqual(['run_d'])
       expect(await ids({ limit: 2, beforeRunId: 'no such run' })).toEqual([])
+    })
+
+    test('a list of one caller goes on from runs of that caller only: it tells nothing of when others had theirs', async () => {
+      const at = under()
+      const { created } = runActions(at.store)
+      for (const [runId, caller] of [
+        ['one', 'alice'],
+        ['two', 'bob'],
+        ['three', 'alice'],
+      ] as const) {
+        await created(runId, { caller })
+        at.nowMs += 1
+      }
+      const ids = async (filter: RunFilter) => (await at.store.list(filter)).map(({ runId }) => runId)
+      expect(await ids({ caller: 'alice', limit: 9, beforeRunId: 'three' })).toEqual(['one'])
+      expect(await ids({ caller: 'alice', limit: 9, beforeRunId: 'two' })).toEqual([])
+      expect(await ids({ limit: 9, beforeRunId: 'two' })).toEqual(['one'])
     })
 
     test('hold what was asked for', async () => {

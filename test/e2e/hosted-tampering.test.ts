@@ -136,14 +136,16 @@ test("the server's file has neither the app's context nor what the model, a tool
     [{ tool: 'fill', args: { bytes: 64 }, callId: 'call_0' }],
     [{ tool: 'look_at_secret', args: { subject: 'FROM-THE-MODEL' }, callId: 'call_1' }],
   ])
-  const asked = { agent: 'cashier', runId: 'run_1', input, context: { apiKey: 'FROM-THE-APP' } }
+  const context = { apiKey: 'FROM-THE-APP' }
+  const asked = { agent: 'cashier', runId: 'run_1', input, context }
   expect(await world.post('/runs', asked)).toMatchObject({ status: 200, body: { status: 'interrupted' } })
   const inFile = () => [world.file, `${world.file}-wal`].map((file) => readFileSync(file, 'latin1')).join('')
   const secrets = ['FROM-THE-APP', 'FROM-THE-MODEL', 'x'.repeat(64)]
   const found = () => secrets.filter((secret) => inFile().includes(secret))
   expect(found()).toEqual([])
   await world.decide('run_1', true)
-  expect(await world.resume('run_1')).toMatchObject({ body: { status: 'completed' } })
+  expect(await world.resume('run_1')).toMatchObject({ status: 409, body: { code: 'CONTEXT_CHANGED' } })
+  expect(await world.post('/runs/run_1/resume', { context })).toMatchObject({ body: { status: 'completed' } })
   expect(found()).toEqual([])
   // They would be found.
   world.edit("INSERT INTO run_steps VALUES ('run_1', 999, 0, 'test', 'FROM-THE-APP')")

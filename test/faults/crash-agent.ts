@@ -50,7 +50,7 @@ function turnsOf({ invoice, announces, books }: Order): readonly (readonly Call[
 }
 
 /** A model that goes on from the conversation alone, and, like a real one, calls by a new id whenever it is asked anew. */
-export const payingModel: Model = {
+const payingModel: Model = {
   getResponse: async (request) => {
     request.signal?.throwIfAborted()
     return { usage: new Usage({ requests: 1 }), output: nextTurn(request), responseId: newId('resp') }

@@ -24,7 +24,7 @@ export interface ProofOptions {
 
 export type ProofResult = ReadonlyMap<CrashPoint, Tally>
 
-/** In the middle of a transaction: whoever stands still there holds the database, and nobody can take over. */
+/** In the middle of a transaction: whoever stands still there holds the database, and nobody takes over. */
 const LOCKED: ReadonlySet<CrashPoint> = new Set(['effect.intent_writing', 'run.saving', 'approval.deciding'])
 
 interface Job {

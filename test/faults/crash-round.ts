@@ -85,7 +85,7 @@ const SHORT_MS = 2 * MINUTE_MS
 const LATE_MS = 600
 
 /** The two of invoice 1 try to pay the same at once: the same business key from two runs. */
-function tasksOf(name: string, books = true): Task[] {
+function tasksOf(name: string, books: boolean): Task[] {
   const task = (id: string, invoice: number, special: Partial<Task> = {}): Task => ({
     invoice: `${name}-${invoice}`,
     announces: false,
@@ -103,20 +103,32 @@ function tasksOf(name: string, books = true): Task[] {
   ]
 }
 
+/** A booking happens inside of a transaction: whoever stands still there holds the database, and nobody takes over. */
+function mayBook(point: CrashPoint, stops: boolean): boolean {
+  return !stops || (point !== 'effect.allowed' && point !== 'effect.performed')
+}
+
 /** How often each point is reached when nothing crashes. */
 export async function countPoints(options: RoundOptions): Promise<ReadonlyMap<CrashPoint, number>> {
-  const { server, name, stops } = options
+  const { name, stops } = options
+  const booking = await countReached({ ...options, name: `${name}-all` }, true)
+  const without = stops ? await countReached({ ...options, name: `${name}-few` }, false) : booking
+  const reached = (point: CrashPoint) => (mayBook(point, stops) ? booking : without)[point] ?? 0
+  return new Map(CRASH_POINTS.map((point) => [point, reached(point)]))
+}
+
+async function countReached(options: RoundOptions, books: boolean) {
+  const { server, name } = options
   await server.arm(undefined)
-  await driveAll(tasksOf(name, !stops), options)
+  await driveAll(tasksOf(name, books), options)
   if (server.hasEnded()) throw new Error('It ended without being told to.')
-  const reached = await server.reached()
-  return new Map(CRASH_POINTS.map((point) => [point, reached[point] ?? 0]))
+  return server.reached()
 }
 
 /** A crash at `point`, a restart, everything resumed, and what the sinks say then. */
 export async function playRound(point: CrashPoint, nth: number, options: RoundOptions): Promise<void> {
   const { server, random, tally, stops } = options
-  const tasks = tasksOf(options.name, !stops)
+  const tasks = tasksOf(options.name, mayBook(point, stops))
   await server.arm({ point, nth, signal: stops ? 'SIGSTOP' : 'SIGKILL' })
   if (await crashes(point, tasks, options)) {
     tally.crashes += 1

@@ -1,4 +1,4 @@
-// npm run proof:crash [-- --json --rounds=50 --stop-rounds=10 --point=effect.performed]. FAULT_SEED repeats a run.
+// npm run proof:crash [-- --json --rounds=50 --stop-rounds=20 --point=effect.performed]. FAULT_SEED repeats a run.
 import { parseArgs } from 'node:util'
 
 import { CRASH_POINTS } from '../../src/guard/crash-points.ts'
@@ -10,7 +10,7 @@ const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     rounds: { type: 'string', default: '50' },
-    'stop-rounds': { type: 'string', default: '10' },
+    'stop-rounds': { type: 'string', default: '20' },
     point: { type: 'string', multiple: true },
   },
 })
@@ -45,8 +45,9 @@ if (values.json) {
   const report = { seed, killed: shown(killed), stopped: shown(stopped) }
   process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`)
 } else {
-  process.stdout.write(`Killed, ${killed.seconds} s\n${reportOf(killed.result)}\n\n`)
-  process.stdout.write(`Stopped, ${stopped.seconds} s\n${reportOf(stopped.result)}\n\n`)
+  for (const [title, { result, seconds }] of Object.entries({ Killed: killed, Stopped: stopped })) {
+    if (totalOf(result).runs > 0) process.stdout.write(`${title}, ${seconds} s\n${reportOf(result)}\n\n`)
+  }
   process.stdout.write(problems.length === 0 ? 'Proved.\n' : `${problems.length} problems.\n`)
 }
 if (problems.length > 0) process.exitCode = 1

@@ -94,10 +94,24 @@ test('E4: one that throws anything has failed for certain: the model is told so,
   expect(await states()).toEqual(['failed'])
 })
 
-test('one that is async is rolled back', async () => {
-  const { write } = await desk(async (value, effect) => insert(value, effect))
-  expect(await write()).toMatchObject({ ok: false, executed: false, effects: [{ state: 'failed' }] })
-  expect(records()).toEqual([])
+test.each<[string, Run]>([
+  ['is async', async (value, effect) => insert(value, effect)],
+  [
+    'ends the transaction itself',
+    (value, effect) => {
+      insert(value, effect)
+      ;(effect.transaction as DatabaseSync).exec('COMMIT')
+    },
+  ],
+])('one that %s has an unknown outcome, and is not repeated', async (_name, run) => {
+  const { write, ran } = await desk(run)
+  const unknown = { ok: false, executed: 'unknown', refusal: { error: 'outcome_unknown' } }
+  expect(await write()).toMatchObject(unknown)
+  const written = records().length
+  expect(await write()).toMatchObject(unknown)
+  expect(ran).toHaveBeenCalledTimes(1)
+  expect(records()).toHaveLength(written)
+  expect(await states()).toEqual(['unknown'])
 })
 
 test('G1: one that is denied runs nothing and begins no transaction', async () => {

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import type { Journal } from '../../src/guard/journal.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
@@ -99,16 +99,47 @@ test('E4: an effect that breaks a rule of the database is rolled back, and the j
   expect(await state()).toBe('intent')
 })
 
-test('E4: an effect that is async is rolled back, and told that it must not be', async () => {
+test('E4: an effect that is async is rolled back, told that it must not be, and nobody knows what it did', async () => {
   const token = await begin()
-  const answer = await journal.settleWith(token, async (transaction) => {
+  const settling = journal.settleWith(token, async (transaction) => {
     write()(transaction)
     throw new Error('nobody awaits this')
   })
-  expect(answer).toMatchObject({ committed: false, thrown: { code: 'TRANSACTION_ASYNC' } })
-  expect(String((answer as { thrown: unknown }).thrown)).toMatch(/must not be async/)
+  await expect(settling).rejects.toMatchObject({
+    code: 'TRANSACTION_ASYNC',
+    message: expect.stringMatching(/must not be async/),
+  })
   expect(records()).toEqual([])
-  expect(await state()).toBe('intent')
+  await unknownForGood()
+})
+
+test('E4: what is left of an effect that has returned writes nothing any more', async () => {
+  const token = await begin()
+  const gate = Promise.withResolvers<void>()
+  const codes: unknown[] = []
+  const attempted = (write: () => void) => {
+    try {
+      write()
+    } catch (thrown) {
+      codes.push((thrown as { code?: string }).code)
+    }
+  }
+  let later: Promise<void> | undefined
+  await journal.settleWith(token, (transaction) => {
+    const db = transaction as DatabaseSync
+    const insert = db.prepare('INSERT INTO records VALUES (?)')
+    const exec = db.exec.bind(db)
+    insert.run('within')
+    later = gate.promise.then(() => {
+      attempted(() => insert.run('statement'))
+      attempted(() => db.prepare('INSERT INTO records VALUES (1)'))
+      attempted(() => exec("INSERT INTO records VALUES ('exec')"))
+    })
+  })
+  gate.resolve()
+  await later
+  expect(codes).toEqual(Array.from({ length: 3 }, () => 'TRANSACTION_OVER'))
+  expect(records()).toEqual([{ value: 'within' }])
 })
 
 test('an attempt that is no longer ours runs nothing, and what another one did is not known', async () => {
@@ -121,14 +152,54 @@ test('an attempt that is no longer ours runs nothing, and what another one did i
   expect(records()).toEqual([{ value: 'second' }])
 })
 
-test('an effect that ends the transaction itself has an unknown outcome', async () => {
-  const token = await begin()
-  const ending = journal.settleWith(token, (transaction) => {
-    write()(transaction)
-    ;(transaction as DatabaseSync).exec('COMMIT')
+describe('an effect that ends the transaction itself', () => {
+  const no = (): never => {
+    throw new Error('no stock')
+  }
+  test.each<[string, string, () => void]>([
+    ['commits', 'COMMIT', () => undefined],
+    ['commits, and throws', 'COMMIT', no],
+    ['commits, begins another one, and throws', 'COMMIT; BEGIN IMMEDIATE', no],
+    ['rolls back', 'ROLLBACK', () => undefined],
+    ['rolls back, and begins another one', 'ROLLBACK; BEGIN IMMEDIATE', () => undefined],
+  ])(
+    'that %s has an unknown outcome, and nobody is told that nothing was written',
+    async (_name, sql, end) => {
+      const token = await begin()
+      const ending = journal.settleWith(token, (transaction) => {
+        write()(transaction)
+        ;(transaction as DatabaseSync).exec(sql)
+        end()
+      })
+      await expect(ending).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+      await unknownForGood()
+    },
+  )
+
+  test('and whose process dies before it is seen has left no word that nothing was written', async () => {
+    await journal
+      .settleWith(await begin(), (transaction) => {
+        write()(transaction)
+        ;(transaction as DatabaseSync).exec('COMMIT')
+        // What another process would find now.
+        expect(other.prepare('SELECT state, transactional FROM effect_journal').get()).toEqual({
+          state: 'intent',
+          transactional: 0,
+        })
+      })
+      .catch(() => undefined)
   })
-  await expect(ending).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
 })
+
+/** The attempt's lease passes: it is unknown, and may have happened. */
+async function unknownForGood() {
+  expect(await state()).toBe('intent')
+  now += LEASE_MS
+  expect(await journal.begin(intent(), { leaseMs: LEASE_MS })).toEqual({
+    state: 'unknown',
+    sinceFirstAttemptMs: LEASE_MS,
+  })
+}
 
 test('a result that JSON cannot hold is done all the same', async () => {
   expect(await journal.settleWith(await begin(), () => 1n)).toEqual({ committed: true, value: 1n })

@@ -54,6 +54,23 @@ describe('POST /tools/:name', () => {
     expect(body.output).toBe('as text')
   })
 
+  test.each([128, 5000, 200_000])('a body that is nested %d levels deep: 400 BAD_REQUEST', async (depth) => {
+    const deep = '['.repeat(depth) + ']'.repeat(depth)
+    const { status, body } = await server.call('echo', `{"arguments":{"text":${deep}}}`)
+    expect([status, body.code]).toEqual([400, 'BAD_REQUEST'])
+    expect(body.issues).toEqual(['body: nested deeper than 128 levels'])
+  })
+
+  test.each([128, 5000, 200_000])(
+    'arguments as text, nested %d levels deep: 400 BAD_ARGUMENTS',
+    async (depth) => {
+      const text = `{"text":${'['.repeat(depth)}${']'.repeat(depth)}}`
+      const { status, body } = await server.call('echo', { arguments: text })
+      expect([status, body.code]).toEqual([400, 'BAD_ARGUMENTS'])
+      expect(body.issues).toEqual(['Nested deeper than 128 levels.'])
+    },
+  )
+
   test('a call without a call id runs, and is told that it has none', async () => {
     const { status, body } = await server.call('echo', { arguments: { text: 'x' } })
     expect([status, body.call_id]).toEqual([200, null])

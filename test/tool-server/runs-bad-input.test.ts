@@ -105,6 +105,28 @@ describe('a body that does not fit is 400 and says where', () => {
     expect(answer.body.issues.join('\n')).toMatch(issue)
   })
 
+  test.each<[string, string, (deep: string) => string]>([
+    [
+      'an item of the input',
+      '/runs',
+      (deep) => `{"agent":"clerk","input":[{"role":"user","content":${deep}}]}`,
+    ],
+    [
+      'what belongs to the provider of an item',
+      '/runs',
+      (deep) => `{"agent":"clerk","input":[{"role":"user","content":"x","providerData":{"a":${deep}}}]}`,
+    ],
+    ['the context', '/runs', (deep) => `{"agent":"clerk","input":"[]","context":${deep}}`],
+    ['the context of a resume', '/runs/paused/resume', (deep) => `{"context":${deep}}`],
+    ['what nobody asked for', '/runs/paused/cancel', (deep) => `{"x":${deep}}`],
+  ])('%s, nested too deep', async (_name, path, body) => {
+    for (const depth of [128, 5000, 200_000]) {
+      const answer = await world.post(path, body('['.repeat(depth) + ']'.repeat(depth)))
+      expect([depth, answer.status, answer.body.code]).toEqual([depth, 400, 'BAD_REQUEST'])
+      expect(answer.body.issues).toEqual(['body: nested deeper than 128 levels'])
+    }
+  })
+
   test('JSON that is none', async () => {
     expect(await world.post('/runs', '{"agent":')).toMatchObject({
       status: 400,

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
+import { guardedToolCore } from '../../src/agents/guarded-tool.ts'
 import { idempotencyKeyOf } from '../../src/guard/effect.ts'
+import { reconcileUnknown } from '../../src/guard/settle-unknown.ts'
 import { createLedger, type Ledger } from '../../tools/ledger.ts'
 import { sendPayment } from '../../tools/send-payment.ts'
 import { createStripePayments, type StripePaymentsOptions } from '../../tools/stripe-payments.ts'
@@ -23,6 +25,8 @@ interface PayWorld extends SinkWorld {
   readonly ledger: Ledger
   /** How long the client waits for Stripe. */
   timeoutMs: number
+  /** An operator has Stripe asked about the only unknown payment. */
+  reconcile(): ReturnType<typeof reconcileUnknown>
   pay(args?: object, at?: Parameters<SinkWorld['call']>[2]): ReturnType<SinkWorld['call']>
 }
 
@@ -46,6 +50,12 @@ async function payWorld(
     stripe,
     ledger,
     timeoutMs: PATIENT_MS,
+    reconcile: async () => {
+      const [entry] = await world.journal.listUnknown()
+      const [effect] = guardedToolCore(sendPayment(world.guard, paying()))?.effects ?? []
+      if (entry === undefined || effect === undefined) throw new Error('nothing is unknown')
+      return reconcileUnknown(world.guard, entry, effect, 'olga')
+    },
     pay: (args: object = INVOICE, at?: Parameters<SinkWorld['call']>[2]) =>
       world.call(sendPayment(world.guard, paying()), args, at),
     [Symbol.asyncDispose]: async () => {
@@ -277,6 +287,48 @@ describe('past the life of the key nothing is sent before the search has been as
   })
 })
 
+describe('an operator has Stripe asked about a payment whose answer was cut off', () => {
+  const unknown = { settled: false, why: 'unknown' }
+
+  test('while the search lags nothing is freed; a day later it is found, and not charged again', async () => {
+    world.stripe.indexed = false
+    world.stripe.script('cut-after-charge')
+    await world.pay()
+    expect(await world.reconcile()).toEqual(unknown)
+    await world.stripe.forgetKeys()
+    world.stripe.indexed = true
+    world.advanceMs(DAY_MS)
+    expect((await world.pay(INVOICE, { callId: 'call_next_day' })).replayed).toBe(true)
+    expect(world.stripe.charges).toHaveLength(1)
+  })
+
+  test('until then the same call may be made again: Stripe knows the key', async () => {
+    world.stripe.indexed = false
+    world.stripe.script('cut-after-charge')
+    await world.pay()
+    expect(await world.reconcile()).toEqual(unknown)
+    expect((await world.pay()).code).toBe('output')
+    expect(world.stripe.charges).toHaveLength(1)
+  })
+
+  test('what is found counts at once', async () => {
+    world.stripe.script('cut-after-charge')
+    await world.pay()
+    expect(await world.reconcile()).toEqual({ settled: true, state: 'done' })
+    expect((await world.pay()).replayed).toBe(true)
+  })
+
+  test('past the life of the key what is not found frees the invoice', async () => {
+    world.stripe.script('cut-before-charge')
+    await world.pay()
+    await world.stripe.forgetKeys()
+    world.advanceMs(DAY_MS)
+    expect(await world.reconcile()).toEqual({ settled: true, state: 'failed' })
+    expect((await world.pay()).code).toBe('output')
+    expect(world.stripe.charges).toHaveLength(1)
+  })
+})
+
 describe('a definite no frees the invoice', () => {
   test('declined: Stripe would give the same decline under the same key, so the next attempt has another', async () => {
     world.stripe.script('decline')
@@ -408,6 +460,7 @@ describe('whatever Stripe and the network do', () => {
     { weight: 1, arbitrary: fc.constant('day' as const) },
     { weight: 1, arbitrary: fc.constant('index lags' as const) },
     { weight: 1, arbitrary: fc.constant('late is over' as const) },
+    { weight: 2, arbitrary: fc.constant('operator asks' as const) },
   )
 
   const agree = async ({ stripe, ledger, states }: PayWorld) => {
@@ -428,7 +481,10 @@ describe('whatever Stripe and the network do', () => {
             if (one === 'restart') await fuzzed.restart()
             else if (one === 'index lags') fuzzed.stripe.indexed = false
             else if (one === 'late is over') await fuzzed.stripe.settled()
-            else if (one === 'day') {
+            else if (one === 'operator asks') {
+              if ((await fuzzed.states()).includes('unknown')) await fuzzed.reconcile()
+              await agree(fuzzed)
+            } else if (one === 'day') {
               fuzzed.advanceMs(DAY_MS)
               await fuzzed.stripe.forgetKeys()
               fuzzed.stripe.indexed = true

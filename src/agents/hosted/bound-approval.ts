@@ -1,5 +1,5 @@
 import type { FunctionCallItem, FunctionTool, RunContext } from '@openai/agents'
-import { digestOf } from '../../canonical-json.ts'
+import { digestOf, faithfulDigestOf } from '../../canonical-json.ts'
 import type { LocalDenialCode } from '../../guard/decision.ts'
 import type { ApprovalUse } from '../../guard/journal.ts'
 import type { Surface } from '../../guard/surface.ts'
@@ -34,16 +34,15 @@ export async function boundApproval({
 }: GatedCall): Promise<Extract<LocalDenialCode, `APPROVAL_${string}`> | undefined> {
   const hosted = currentSession()?.hosted
   if (hosted === undefined) return undefined
-  const { callId, name } = toolCall
+  const { callId, name, arguments: text } = toolCall
   const tool = functionToolOf(agent, name)
-  const args = parsedText(toolCall.arguments)
-  const needed =
-    hosted.wasAsked(callId) || (await tool?.needsApproval(context, args as string, callId)) === true
+  const args = parsedText(text) as string
+  const needed = hosted.wasAsked(callId) || (await tool?.needsApproval(context, args, callId)) === true
   if (!needed) return undefined
   const use = await hosted.approvalFor({
     callId,
     tool: name,
-    digest: digestOf(args),
+    digest: digestOf(shownOf(text)),
     schemaDigest: schemaDigestOf(tool ?? { name }),
     surface: surface.name,
   })
@@ -57,6 +56,15 @@ export async function boundApproval({
  */
 function continued(use: ApprovalUse, tool: FunctionTool | undefined): ApprovalUse {
   return tool !== undefined && isAgentTool(tool) ? { ...use, useToken: 'agent-tool' } : use
+}
+
+/**
+ * What a person is shown of arguments that a tool gets as the model sent them: parsed, or the text itself where JSON does
+ * not show whole what it stands for (`1e999` is parsed as Infinity, and would be shown as null).
+ */
+export function shownOf(text: string): unknown {
+  const parsed = parsedText(text)
+  return faithfulDigestOf(parsed) === undefined ? text : parsed
 }
 
 function parsedText(text: string): unknown {

@@ -2,7 +2,8 @@ import type { HoldPoint } from '../../guard/guard.ts'
 import type { Decision } from '../../guard/decision.ts'
 import type { Work } from '../../guard/in-flight.ts'
 import type { Host } from './host.ts'
-import { keepLease } from './lease.ts'
+import { ABANDON_AFTER_MS, abandonRun } from './abandon-run.ts'
+import { keepLease, type Lease } from './lease.ts'
 import type { RunRecord } from './run-store.ts'
 import type { OnStep, RunView } from './run-types.ts'
 import { StepLog } from './step-log.ts'
@@ -19,6 +20,9 @@ export type Ending = 'cancelled' | 'shutdown' | 'lost'
 /** One run at work on this replica, from its claim to its save. */
 export class Execution {
   readonly runId: string
+  /** Of its claim. */
+  readonly token: string
+  readonly lease: Lease
   readonly steps: StepLog
   /** Aborts the run. */
   readonly signal: AbortSignal
@@ -29,13 +33,31 @@ export class Execution {
   readonly #controller = new AbortController()
   readonly #done = Promise.withResolvers<RunView>()
   readonly #requestIds = new Map<string, string>()
+  readonly #abandoned = Promise.withResolvers<undefined>()
+  readonly #host: Host
   #ending: Ending | undefined
   #atModel = false
+  /** What to store of its context, where that is its caller's. */
+  contextDigest: string | undefined
+  /** While it is being saved it is not abandoned any more. */
+  isSaving = false
 
-  constructor(host: Host, runId: string) {
+  constructor(host: Host, { run: { runId }, token }: Claim) {
+    this.#host = host
     this.runId = runId
+    this.token = token
+    const { store, every, log, nowMs } = host
+    this.lease = keepLease({
+      store,
+      token,
+      every,
+      log,
+      nowMs,
+      onCancel: () => this.end('cancelled'),
+      onLost: () => this.end('lost'),
+    })
     this.signal = this.#controller.signal
-    this.steps = new StepLog({ runId, store: host.store, log: host.log, nowMs: host.nowMs })
+    this.steps = new StepLog({ runId, store, log, nowMs })
     this.#done.promise.catch(() => undefined)
   }
 
@@ -55,7 +77,19 @@ export class Execution {
 
   end(why: Ending): void {
     if (this.#ending !== 'lost') this.#ending = why
+    if (this.signal.aborted) return
     this.#controller.abort(new Error(ENDINGS[why]))
+    const stop = this.#host.every(ABANDON_AFTER_MS, () => this.abandon())
+    this.over.signal.addEventListener('abort', stop)
+  }
+
+  /** It has had its time to end. */
+  abandon(): void {
+    if (!this.isSaving) this.#abandoned.resolve(undefined)
+  }
+
+  get abandoned(): Promise<undefined> {
+    return this.#abandoned.promise
   }
 
   /**
@@ -120,7 +154,7 @@ export async function withClaim(
   { signal, onStep }: ExecutionOptions,
   body: (execution: Execution) => Promise<RunView>,
 ): Promise<RunView> {
-  const execution = new Execution(host, claim.run.runId)
+  const execution = new Execution(host, claim)
   if (onStep !== undefined) execution.steps.listen(onStep)
   host.executions.add(execution)
   for (const tell of host.onBegin) tell(execution)
@@ -128,24 +162,29 @@ export async function withClaim(
   signal?.addEventListener('abort', cancel, { signal: execution.over.signal })
   if (signal?.aborted === true) cancel()
   if (claim.run.cancelRequested) cancel()
-  const endLease = keepLease({
-    store: host.store,
-    token: claim.token,
-    every: host.every,
-    log: host.log,
-    onCancel: cancel,
-    onLost: () => execution.end('lost'),
-  })
-  const ended = body(execution)
+  const ended = untilAbandoned(host, claim, execution, body(execution))
   execution.settle(ended)
   try {
     return await ended
   } finally {
-    endLease()
+    execution.lease.end()
     execution.over.abort()
     await execution.steps.flush()
     host.executions.delete(execution)
   }
+}
+
+/** What comes of the body after it was abandoned counts no more. */
+async function untilAbandoned(
+  host: Host,
+  claim: Claim,
+  execution: Execution,
+  body: Promise<RunView>,
+): Promise<RunView> {
+  const ended = await Promise.race([body, execution.abandoned])
+  if (ended !== undefined) return ended
+  body.catch(() => undefined)
+  return abandonRun(host, claim, execution)
 }
 
 /** Tells the execution of the shutdown that reaches a tracked body. */

@@ -1,21 +1,33 @@
 import type { ApprovalUse } from '../../guard/journal.ts'
 import type { HostedRun } from '../session.ts'
+import { callClaim, type CallClaimOptions } from './call-claim.ts'
 import type { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { admitAgent, type HostedAgent } from './hosted-agent.ts'
 import type { ApprovalBinding, ApprovalRecord } from './run-store.ts'
 
-/** What a hosted run adds to its session: its stored approvals, and its steps. */
+export interface HostedSessionOptions {
+  readonly hosted: HostedAgent
+  /** Every approval that the run has asked for so far. */
+  readonly asked: readonly ApprovalRecord[]
+  readonly waited: CallClaimOptions['waited']
+}
+
+/** What a hosted run adds to its session: its claim, its stored approvals, and its steps. */
 export function hostedSession(
   { guard, store, nowMs }: Pick<Host, 'guard' | 'store' | 'nowMs'>,
   execution: Execution,
-  { hosted, asked }: { readonly hosted: HostedAgent; readonly asked: readonly ApprovalRecord[] },
+  { hosted, asked, waited }: HostedSessionOptions,
 ): HostedRun {
+  const { runId, token, lease } = execution
   const askedCallIds = new Set(asked.map(({ callId }) => callId))
   return {
+    fence: { runId, token },
+    isOurs: lease.renew,
+    mayStart: callClaim({ store, execution, waited }),
     wasAsked: (callId) => askedCallIds.has(callId),
     approvalFor: async (call) => {
-      const stored = approvalOn(await store.approvalsOf(execution.runId), call)
+      const stored = approvalOn(await store.approvalsOf(runId), call)
       const isGiven = stored?.state === 'approved' || stored?.state === 'used'
       if (stored?.state === 'expired' || (stored?.state === 'approved' && isExpired(stored, nowMs())))
         return 'APPROVAL_EXPIRED'

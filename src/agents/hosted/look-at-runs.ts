@@ -97,7 +97,7 @@ export async function followRun(
   if (live !== undefined) follow(live)
   host.onBegin.add(follow)
   const look = async () => {
-    const { status } = (await host.store.find(runId)) ?? {}
+    const status = await host.store.statusOf(runId)
     if (status !== 'running' && status !== 'queued') finish()
   }
   leave.push(host.every(LOOK_EVERY_MS, () => void look().catch(finish)))

@@ -121,8 +121,9 @@ export function createQueue(host: Host): Queue {
 }
 
 /** Runs whose process died go back to their last saved state, or are lost (R3). */
-export async function sweep({ store, log }: Host): Promise<readonly string[]> {
+export async function sweep({ store, log, executions }: Host): Promise<readonly string[]> {
   try {
+    await Promise.all([...executions].map(({ lease }) => lease.renewIfOld()))
     const lost = await store.sweepLost()
     if (lost.length > 0) log.warn({ run_ids: lost }, 'runs had lost their process')
     return lost

@@ -11,6 +11,7 @@ import { RUN_LEASE_MS } from './lease.ts'
 import { contextOf, observerOf, runPart } from './run-part.ts'
 import type { Claimed } from './run-store.ts'
 import { RunRefused, type ResumeRun, type RunCaller, type RunView } from './run-types.ts'
+import { requireSameContext } from './same-context.ts'
 import { requireReadableVersion } from './state-version.ts'
 import { applyStored } from './stored-approvals.ts'
 
@@ -44,12 +45,12 @@ async function passGate(
       () => opened(host, claim, context),
       async (state, work) => {
         const hosted = hostedAgent(host, claim.run.agent)
-        await applyStored(host, hosted, runId, state)
+        const waited = await applyStored(host, hosted, runId, state)
         guard.reach('run.approvals_applied')
         drainOn(host, execution, work)
         execution.steps.emit({ type: 'run_resumed', runId })
         isRunning = true
-        return runPart(host, claim, execution, { hosted, input: state, context })
+        return runPart(host, claim, execution, { hosted, input: state, context, waited })
       },
     )
     if (outcome.allowed) return outcome.value
@@ -69,10 +70,26 @@ async function opened(host: Host, { run }: Claim, context: unknown) {
   const { runId, version, state } = run
   const hosted = hostedAgent(host, run.agent)
   if (state === undefined) throw nothingToGoOnFrom(runId)
+  requireSameContext(host, hosted, run, context)
   const text = host.seal.open({ purpose: 'state', runId, version }, state)
   await requireReadableVersion(runId, text)
   const agent = hosted.agent as Agent<unknown, AgentOutputType>
-  return { agent, text, context: contextOf({ hosted, run, context }) }
+  return { agent, text, context: ownContext(host, { hosted, run, context }) }
+}
+
+/** What the app throws may hold anything: that is for the log. */
+function ownContext({ log }: Host, at: Parameters<typeof contextOf>[0]): unknown {
+  try {
+    return contextOf(at)
+  } catch (cause) {
+    const { runId, agent } = at.run
+    log.error({ run_id: runId, agent, err: messageOf(cause) }, 'the context function of an agent failed')
+    throw new RunRefused(
+      'CONTEXT_FAILED',
+      `The context function of agent "${agent}" failed. The error was logged, and run ${runId} is as it was.`,
+      { cause },
+    )
+  }
 }
 
 async function denied(host: Host, { run, token }: Claim, denial: RefusalBody): Promise<RunRefused> {

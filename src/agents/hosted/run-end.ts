@@ -50,9 +50,17 @@ export function endOf(driven: AnyDriven, execution: Execution): RunEnd | undefin
 
 function finishedEnd(result: AnyDriven['result']): RunEnd {
   const waiting = result?.interruptions ?? []
-  if (result !== undefined && waiting.length > 0)
-    return { status: 'interrupted', resumable: true, state: serializeState(result.state), waiting }
+  if (result !== undefined && waiting.length > 0) return pausedEnd(result, waiting)
   return { status: 'completed', resumable: false, output: result?.finalOutput, waiting: [] }
+}
+
+/** A context that is no object, or a state that the SDK cannot write: nobody could go on from it. */
+function pausedEnd({ state }: NonNullable<AnyDriven['result']>, waiting: RunEnd['waiting']): RunEnd {
+  try {
+    return { status: 'interrupted', resumable: true, state: serializeState(state), waiting }
+  } catch (thrown) {
+    return failedEnd(thrown)
+  }
 }
 
 /** It goes on from here; or from where it was before, when calls that were approved there were still at work. */

@@ -9,6 +9,7 @@ import type { HostedAgent } from './hosted-agent.ts'
 import { hostedSession } from './hosted-session.ts'
 import { endOf, failedEnd } from './run-end.ts'
 import type { RunView } from './run-types.ts'
+import { contextDigestOf } from './same-context.ts'
 import { saveRun } from './save-run.ts'
 import { tellOfEvent } from './sdk-steps.ts'
 
@@ -19,6 +20,8 @@ export interface RunPart {
   readonly hosted: HostedAgent
   readonly input: string | AgentInputItem[] | RunState<unknown, AnyAgent>
   readonly context: unknown
+  /** The calls that waited in a saved state and go on. Undefined at the start of a run, when there is no such state. */
+  readonly waited?: ReadonlySet<string> | undefined
 }
 
 /** What this run's agent gets as its context. */
@@ -57,10 +60,11 @@ export async function runPart(
   host: Host,
   claim: Claim,
   execution: Execution,
-  { hosted, input, context }: RunPart,
+  { hosted, input, context, waited }: RunPart,
 ): Promise<RunView> {
   const { runId, caller } = claim.run
   host.guard.observe(observerOf(host))
+  execution.contextDigest = contextDigestOf(host, hosted, { runId, context })
   const asked = await host.store.approvalsOf(runId)
   for (const { tool, callId } of asked) execution.steps.markSeen('tool_called', tool, callId)
   const driven = await drive(host.guard, hosted.agent as AnyAgent, input, {
@@ -68,7 +72,7 @@ export async function runPart(
     caller,
     context,
     signal: execution.signal,
-    hosted: hostedSession(host, execution, { hosted, asked }),
+    hosted: hostedSession(host, execution, { hosted, asked, waited }),
     // It streams also where nobody listens: only so there is a state when a run is denied or fails.
     onEvent: (event: RunStreamEvent) => tellOfEvent(execution, event),
     ...(hosted.maxTurns === undefined ? {} : { maxTurns: hosted.maxTurns }),

@@ -37,6 +37,8 @@ export interface RunRecord {
   readonly output: Uint8Array | undefined
   /** SHA-256 of agent and input: the same run id with another one is a conflict. */
   readonly requestDigest: string
+  /** Of the context it was started with, keyed. Absent where the app makes the context itself. */
+  readonly contextDigest: string | undefined
   /** Whether `resume` may go on from `state`. */
   readonly resumable: boolean
   /** With `denied`, and after a denied resume: why. */
@@ -55,6 +57,7 @@ export interface NewRun {
   readonly caller: string
   readonly agent: string
   readonly requestDigest: string
+  readonly contextDigest?: string | undefined
   /** The input of a run that waits, sealed for version 0. Absent: it runs at once, claimed by whoever creates it. */
   readonly queued?: { readonly input: Uint8Array; readonly delayMs: number } | undefined
 }
@@ -84,6 +87,8 @@ export interface RunSave {
   readonly resumable: boolean
   readonly denial: RefusalBody | undefined
   readonly problem: RunProblem | undefined
+  /** Made anew with the key that seals now. Undefined: it stays what it was. */
+  readonly contextDigest?: string | undefined
   /** Every call that waits now. Those that wait already keep their record; waiting or approved ones that are not here end. */
   readonly approvals: readonly NewApproval[]
 }
@@ -142,7 +147,8 @@ export interface OperatorEntry {
   readonly seq: number
   readonly atMs: number
   readonly by: string
-  readonly action: 'approval.approve' | 'approval.decline' | 'run.cancel' | 'effect.settle'
+  readonly action:
+    'approval.approve' | 'approval.decline' | 'run.cancel' | 'effect.settle' | 'effect.overrule'
   /** The approval, run or idempotency key. */
   readonly subject: string
   readonly runId: string | undefined
@@ -166,22 +172,24 @@ export interface RunFilter {
   readonly agent?: string | undefined
   /** At most so many, newest first. */
   readonly limit: number
-  /** Only runs created before this one. */
+  /** Only runs created before this one, which must be of `caller` too: otherwise none. */
   readonly beforeRunId?: string | undefined
 }
 
 /**
  * Where runs, their approvals and timelines are stored. It shares its database with `journal`, so that an approval is
  * used up in the transaction of the intent. R2: a save, a release and a renewal by a claim that is no longer ours
- * change nothing. R3: a run whose lease has passed goes back to what it was before the claim when it has a state,
- * and is `failed` with `RUN_LOST` when it has none; one that somebody has cancelled is `cancelled`. R4: decisions on
- * approvals are stored all or none. Times are the store's own.
+ * change nothing. R3: a run whose lease has passed goes back to what it was before the claim when it has a state and has
+ * not gone beyond it (`markBeyond`), and is `failed` with `RUN_LOST` otherwise; one that somebody has cancelled is
+ * `cancelled`. R4: decisions on approvals are stored all or none. Times are the store's own.
  */
 export interface RunStore {
   /** The journal in the same database. */
   readonly journal: Journal
   create(run: NewRun, leaseMs: number): Promise<Created>
   find(runId: string): Promise<RunRecord | undefined>
+  /** The status alone, which costs far less than the run. */
+  statusOf(runId: string): Promise<RunStatus | undefined>
   list(filter: RunFilter): Promise<readonly RunRecord[]>
   counts(): Promise<RunCounts>
   /** For `resume`: interrupted runs, and denied and failed ones that are resumable. Undefined for an unknown run. */
@@ -190,13 +198,18 @@ export interface RunStore {
   claimQueued(leaseMs: number): Promise<{ readonly token: string; readonly run: RunRecord } | undefined>
   /** From now on a queued run that is lost is not queued again: it may have done something. */
   markStarted(token: string): Promise<boolean>
+  /**
+   * Durable before it resolves: this claim does something that would be done again by a run that goes back to its saved
+   * state. So it never goes back there (R3), until a save has made a new one. False when the claim is lost.
+   */
+  markBeyond(token: string): Promise<boolean>
   /** A sign of life. `cancel`: still ours, and somebody wants it to end. */
   renew(token: string, leaseMs: number): Promise<'ours' | 'cancel' | 'lost'>
   /** A run that was cancelled meanwhile and would wait is stored as `cancelled`. */
   save(token: string, save: RunSave): Promise<boolean>
   /**
    * Gives the claim back and leaves the run as it was, with why: a denied resume, a denied pick of a queued run. One
-   * that has nothing to go back to, or that somebody has cancelled, ends as R3 says.
+   * that has nothing to go back to, or has gone beyond it, or that somebody has cancelled, ends as R3 says.
    */
   release(
     token: string,

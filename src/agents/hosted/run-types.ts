@@ -29,7 +29,7 @@ export interface StartRun {
 
 export interface ResumeRun {
   readonly runId: string
-  /** A fresh context: none is stored. */
+  /** None is stored. Without a context function of the hosted agent it must be the one that the run was started with. */
   readonly context?: unknown
   readonly signal?: AbortSignal | undefined
   readonly onStep?: OnStep | undefined
@@ -183,6 +183,8 @@ export const RUN_REFUSALS = [
   'AGENT_NOT_FOUND',
   'BAD_INPUT',
   'CONTEXT_NOT_KEPT',
+  'CONTEXT_CHANGED',
+  'CONTEXT_FAILED',
   'RESUME_DENIED',
   'RUN_STATE_REFUSED',
   'RUN_STATE_VERSION',
@@ -227,7 +229,7 @@ export interface Runs {
   resume(who: RunCaller, request: ResumeRun): Promise<RunView>
   /** All of them or none. */
   decide(who: RunCaller, runId: string, decisions: readonly RunDecision[]): Promise<RunView>
-  /** `running` with `cancelling` when another process has to end it. */
+  /** `running` with `cancelling` while it has not ended: 30 s later it is abandoned, whatever its tools do. */
   cancel(who: RunCaller, runId: string, reason?: string): Promise<RunView>
   show(who: RunCaller, runId: string): Promise<RunDetail>
   list(who: RunCaller, filter: RunListFilter): Promise<readonly RunView[]>
@@ -249,6 +251,9 @@ export interface Runs {
   reconcileEffect(who: RunCaller, effectId: string): Promise<EffectView>
   /** Begins to pick queued runs and to look for lost ones. */
   begin(): void
-  /** Picks nothing more, and resolves when the runs of this process have paused or ended. Close the guard first. */
-  close(): Promise<void>
+  /**
+   * Picks nothing more, and resolves when the runs of this process have paused or ended. Close the guard first. A run
+   * that has not ended after `graceMs` (default 30,000) is abandoned: it goes back (R3), and its effects no longer begin.
+   */
+  close(options?: { readonly graceMs?: number | undefined }): Promise<void>
 }

@@ -1,6 +1,8 @@
 import type { Guard } from '../../guard/guard.ts'
 import type { Logger } from '../../log.ts'
 import type { ApprovalDesk } from './approval-desk.ts'
+import { ABANDON_AFTER_MS } from './abandon-run.ts'
+import { endAll } from './end-all.ts'
 import { cancelRun } from './cancel-run.ts'
 import { decideRun } from './decide-run.ts'
 import type { Execution } from './execution.ts'
@@ -80,10 +82,10 @@ export function createRuns(options: RunsOptions): Runs {
     reconcileEffect: (who, effectId) => reconcileEffect(host, who, effectId),
     counts: () => store.counts(),
     begin: queue.begin,
-    close: async () => {
+    close: async ({ graceMs = ABANDON_AFTER_MS } = {}) => {
       host.closing = true
       await queue.end()
-      await Promise.allSettled([...host.executions].map(({ done }) => done))
+      await endAll(host, graceMs)
     },
   }
 }

@@ -1,10 +1,11 @@
-import { pendingCall } from '../pending-approvals.ts'
+import type { PendingCall } from '../pending-approvals.ts'
 import { showDesk } from './desk.ts'
 import type { Claim, Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { logText, type RunEnd } from './run-end.ts'
 import type { ApprovalRecord, NewApproval, RunSave } from './run-store.ts'
 import { RunRefused, type RunView } from './run-types.ts'
+import { waitingCalls } from './waiting-calls.ts'
 import { argumentsOf, isoTime, viewOf } from './views.ts'
 
 /** Nothing is stored but by the holder of the claim: whoever lost it is told so, and the run is another's. */
@@ -19,18 +20,21 @@ export async function saveRun(
   host: Host,
   claim: Claim,
   execution: Execution,
-  end: RunEnd | undefined,
+  reached: RunEnd | undefined,
 ): Promise<RunView> {
   const { guard, store, log } = host
   const { runId } = claim.run
   if (execution.ending === 'lost') throw lost(runId)
-  if (end === undefined) return goBack(host, claim, execution)
+  execution.isSaving = true
+  if (reached === undefined) return goBack(host, claim, execution)
+  const { end, calls } = await waitingCalls(reached)
   if (end.thrown !== undefined) {
     const code = end.problem?.code
     log.error({ run_id: runId, agent: claim.run.agent, code, err: logText(end.thrown) }, 'run failed')
   }
   const before = await store.approvalsOf(runId)
-  const save = await sealed(host, claim, end)
+  const { contextDigest } = execution
+  const save = { ...sealed(host, claim, end, calls), contextDigest }
   guard.reach('run.state_sealed')
   await execution.steps.flush()
   if (!(await store.save(claim.token, save))) {
@@ -43,10 +47,14 @@ export async function saveRun(
   return tellOfEnd(host, claim, execution, after)
 }
 
-async function sealed({ seal, approvalTtlMs }: Host, { run }: Claim, end: RunEnd): Promise<RunSave> {
+function sealed(
+  { seal, approvalTtlMs }: Host,
+  { run }: Claim,
+  end: RunEnd,
+  calls: readonly PendingCall[],
+): RunSave {
   const { runId } = run
   const state = { purpose: 'state', runId, version: run.version + 1 } as const
-  const calls = await Promise.all(end.waiting.map(pendingCall))
   const approvals = calls.map((call): NewApproval => {
     const { callId, tool, digest, schemaDigest, surface } = call
     const approvalId = `apr_${crypto.randomUUID()}`

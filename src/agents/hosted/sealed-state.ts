@@ -1,4 +1,12 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  hkdfSync,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto'
 import { GuardMisconfiguredError } from '../../errors.ts'
 import { RunRefused } from './run-types.ts'
 
@@ -10,6 +18,10 @@ export type Sealed =
   | { readonly purpose: 'arguments'; readonly runId: string; readonly approvalId: string }
 
 export interface StateSeal {
+  /** Of something about a run that is stored only to be recognised. */
+  digest(runId: string, text: string): string
+  /** Throws `RUN_STATE_REFUSED` when it was made with a key that is not there. */
+  isDigest(runId: string, text: string, digest: string): boolean
   seal(what: Sealed, text: string): Uint8Array
   /** Throws `RUN_STATE_REFUSED` for anything but what `seal` gave for exactly this. */
   open(what: Sealed, sealed: Uint8Array): string
@@ -45,6 +57,12 @@ export function createStateSeal(keys: readonly Buffer[]): StateSeal {
     )
   }
   return {
+    digest: (runId, text) => digestBy(first, runId, text),
+    isDigest: (runId, text, digest) => {
+      const key = keyOf(known, { purpose: 'context', runId }, Buffer.from(digest.split('.')[0] ?? '', 'hex'))
+      const [given, own] = [digest, digestBy(key, runId, text)].map((one) => Buffer.from(one))
+      return given?.length === own?.length && timingSafeEqual(given as Buffer, own as Buffer)
+    },
     seal: (what, text) => seal(first, what, text),
     open: (what, sealed) =>
       open(known, what, Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength)),
@@ -62,12 +80,7 @@ function seal({ id, key }: SealKey, what: Sealed, text: string): Uint8Array {
 
 function open(known: readonly SealKey[], what: Sealed, sealed: Buffer): string {
   if (sealed.length < HEAD_BYTES + TAG_BYTES || sealed[0] !== FORMAT) throw refused(what, CHANGED)
-  const id = sealed.subarray(1, 1 + KEY_ID_BYTES)
-  const found = known.find((one) => one.id.equals(id))
-  if (found === undefined) {
-    const keyId = id.toString('hex')
-    throw refused(what, `It was sealed with a key that this server does not have (${keyId}). ${ADD_KEY}`)
-  }
+  const found = keyOf(known, what, sealed.subarray(1, 1 + KEY_ID_BYTES))
   const nonce = sealed.subarray(1 + KEY_ID_BYTES, HEAD_BYTES)
   const decipher = createDecipheriv('aes-256-gcm', runKey(found.key, what.runId), nonce, {
     authTagLength: TAG_BYTES,
@@ -81,12 +94,30 @@ function open(known: readonly SealKey[], what: Sealed, sealed: Buffer): string {
   }
 }
 
+function keyOf(known: readonly SealKey[], what: Named, id: Buffer): SealKey {
+  const found = known.find((one) => one.id.equals(id))
+  if (found !== undefined) return found
+  const keyId = id.toString('hex')
+  throw refused(what, `It was sealed with a key that this server does not have (${keyId}). ${ADD_KEY}`)
+}
+
+/** The id of its key, and a keyed hash under which nobody can try contexts out. */
+function digestBy({ id, key }: SealKey, runId: string, text: string): string {
+  const hash = createHmac('sha256', runKey(key, runId)).update('holdpoint run context').update(text)
+  return `${id.toString('hex')}.${hash.digest('base64url')}`
+}
+
+interface Named {
+  readonly purpose: Sealed['purpose'] | 'context'
+  readonly runId: string
+}
+
 const ADD_KEY = 'The key it was sealed with must be in RUN_STATE_KEY, after the current one.'
 const CHANGED =
   'It was changed, it belongs to another run, or it is not the latest one. Nothing of it was run. ' +
   `Cancel the run, or restore the store. ${ADD_KEY}`
 
-function refused({ purpose, runId }: Sealed, why: string, cause?: unknown): RunRefused {
+function refused({ purpose, runId }: Named, why: string, cause?: unknown): RunRefused {
   return new RunRefused('RUN_STATE_REFUSED', `The ${purpose} of run ${runId} does not open. ${why}`, {
     cause,
   })

@@ -53,6 +53,11 @@ function settledView(entry: JournalEntry, settled: SettledUnknown): EffectView {
       return effectView(entry)
     case 'impossible':
       throw impossible(entry)
+    case 'running':
+      throw new RunRefused(
+        'EFFECT_NOT_UNKNOWN',
+        `${idempotencyKeyOf(entry.key)} is past its deadline, but still on its way. What it says itself counts; try again in a minute.`,
+      )
     case 'changed':
       throw new RunRefused(
         'EFFECT_NOT_UNKNOWN',

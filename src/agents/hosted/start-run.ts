@@ -5,6 +5,7 @@ import { hostedAgent, requireRoom, type Host } from './host.ts'
 import { RUN_LEASE_MS } from './lease.ts'
 import { beginRun } from './run-part.ts'
 import { RunRefused, type RunCaller, type RunView, type StartRun } from './run-types.ts'
+import { contextDigestOf } from './same-context.ts'
 import { viewOf } from './views.ts'
 
 const RUN_ID = /^[A-Za-z0-9._:-]{1,128}$/
@@ -23,12 +24,13 @@ export async function startRun(
   if (!isBackground) requireRoom(host)
   const { agent, input, runId = `run_${crypto.randomUUID()}` } = request
   const requestDigest = digestOf({ agent, input })
+  const contextDigest = contextDigestOf(host, hosted, { runId, context: request.context })
   const text = JSON.stringify(input)
   const queued = isBackground
     ? { input: host.seal.seal({ purpose: 'input', runId }, text), delayMs }
     : undefined
   const created = await host.store.create(
-    { runId, caller: who.id, agent, requestDigest, queued },
+    { runId, caller: who.id, agent, requestDigest, contextDigest, queued },
     RUN_LEASE_MS,
   )
   const { run } = created

@@ -30,6 +30,7 @@ interface Row {
   readonly caller: string
   readonly state: ApprovalState
   readonly use_token: string | null
+  readonly expires_at_ms: number
 }
 
 export function createApprovalUses(db: DatabaseSync): ApprovalUses {
@@ -38,7 +39,7 @@ export function createApprovalUses(db: DatabaseSync): ApprovalUses {
   const latchOne = db.prepare(`${latch} approval_id = ?`)
   const latchRun = db.prepare(`${latch} run_id = ?`)
   const read = db.prepare(`
-    SELECT one.run_id, one.call_id, runs.caller, one.state, one.use_token
+    SELECT one.run_id, one.call_id, runs.caller, one.state, one.use_token, one.expires_at_ms
     FROM approvals AS one JOIN runs USING (run_id) WHERE one.approval_id = ?`)
   const use = db.prepare(
     `UPDATE approvals SET state = 'used', use_token = ? WHERE approval_id = ? AND state = 'approved'`,
@@ -61,8 +62,10 @@ export function createApprovalUses(db: DatabaseSync): ApprovalUses {
       const row = touch(approval, nowMs)
       if (row === undefined || !isFor(row, intent)) return 'missing'
       const problem = useOnce(row, approval)
-      // The process that used it died: what of the call never began, or ended nobody knows how, may go on.
-      return problem === 'used' && mayGoOn(earlier, approval) ? undefined : problem
+      if (problem !== 'used' || !mayGoOn(earlier, approval)) return problem
+      // The process that used it died: what of the call never began, or ended nobody knows how, may go on. Not for ever:
+      // nobody who approves it today means a payment of next week.
+      return row.expires_at_ms <= nowMs ? 'expired' : undefined
     },
     useForCall: (approval, nowMs) => {
       const row = touch(approval, nowMs)

@@ -71,13 +71,19 @@ export function createApprovals(db: DatabaseSync, uses: ApprovalUses, operatorLo
   return {
     replace: (runId, wanted, nowMs) => {
       uses.latchExpired(runId, nowMs)
-      const kept = new Map((open.all(runId) as unknown as Binding[]).map((row) => [bindingOfRow(row), row]))
+      // Two agents of a run may wait at equal calls under one id: one record for each.
+      const ended = (open.all(runId) as unknown as Binding[]).map((row) => ({ row, of: bindingOfRow(row) }))
       for (const approval of wanted) {
-        if (kept.delete(bindingOf(approval))) continue
+        const binding = bindingOf(approval)
+        const at = ended.findIndex(({ of }) => of === binding)
+        if (at >= 0) {
+          ended.splice(at, 1)
+          continue
+        }
         const { ttlMs, ...fields } = approval
         add.run({ ...fields, runId, now: nowMs, expiresAtMs: nowMs + ttlMs })
       }
-      for (const row of kept.values()) end.run(row.approval_id)
+      for (const { row } of ended) end.run(row.approval_id)
     },
     decide: (runId, verdicts, { by, nowMs }) => {
       uses.latchExpired(runId, nowMs)

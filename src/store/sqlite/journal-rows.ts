@@ -17,15 +17,20 @@ export interface JournalRow {
   readonly approval_id: string | null
   readonly first_attempt_at_ms: number
   readonly changed_at_ms: number
+  readonly lease_until_ms: number
   readonly deadline_ms: number
   readonly transactional: number
+  /** 1 when an operator said how it ended. */
+  readonly resolved: number
 }
 
 export type JournalStatements = ReturnType<typeof prepareJournal>
 
 export function prepareJournal(db: DatabaseSync) {
   const passed = 'lease_until_ms <= :now AND deadline_at_ms <= :now'
-  const end = 'UPDATE effect_journal SET state = :state, result = :result, changed_at_ms = :now WHERE'
+  const end = `UPDATE effect_journal
+    SET state = :state, result = :result, changed_at_ms = :now, lease_until_ms = :leaseUntilMs, resolved = :resolved
+    WHERE`
   return {
     expireKey: db.prepare(
       `UPDATE effect_journal SET state = 'unknown', changed_at_ms = :now
@@ -43,15 +48,19 @@ export function prepareJournal(db: DatabaseSync) {
       )
       ON CONFLICT (key) DO UPDATE SET
         (effect, kind, tool, caller, run_id, call_id, input_digest, input, result, state, token, approval_id,
-         first_attempt_at_ms, changed_at_ms, lease_until_ms, deadline_at_ms, deadline_ms, transactional) =
+         first_attempt_at_ms, changed_at_ms, lease_until_ms, deadline_at_ms, deadline_ms, transactional, resolved) =
         (excluded.effect, excluded.kind, excluded.tool, excluded.caller, excluded.run_id, excluded.call_id,
          excluded.input_digest, excluded.input, NULL, 'intent', excluded.token, excluded.approval_id,
          excluded.first_attempt_at_ms, excluded.changed_at_ms, excluded.lease_until_ms, excluded.deadline_at_ms,
-         excluded.deadline_ms, excluded.transactional)`),
-    renew: db.prepare(`UPDATE effect_journal SET lease_until_ms = ? WHERE token = ? AND state = 'intent'`),
-    ownIntent: db.prepare(`SELECT key FROM effect_journal WHERE token = ? AND state = 'intent'`),
-    settle: db.prepare(`${end} token = :token AND state IN ('intent', 'unknown')`),
-    resolve: db.prepare(`${end} key = :key AND state = 'unknown'`),
+         excluded.deadline_ms, excluded.transactional, 0)`),
+    renew: db.prepare(
+      `UPDATE effect_journal SET lease_until_ms = :leaseUntilMs
+       WHERE token = :token AND (state = 'intent' OR (state = 'unknown' AND lease_until_ms > :now))`,
+    ),
+    own: db.prepare('SELECT * FROM effect_journal WHERE token = ?'),
+    setTransactional: db.prepare('UPDATE effect_journal SET transactional = ? WHERE token = ?'),
+    settle: db.prepare(`${end} token = :token`),
+    resolve: db.prepare(`${end} key = :key AND state = 'unknown' AND lease_until_ms <= :now`),
     listUnknown: db.prepare(
       `SELECT *, 'unknown' AS state,
          iif(state = 'intent', max(lease_until_ms, deadline_at_ms), changed_at_ms) AS changed_at_ms
@@ -75,17 +84,28 @@ export function inTheWay(
   if (row.state === 'failed' || row.state === 'denied') return undefined
   if (row.input_digest !== intent.inputDigest) return { state: 'conflict' }
   if (row.state === 'done') return { state: 'done', result: row.result ?? undefined }
-  if (row.state === 'intent') return { state: 'running' }
+  if (row.state === 'intent' || row.lease_until_ms > now) return { state: 'running' }
   if (retakeUnknown) return undefined
   const sinceFirstAttemptMs = now - row.first_attempt_at_ms
   return { state: 'unknown', sinceFirstAttemptMs, ...(row.transactional === 1 ? { notPerformed: true } : {}) }
 }
 
-export function resultOf(outcome: Outcome): string | null {
-  return outcome.state === 'done' ? (outcome.result ?? null) : null
+/** E3: whether its own attempt may still say how it ended. */
+export function maySettle({ state, resolved }: JournalRow, outcome: Outcome): boolean | 'overruled' {
+  if (state === 'failed' && resolved === 1 && outcome.state === 'done') return 'overruled'
+  return state === 'intent' || state === 'unknown'
 }
 
-export function entryOf(row: JournalRow): JournalEntry {
+/** What an outcome changes of a row. */
+export function endOf(outcome: Outcome, now: number) {
+  const result = outcome.state === 'done' ? (outcome.result ?? null) : null
+  // None at all, so that a clock that is set back revives nothing.
+  const leaseUntilMs =
+    outcome.state === 'unknown' && outcome.leaseMs !== undefined ? now + outcome.leaseMs : 0
+  return { state: outcome.state, result, now, leaseUntilMs, resolved: 0 }
+}
+
+export function entryOf(row: JournalRow, now: number): JournalEntry {
   return {
     key: row.key,
     effect: row.effect,
@@ -100,5 +120,6 @@ export function entryOf(row: JournalRow): JournalEntry {
     state: row.state,
     result: row.result ?? undefined,
     changedAtMs: row.changed_at_ms,
+    sinceFirstAttemptMs: now - row.first_attempt_at_ms,
   }
 }

@@ -1,8 +1,19 @@
-import type { Begun, BeginOptions, Intent, Journal, Outcome, Settlement } from '../../guard/journal.ts'
+import type { StatementSync } from 'node:sqlite'
+
+import type {
+  Begun,
+  BeginOptions,
+  Intent,
+  Journal,
+  JournalEntry,
+  Outcome,
+  Settlement,
+} from '../../guard/journal.ts'
 import { idempotencyKeyOf } from '../../guard/effect.ts'
 import { createApprovalUses } from './approval-use.ts'
-import { entryOf, inTheWay, prepareJournal, resultOf, type JournalRow } from './journal-rows.ts'
+import { endOf, entryOf, inTheWay, maySettle, prepareJournal, type JournalRow } from './journal-rows.ts'
 import { createOperatorLog } from './operator-log.ts'
+import { createRunFence } from './run-fence.ts'
 import { createSettleWith } from './settle-with.ts'
 import { openToolFile, type OpenToolFile, type ToolFileOptions } from './tool-file.ts'
 
@@ -10,11 +21,18 @@ export type SqliteJournalOptions = Omit<ToolFileOptions, 'atCrashPoint'>
 
 /**
  * The journal in a SQLite file: durable when a promise resolves, and shared by all processes that open the file.
- * Inputs older than `retentionMs` are forgotten when it is opened; keys, outcomes and results stay, so that an
- * old effect is still never repeated. Throws what `openSqlite` throws, and `STORE_TOO_NEW`.
+ * Inputs and ended runs older than `retentionMs` are forgotten when it is opened; keys, outcomes and results stay, so
+ * that an old effect is still never repeated. Throws what `openSqlite` throws, and `STORE_TOO_NEW`.
  */
 export function createSqliteJournal(options: SqliteJournalOptions): Journal {
   return createJournal(openToolFile(options))
+}
+
+type Audited = 'effect.settle' | 'effect.overrule'
+
+const OVERRULED: Settlement = {
+  by: 'effect',
+  reason: 'It was settled as failed, and has been performed after all: its own late outcome says so.',
 }
 
 export function createJournal(opened: OpenToolFile): Journal {
@@ -22,6 +40,7 @@ export function createJournal(opened: OpenToolFile): Journal {
   const statements = prepareJournal(db)
   const approvals = createApprovalUses(db)
   const operatorLog = createOperatorLog(db)
+  const holdsRun = createRunFence(db)
 
   /** The row of a key as it is now: an intent whose lease and deadline have passed is unknown. */
   function read(key: string, now: number): JournalRow | undefined {
@@ -30,11 +49,12 @@ export function createJournal(opened: OpenToolFile): Journal {
   }
 
   function begin(intent: Intent, options: BeginOptions): Begun {
-    const { retakeUnknown = false, approval } = options
+    const { retakeUnknown = false, approval, fence } = options
     const now = nowMs()
     const row = read(intent.key, now)
     const obstacle = row === undefined ? undefined : inTheWay(row, intent, retakeUnknown, now)
     if (obstacle !== undefined) return obstacle
+    if (fence !== undefined && !holdsRun(fence, now)) return { state: 'unclaimed' }
     const problem = approval === undefined ? undefined : approvals.useForIntent(approval, intent, row, now)
     if (problem !== undefined) return { state: 'unapproved', problem }
     return { state: 'begun', token: write(intent, row?.state === 'unknown' ? row : undefined, now, options) }
@@ -75,42 +95,50 @@ export function createJournal(opened: OpenToolFile): Journal {
   function resolveUnknown(key: string, outcome: Outcome, settlement: Settlement | undefined): boolean {
     const now = nowMs()
     const row = read(key, now)
-    const end = { state: outcome.state, result: resultOf(outcome), now, key }
+    const end = { ...endOf(outcome, now), key, resolved: 1 }
     if (row === undefined || statements.resolve.run(end).changes !== 1) return false
-    if (settlement !== undefined) {
-      const { by, reason } = settlement
-      const runId = row.run_id ?? undefined
-      operatorLog.add({
-        atMs: now,
-        by,
-        action: 'effect.settle',
-        subject: idempotencyKeyOf(key),
-        runId,
-        reason,
-      })
-    }
+    if (settlement !== undefined) audit(row, 'effect.settle', settlement, now)
     return true
+  }
+
+  function settle(token: string, outcome: Outcome): boolean | 'overruled' {
+    const now = nowMs()
+    const row = statements.own.get(token) as unknown as JournalRow | undefined
+    const settled = row !== undefined && maySettle(row, outcome)
+    if (row === undefined || settled === false) return false
+    statements.settle.run({ ...endOf(outcome, now), token })
+    if (settled === 'overruled') audit(row, 'effect.overrule', OVERRULED, now)
+    return settled
+  }
+
+  function audit(
+    { key, run_id }: JournalRow,
+    action: Audited,
+    { by, reason }: Settlement,
+    atMs: number,
+  ): void {
+    operatorLog.add({ atMs, by, action, subject: idempotencyKeyOf(key), runId: run_id ?? undefined, reason })
+  }
+
+  function list(statement: StatementSync, parameters: Record<string, string>): JournalEntry[] {
+    const now = nowMs()
+    const rows = writer.read(() => statement.all({ ...parameters, now }))
+    return (rows as unknown as JournalRow[]).map((row) => entryOf(row, now))
   }
 
   // E1: each of these holds the write lock before its first read, so that of two owners one sees the other.
   return {
     begin: async (intent, beginOptions) => writer.transact(() => begin(intent, beginOptions)),
-    renew: async (token, leaseMs) =>
-      writer.transact(() => statements.renew.run(nowMs() + leaseMs, token).changes === 1),
-    settle: async (token, outcome) =>
+    renew: async (token, leaseMs, fence) =>
       writer.transact(() => {
-        const end = { state: outcome.state, result: resultOf(outcome), now: nowMs(), token }
-        return statements.settle.run(end).changes === 1
+        const now = nowMs()
+        if (fence !== undefined && !holdsRun(fence, now)) return false
+        return statements.renew.run({ leaseUntilMs: now + leaseMs, token, now }).changes === 1
       }),
+    settle: async (token, outcome) => writer.transact(() => settle(token, outcome)),
     // Only reads: health checks ask for it, and must neither wait for the write lock nor take it.
-    listUnknown: async () => {
-      const rows = writer.read(() => statements.listUnknown.all({ now: nowMs() }))
-      return (rows as unknown as JournalRow[]).map(entryOf)
-    },
-    listRun: async ({ caller, runId }) => {
-      const rows = writer.read(() => statements.listRun.all({ caller, runId, now: nowMs() }))
-      return (rows as unknown as JournalRow[]).map(entryOf)
-    },
+    listUnknown: async () => list(statements.listUnknown, {}),
+    listRun: async ({ caller, runId }) => list(statements.listRun, { caller, runId }),
     resolveUnknown: async (key, outcome, settlement) =>
       writer.transact(() => resolveUnknown(key, outcome, settlement)),
     settleWith: createSettleWith(opened, statements),

@@ -26,6 +26,13 @@ const LOST: RunRecord['problem'] = {
     'The process that ran it ended before anything was saved. What it may have done is listed with the run; start a new run to go on.',
 }
 
+const LOST_BEYOND: RunRecord['problem'] = {
+  code: 'RUN_LOST',
+  message:
+    'The process that ran it ended after it had gone on with calls that would be carried out again if it went back to its ' +
+    'last saved state. What it may have done is listed with the run; start a new run to go on.',
+}
+
 export function createRunClaims(db: DatabaseSync, rows: RunRows, approvals: Approvals): RunClaims {
   const take = db.prepare(
     `UPDATE runs SET status = 'running', token = :token, lease_until_ms = :leaseUntilMs, status_before = status,
@@ -39,7 +46,7 @@ export function createRunClaims(db: DatabaseSync, rows: RunRows, approvals: Appr
   )
   const end = db.prepare(
     `UPDATE runs SET status = :status, token = NULL, lease_until_ms = NULL, status_before = NULL, resumable = 0,
-       denial = NULL, problem = :problem, cancel_requested = 0, changed_at_ms = :now
+       denial = NULL, problem = :problem, cancel_requested = 0, beyond_saved = 0, changed_at_ms = :now
      WHERE run_id = :runId`,
   )
   const forget = db.prepare('UPDATE run_states SET state = NULL WHERE run_id = ?')
@@ -61,6 +68,7 @@ export function createRunClaims(db: DatabaseSync, rows: RunRows, approvals: Appr
       if (row.cancel_requested === 1) return claims.end(row.run_id, 'cancelled', undefined, now)
       if (row.status_before === null || !rows.hasState(row.run_id))
         return claims.end(row.run_id, 'failed', LOST, now)
+      if (row.beyond_saved === 1) return claims.end(row.run_id, 'failed', LOST_BEYOND, now)
       back.run({ denial: jsonText(why.denial), startAtMs: why.startAtMs ?? null, now, runId: row.run_id })
     },
     end: (runId, status, problem, now) => {

@@ -10,10 +10,11 @@ export function prepareRuns(db: DatabaseSync) {
   return {
     create: db.prepare(`
       INSERT INTO runs (
-        run_id, caller, agent, status, version, request_digest, resumable, cancel_requested,
+        run_id, caller, agent, status, version, request_digest, context_digest, resumable, cancel_requested,
         start_at_ms, created_at_ms, changed_at_ms, token, lease_until_ms
       ) VALUES (
-        :runId, :caller, :agent, :status, 0, :requestDigest, 0, 0, :startAtMs, :now, :now, :token, :leaseUntilMs
+        :runId, :caller, :agent, :status, 0, :requestDigest, :contextDigest, 0, 0,
+        :startAtMs, :now, :now, :token, :leaseUntilMs
       )`),
     writeState: db.prepare(`
       INSERT INTO run_states (run_id, state, output) VALUES (?, ?, ?)
@@ -22,8 +23,9 @@ export function prepareRuns(db: DatabaseSync) {
     save: db.prepare(`
       UPDATE runs SET status = :status, version = version + 1, resumable = :resumable, denial = :denial,
         problem = :problem, cancel_requested = 0, token = NULL, lease_until_ms = NULL, status_before = NULL,
-        changed_at_ms = :now
+        beyond_saved = 0, context_digest = coalesce(:contextDigest, context_digest), changed_at_ms = :now
       WHERE run_id = :runId`),
+    markBeyond: db.prepare('UPDATE runs SET beyond_saved = 1 WHERE token = ?'),
     renew: db.prepare('UPDATE runs SET lease_until_ms = ? WHERE token = ?'),
     requestCancel: db.prepare('UPDATE runs SET cancel_requested = 1, changed_at_ms = ? WHERE run_id = ?'),
     nextQueued: db.prepare(NEXT_QUEUED),

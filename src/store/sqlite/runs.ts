@@ -34,13 +34,14 @@ export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore
     const now = nowMs()
     const taken = claims.settled(run.runId, now)
     if (taken !== undefined) return { created: false, run: stored(run.runId) }
-    const { runId, caller, agent, requestDigest, queued } = run
+    const { runId, caller, agent, requestDigest, contextDigest, queued } = run
     const token = queued === undefined ? crypto.randomUUID() : undefined
     statements.create.run({
       runId,
       caller,
       agent,
       requestDigest,
+      contextDigest: contextDigest ?? null,
       status: queued === undefined ? 'running' : 'queued',
       token: token ?? null,
       leaseUntilMs: token === undefined ? null : now + leaseMs,
@@ -87,6 +88,7 @@ export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore
       resumable: Number(run.resumable),
       denial: jsonText(run.denial),
       problem: jsonText(run.problem),
+      contextDigest: run.contextDigest ?? null,
       now,
     })
     statements.writeState.run(row.run_id, state ?? null, output ?? null)
@@ -122,6 +124,7 @@ export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore
       const row = writer.read(() => rows.readWhole(runId))
       return row === undefined ? undefined : recordOf(row)
     },
+    statusOf: async (runId) => writer.read(() => rows.statusOf(runId)),
     list: async (filter) => writer.read(() => rows.list(filter)),
     counts: async () =>
       writer.read(() => {
@@ -141,6 +144,7 @@ export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore
       return writer.transact(() => claimQueued(leaseMs))
     },
     markStarted: async (token) => writer.transact(() => markStarted(token)),
+    markBeyond: async (token) => writer.transact(() => statements.markBeyond.run(token).changes === 1),
     renew: async (token, leaseMs) =>
       writer.transact(() => {
         const row = rows.readClaimed(token)

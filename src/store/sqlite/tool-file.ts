@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { AtCrashPoint, CrashPoint } from '../../guard/crash-points.ts'
+import { forgetOld } from './forget-old.ts'
 import { migrate } from './migrate.ts'
 import { openSqlite, storeError } from './open.ts'
 import { TOOL_MIGRATIONS } from './tool-schema.ts'
@@ -10,7 +11,10 @@ export interface ToolFileOptions {
   readonly file: string
   /** The store's clock: wall time in milliseconds. Default `Date.now`. */
   readonly nowMs?: () => number
-  /** How long stored inputs are kept after an effect's last change, in milliseconds. Default 30 days. */
+  /**
+   * How long an effect's stored input is kept after its last change, and a run with its steps and approvals after its
+   * end, in milliseconds. Default 30 days.
+   */
   readonly retentionMs?: number
   /** For tests that kill the process there. */
   readonly atCrashPoint?: AtCrashPoint
@@ -28,17 +32,14 @@ export interface OpenToolFile {
 
 const RETENTION_MS = 30 * 24 * 60 * 60 * 1000
 
-/** Brings the schema up to date and forgets inputs that are too old. Throws what `openSqlite` and `migrate` throw. */
+/** Brings the schema up to date and forgets what is too old. Throws what `openSqlite` and `migrate` throw. */
 export function openToolFile(options: ToolFileOptions): OpenToolFile {
   const { file, nowMs = Date.now, retentionMs = RETENTION_MS, atCrashPoint } = options
   const db = openSqlite(file)
   try {
     migrate(db, file, TOOL_MIGRATIONS)
     const writer = createWriter(db, file)
-    const forget = db.prepare(
-      'UPDATE effect_journal SET input = NULL WHERE input IS NOT NULL AND changed_at_ms <= ?',
-    )
-    writer.transact(() => forget.run(nowMs() - retentionMs))
+    writer.transact(() => forgetOld(db, nowMs() - retentionMs))
     return {
       db,
       writer,

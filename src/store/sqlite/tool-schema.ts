@@ -28,6 +28,7 @@ const CALLERS = `
   ALTER TABLE effect_journal ADD COLUMN caller TEXT NOT NULL DEFAULT 'local';
   ALTER TABLE effect_journal ADD COLUMN approval_id TEXT;
   ALTER TABLE effect_journal ADD COLUMN transactional INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE effect_journal ADD COLUMN resolved INTEGER NOT NULL DEFAULT 0;
   UPDATE effect_journal SET caller = CASE WHEN json_valid(key) THEN coalesce(key ->> 1, 'local') ELSE 'local' END;
   CREATE INDEX effect_journal_run ON effect_journal (caller, run_id, first_attempt_at_ms) WHERE run_id IS NOT NULL;`
 
@@ -51,6 +52,8 @@ const RUNS = `
     token TEXT UNIQUE,
     lease_until_ms INTEGER,
     status_before TEXT,
+    beyond_saved INTEGER NOT NULL DEFAULT 0 CHECK (beyond_saved IN (0, 1)),
+    context_digest TEXT,
     CHECK ((status = 'running') = (token IS NOT NULL)),
     CHECK ((token IS NULL) = (lease_until_ms IS NULL))
   ) STRICT;

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { guardAgent, guardedTool, guardedToolCore } from 'holdpoint'
 import type { ApprovalRequest, DeskVerdict } from '../../../src/agents/hosted/approval-desk.ts'
+import type { HostedAgent } from '../../../src/agents/hosted/hosted-agent.ts'
 import { done, refundCall, refundTool, refusalIn, scripted, toldIn } from '../helpers.ts'
 import { ann, boss, cashierWorld, decideAll, hostedWorld } from './world.ts'
 
@@ -44,11 +45,14 @@ test('approved, but expired at resume: it counts as undecided, also when the clo
 })
 
 test('APPROVAL_EXPIRED: an approval that expires between resume and the call lets nothing run', async () => {
-  const { runs, time, bank, model, authority } = await cashierWorld([[refundCall('c1')], done])
+  const approvalTtlMs = 30_000
+  const { runs, time, bank, model, authority } = await cashierWorld([[refundCall('c1')], done], {
+    approvalTtlMs,
+  })
   await runs.start(ann, start)
   await decideAll(runs, 'run_1', true)
   authority.beforeAnswer = ({ boundary }) => {
-    if (boundary === 'tool') time.ms += TTL_MS
+    if (boundary === 'tool') time.ms += approvalTtlMs
   }
   await runs.resume(ann, resume)
   expect(bank.invoices).toEqual([])
@@ -325,3 +329,94 @@ test('a desk that fails decides nothing, and holds nothing up', async () => {
   expect(await runs.resume(ann, resume)).toMatchObject({ status: 'completed' })
   expect(lines).toContainEqual(expect.objectContaining({ err: 'the desk is closed' }))
 })
+
+/** Approved and used, and the process died before the effect: nobody knows whether it happened, and it has not. */
+async function diedUnderItsApproval() {
+  let isDead = true
+  const paid: string[] = []
+  let agent: HostedAgent['agent'] | undefined
+  const world = await hostedWorld({
+    agents: (guard) => {
+      const pay = guardedTool(guard.surface('payments'), {
+        name: 'pay',
+        description: 'Pay',
+        parameters: z.object({ to: z.string() }),
+        needsApproval: true,
+        effect: 'payment',
+        key: ({ to }) => to,
+        commit: ({ to }) => {
+          if (isDead) throw new Error('died before it was sent')
+          paid.push(to)
+        },
+        reconcile: async () => ({ state: 'absent' as const }),
+      })
+      const call = functionCall('pay', { to: 'INV-1' }, { callId: 'c1' })
+      agent = scripted([pay], [[call], done, done, done], { name: 'cashier' }).agent
+      return [{ agent }]
+    },
+  })
+  const { runs, store, replica } = world
+  const save = () => Promise.reject(new Error('died'))
+  const dying = replica([{ agent: agent as HostedAgent['agent'] }], { store: { ...store.runs, save } })
+  await runs.start(ann, start)
+  await decideAll(runs, 'run_1', true)
+  await expect(dying.resume(ann, resume)).rejects.toThrow('died')
+  isDead = false
+  return { ...world, paid }
+}
+
+test('used, and its process died before the effect: the call goes on under it', async () => {
+  const { runs, time, paid } = await diedUnderItsApproval()
+  time.ms += 60_001
+  expect(await runs.resume(ann, resume)).toMatchObject({ status: 'completed' })
+  expect(paid).toEqual(['INV-1'])
+})
+
+test('used, its process died before the effect, and it has expired since: a new one is asked', async () => {
+  const { runs, time, paid } = await diedUnderItsApproval()
+  time.ms += TTL_MS
+  const late = await runs.resume(ann, resume)
+  expect(late).toMatchObject({ status: 'interrupted', approvals: [{ callId: 'c1', state: 'waiting' }] })
+  expect(paid).toEqual([])
+  expect((await runs.show(ann, 'run_1')).allApprovals.map(({ state }) => state)).toEqual(['used', 'waiting'])
+  await decideAll(runs, 'run_1', true)
+  expect(await runs.resume(ann, resume)).toMatchObject({ status: 'completed' })
+  expect(paid).toEqual(['INV-1'])
+})
+
+test.each([
+  ['a random default', () => crypto.randomUUID()],
+  ['the time as a default', () => new Date().toISOString()],
+])(
+  'ARGUMENTS_UNSTABLE: with %s nobody can approve what will run, so the run says so and ends',
+  async (_, fresh) => {
+    const { runs } = await hostedWorld({
+      agents: (guard) => {
+        const pay = guardedTool(guard.surface('payments'), {
+          name: 'pay',
+          description: 'Pay',
+          parameters: z.object({ ref: z.string().default(fresh) }),
+          needsApproval: true,
+          effect: 'payment',
+          key: ({ ref }) => ref,
+          commit: () => 'paid',
+        })
+        return [
+          {
+            agent: scripted([pay], [[functionCall('pay', {}, { callId: 'c1' })], done], { name: 'cashier' })
+              .agent,
+          },
+        ]
+      },
+    })
+    const view = await runs.start(ann, start)
+    expect(view).toMatchObject({
+      status: 'failed',
+      resumable: false,
+      approvals: [],
+      error: { code: 'ARGUMENTS_UNSTABLE' },
+    })
+    expect(view.error?.message).toMatch(/pay \(call c1\)/)
+    expect(await runs.waiting(boss, 10)).toEqual([])
+  },
+)

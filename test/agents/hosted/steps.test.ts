@@ -188,3 +188,33 @@ test('a direct call that names a run of somebody else leaves no steps in it', as
   await running
   expect(steps.filter((step) => 'surface' in step && step.surface === 'email')).toEqual([])
 })
+
+test('followed from another replica: its end is seen without reading the run again and again', async () => {
+  const { replica, store, agent, fire } = await cashierWorld([done])
+  const run = { runId: 'run_1', caller: 'ann', agent: 'cashier', requestDigest: 'd' }
+  const created = await store.runs.create(run, 60_000)
+  const reads: string[] = []
+  const find = (runId: string) => (reads.push(runId), store.runs.find(runId))
+  const onlooker = replica([{ agent }], { store: { ...store.runs, find } })
+  const following = onlooker.follow(ann, 'run_1', () => {}, new AbortController().signal)
+  const looks = async () => {
+    fire(1_000)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  for (let second = 0; second < 5; second += 1) await looks()
+  expect(reads).toHaveLength(1)
+  const completed = {
+    status: 'completed',
+    state: undefined,
+    output: undefined,
+    resumable: false,
+    approvals: [],
+  } as const
+  await store.runs.save((created as { token: string }).token, {
+    ...completed,
+    denial: undefined,
+    problem: undefined,
+  })
+  await looks()
+  expect(await following).toMatchObject({ status: 'completed' })
+})
