@@ -134,6 +134,10 @@ const toolServerShape = guardShape.extend({
     .string()
     .regex(/^pm_\w+$/, 'the id of a payment method: pm_…')
     .optional(),
+  STRIPE_CUSTOMER: z
+    .string()
+    .regex(/^cus_\w+$/, 'the id of a customer: cus_…')
+    .optional(),
   STRIPE_API_BASE: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
   ...mail,
 })
@@ -242,8 +246,9 @@ function realMoney(env: Env, problems: string[]): void {
   const isLive = /^[sr]k_live_/.test(env['STRIPE_API_KEY'] ?? '')
   if (isLive && !env['STRIPE_PAYMENT_METHOD'])
     problems.push('STRIPE_PAYMENT_METHOD: required with a live STRIPE_API_KEY; the pm_… that is charged')
-  if (!env['STRIPE_API_KEY'] && (env['STRIPE_PAYMENT_METHOD'] || env['STRIPE_API_BASE']))
-    problems.push('STRIPE_API_KEY: required with STRIPE_PAYMENT_METHOD and STRIPE_API_BASE')
+  const needKey = ['STRIPE_PAYMENT_METHOD', 'STRIPE_CUSTOMER', 'STRIPE_API_BASE'].filter((name) => env[name])
+  if (!env['STRIPE_API_KEY'] && needKey.length > 0)
+    problems.push(`STRIPE_API_KEY: required with ${needKey.join(' and ')}`)
 }
 
 function notYet(env: Env, names: readonly string[], problems: string[]): void {

@@ -5,10 +5,10 @@
 export const CRASH_POINTS = [
   /** The run is stored, nothing of it has begun. */
   'run.created',
-  /** A queued run may begin (`task`), but has not. */
-  'run.picked',
   /** This process is the one that runs it. */
   'run.claimed',
+  /** A queued run may begin (`task`), but has not. */
+  'run.picked',
   /** `resume` was allowed; the state has not been read. */
   'run.resume_allowed',
   /** The state is read, nobody's approval is in it yet. */

@@ -37,8 +37,8 @@ export async function reconcileUnknown(
   const begun = await journal.begin(intentOf(entry), { leaseMs: LEASE_MS, retakeUnknown: true })
   if (begun.state !== 'begun')
     return { settled: false, why: begun.state === 'running' ? 'running' : 'changed' }
-  const found = await ask(guard, entry, effect, begun.token, () =>
-    reconcile(JSON.parse(input), contextOf(guard, entry)),
+  const found = await ask(guard, entry, effect, begun.token, (signal) =>
+    reconcile(JSON.parse(input), contextOf(entry, signal)),
   )
   // Unknown once more for an instant, because only from there an outcome is stored with who settled it.
   if (!(await journal.settle(begun.token, { state: 'unknown' }))) return { settled: false, why: 'changed' }
@@ -80,11 +80,12 @@ async function ask(
   { key }: JournalEntry,
   effect: AnyEffect,
   token: string,
-  reconcile: () => Promise<Reconciled<unknown>>,
+  reconcile: (signal: AbortSignal) => Promise<Reconciled<unknown>>,
 ): Promise<Reconciled<unknown> | undefined> {
   const deadline = new AbortController()
   const renew = () => guard.journal.renew(token, LEASE_MS)
-  const asking = (async () => reconcile())()
+  const signal = AbortSignal.any([deadline.signal, guard.shutdownSignal])
+  const asking = (async () => reconcile(signal))()
   const { end } = await superviseEffect(asking, { effect, deadline, renew })
   if (end.thrown !== undefined) {
     const line = { effect: effect.name, idempotency_key: idempotencyKeyOf(key), err: messageOf(end.thrown) }
@@ -93,10 +94,10 @@ async function ask(
   return end.value as Reconciled<unknown> | undefined
 }
 
-function contextOf({ shutdownSignal }: Guard, { key, callId, runId }: JournalEntry): EffectContext<never> {
+function contextOf({ key, callId, runId }: JournalEntry, signal: AbortSignal): EffectContext<never> {
   return {
     idempotencyKey: idempotencyKeyOf(key),
-    signal: shutdownSignal,
+    signal,
     context: undefined as never,
     callId,
     runId,
@@ -115,6 +116,8 @@ function intentOf({
   inputDigest,
   input,
   deadlineMs,
+  transactional = false,
 }: JournalEntry) {
-  return { key, effect, kind, tool, caller, runId, callId, inputDigest, input, deadlineMs }
+  const who = { caller, runId, callId }
+  return { key, effect, kind, tool, ...who, inputDigest, input, deadlineMs, transactional }
 }

@@ -88,10 +88,11 @@ function accountsAssistant(
 
 /** What the shipped tools act on: Stripe and a mail server where they are set, else a ledger and a folder of mails. */
 function openSinks({ DATA_DIR: dataDir, ...config }: ToolServerConfig): Sinks {
-  const { STRIPE_API_KEY: apiKey, STRIPE_PAYMENT_METHOD: paymentMethod, STRIPE_API_BASE: baseUrl } = config
+  const { STRIPE_API_KEY: apiKey, STRIPE_PAYMENT_METHOD: paymentMethod, STRIPE_CUSTOMER: customer } = config
+  const baseUrl = config.STRIPE_API_BASE
   return createSinks({
     dataDir,
-    stripe: apiKey === undefined ? undefined : { apiKey, paymentMethod, baseUrl },
+    stripe: apiKey === undefined ? undefined : { apiKey, paymentMethod, customer, baseUrl },
     smtp: config.SMTP_URL === undefined ? undefined : { smtpUrl: config.SMTP_URL },
     mailFrom: config.MAIL_FROM,
   })

@@ -25,6 +25,8 @@ export interface Callers {
   find(token: string): Caller | undefined
 }
 
+const ASKING: ReadonlySet<Scope> = new Set(['tools:call', 'runs:start'])
+
 const CallersFile = z.strictObject({
   callers: z.array(
     z.strictObject({
@@ -34,7 +36,13 @@ const CallersFile = z.strictObject({
         .regex(/^[A-Za-z0-9._:-]{1,64}$/, '1 to 64 of A-Z, a-z, 0-9, ".", "_", ":" and "-"')
         .refine((id) => id !== 'local', 'another id: "local" is who calls inside the process'),
       name: z.string('text').min(1, '1 to 100 characters').max(100, '1 to 100 characters'),
-      scopes: z.array(z.enum(SCOPES, `one of ${SCOPES.join(', ')}`), 'a list'),
+      // Whoever asks for something must not be the one who approves it.
+      scopes: z
+        .array(z.enum(SCOPES, `one of ${SCOPES.join(', ')}`), 'a list')
+        .refine(
+          (scopes) => !scopes.includes('runs:approve') || !scopes.some((scope) => ASKING.has(scope)),
+          'runs:approve goes with runs:resume only: give the person who approves a caller of its own',
+        ),
       sha256: z.string('64 lowercase hex digits').regex(/^[0-9a-f]{64}$/, '64 lowercase hex digits'),
     }),
   ),

@@ -14,14 +14,16 @@ export function healthRoutes(guard: Guard, runs?: Runs): Router {
   router.get('/healthz', (_request, response) => sendJson(response, 200, { status: 'ok' }))
   router.get('/readyz', async (request, response) => {
     const { started, lastAnswer } = guard
-    const ready = started && lastAnswer?.answered === true
+    const unknownOutcomes = await orNull(async () => (await guard.journal.listUnknown()).length)
+    // Without its journal it carries nothing out.
+    const ready = started && lastAnswer?.answered === true && unknownOutcomes !== null
     const strict = 'strict' in request.query
     sendJson(response, strict && !ready ? 503 : 200, {
       status: ready ? 'ok' : 'degraded',
       started,
       authority: lastAnswer ?? null,
       in_flight: guard.inFlight,
-      unknown_outcomes: await orNull(async () => (await guard.journal.listUnknown()).length),
+      unknown_outcomes: unknownOutcomes,
       ...(runs === undefined ? {} : { runs: await orNull(() => runCounts(runs)) }),
     })
   })

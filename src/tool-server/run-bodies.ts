@@ -2,19 +2,14 @@ import { protocol, type AgentInputItem } from '@openai/agents'
 import { z } from 'zod'
 
 import { RUN_STATUSES } from '../agents/hosted/run-store.ts'
+import { LIST_MOST, MAX_DELAY_MS, RUN_ID } from '../agents/hosted/run-types.ts'
 
-/** How far ahead a run may be put, in milliseconds: 30 days. */
-const MAX_DELAY_MS = 30 * 24 * 3_600_000
 const MAX_DECISIONS = 200
-const MAX_LISTED = 200
 
 export const ON_DISCONNECT = ['cancel', 'continue'] as const
 export type OnDisconnect = (typeof ON_DISCONNECT)[number]
 
-/** It stands in paths, where a client would resolve dots away. */
-const RunId = z
-  .string()
-  .regex(/^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/, 'must be 1 to 128 characters of A-Z a-z 0-9 . _ : -')
+const RunId = z.string().regex(RUN_ID, 'must be 1 to 128 characters of A-Z a-z 0-9 . _ : -')
 /** As the SDK knows them, and as they came. */
 const InputItem = z.custom<AgentInputItem>((item) => protocol.ModelItem.safeParse(item).success)
 const Name = z.string().min(1).max(256)
@@ -78,7 +73,7 @@ export const SettleBody = z
 
 export const NoBody = z.strictObject({})
 
-const Limit = z.coerce.number('a number').int().min(1).max(MAX_LISTED).optional()
+const Limit = z.coerce.number('a number').int().min(1).max(LIST_MOST).optional()
 
 export const ListQuery = z
   .strictObject({

@@ -1,19 +1,17 @@
 import { Router } from 'express'
 
-import type { Runs } from '../agents/hosted/run-types.ts'
+import { LIST_DEFAULT, type Runs } from '../agents/hosted/run-types.ts'
 import { sendJson } from '../http.ts'
 import { requireScope } from './auth.ts'
 import { DecisionsBody, LimitQuery, NoBody, SettleBody } from './run-bodies.ts'
 import { bodyOf, idOf, queryOf, runCallerOf } from './run-request.ts'
-
-const DEFAULT_LISTED = 50
 
 /** What people decide: about calls that wait, and about effects of which nobody knows whether they happened. */
 export function runDecisionRoutes(runs: Runs): Router {
   const router = Router({ caseSensitive: true, strict: true })
 
   router.get('/approvals', requireScope('runs:approve'), async (request, response) => {
-    const { limit = DEFAULT_LISTED } = queryOf(request, LimitQuery)
+    const { limit = LIST_DEFAULT } = queryOf(request, LimitQuery)
     sendJson(response, 200, { approvals: await runs.waiting(runCallerOf(request), limit) })
   })
 

@@ -6,14 +6,13 @@ import {
   type RunDetail,
   type Runs,
   type RunView,
+  LIST_DEFAULT,
 } from '../agents/hosted/run-types.ts'
 import { sendJson } from '../http.ts'
 import { requireScope } from './auth.ts'
 import { CancelBody, ListQuery, ResumeBody, StartBody } from './run-bodies.ts'
 import { bodyOf, idOf, isGoingOn, nextOf, queryOf, runCallerOf, wantsEvents } from './run-request.ts'
 import type { RunStreams } from './run-stream.ts'
-
-const DEFAULT_LISTED = 50
 
 /** Every scope that is about runs: each may look at its own. */
 const ANY_RUNS = ['runs:start', 'runs:resume', 'runs:approve'] as const
@@ -32,7 +31,7 @@ export function runRoutes(runs: Runs, streams: RunStreams): Router {
   })
 
   router.get('/runs', requireScope(...ANY_RUNS), async (request, response) => {
-    const { outcome, limit = DEFAULT_LISTED, before, ...filter } = queryOf(request, ListQuery)
+    const { outcome, limit = LIST_DEFAULT, before, ...filter } = queryOf(request, ListQuery)
     const who = runCallerOf(request)
     if (outcome === 'unknown') return sendJson(response, 200, await withUnknownOutcome(runs, request))
     const found = await runs.list(who, { ...filter, limit, beforeRunId: before })

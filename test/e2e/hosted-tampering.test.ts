@@ -131,7 +131,7 @@ describe('a stored state', () => {
   })
 })
 
-test("the server's file has neither the app's context nor what the model, a tool or a person was told", async () => {
+test("the server's file has neither the app's context nor what the model wrote or a tool that only reads gave", async () => {
   const input = script([
     [{ tool: 'fill', args: { bytes: 64 }, callId: 'call_0' }],
     [{ tool: 'look_at_secret', args: { subject: 'FROM-THE-MODEL' }, callId: 'call_1' }],

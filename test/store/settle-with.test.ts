@@ -176,6 +176,18 @@ describe('an effect that ends the transaction itself', () => {
     },
   )
 
+  test('and that was taken over by somebody who could not tell stays as uncertain', async () => {
+    const token = await begin()
+    const broken = journal.settleWith(token, (transaction) => {
+      ;(transaction as DatabaseSync).exec('COMMIT')
+    })
+    await expect(broken).rejects.toMatchObject({ code: 'TRANSACTION_ENDED' })
+    await journal.settle(token, { state: 'unknown' })
+    await journal.settle(await begin(true), { state: 'unknown' })
+    const next = await journal.begin(intent('k', { transactional: true }), { leaseMs: LEASE_MS })
+    expect(next).toEqual({ state: 'unknown', sinceFirstAttemptMs: 0 })
+  })
+
   test('and whose process dies before it is seen has left no word that nothing was written', async () => {
     await journal
       .settleWith(await begin(), (transaction) => {

@@ -111,6 +111,16 @@ test('the id "local" is refused: its effects would be those of calls inside the 
   )
 })
 
+test.each(['tools:call', 'runs:start'] as const)(
+  'whoever may approve must not ask for what is approved: runs:approve beside %s is refused',
+  (scope) => {
+    const both = made({ scopes: [scope, 'runs:approve'] }).record
+    expect(() => readCallers(fileOf({ callers: [both] }))).toThrow('runs:approve goes with runs:resume only')
+    const apart = made({ scopes: ['runs:approve', 'runs:resume'] }).record
+    expect(() => readCallers(fileOf({ callers: [made({ scopes: [scope] }).record, apart] }))).not.toThrow()
+  },
+)
+
 test('problems are told in one line of plain text, each with its place', () => {
   const file = fileOf({
     callers: [

@@ -93,7 +93,8 @@ describe('the store is down: 503, a logged request_id, and nothing half done', (
     await world.server.store.close()
     expect(await world.get('/readyz', '')).toMatchObject({
       status: 200,
-      body: { runs: null, unknown_outcomes: null },
+      body: { status: 'degraded', runs: null, unknown_outcomes: null },
     })
+    expect((await world.get('/readyz?strict', '')).status).toBe(503)
   })
 })

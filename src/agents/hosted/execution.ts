@@ -76,7 +76,9 @@ export class Execution {
   }
 
   end(why: Ending): void {
-    if (this.#ending !== 'lost') this.#ending = why
+    // A shutdown does not make what somebody has cancelled go on later.
+    const isSettled = this.#ending === 'lost' || (this.#ending === 'cancelled' && why === 'shutdown')
+    if (!isSettled) this.#ending = why
     if (this.signal.aborted) return
     this.#controller.abort(new Error(ENDINGS[why]))
     const stop = this.#host.every(ABANDON_AFTER_MS, () => this.abandon())

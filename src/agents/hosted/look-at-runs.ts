@@ -2,6 +2,8 @@ import { executionOf, requireApprover, visibleRun, type Host } from './host.ts'
 import { sweep } from './queue.ts'
 import type { RunRecord } from './run-store.ts'
 import {
+  LIST_DEFAULT,
+  LIST_MOST,
   RunRefused,
   type OnStep,
   type RunCaller,
@@ -13,8 +15,6 @@ import {
 import type { Execution } from './execution.ts'
 import { approvalView, effectView, isoTime, viewOf } from './views.ts'
 
-const LIST_DEFAULT = 50
-const LIST_MOST = 200
 const OPERATOR_LINES = 200
 const LOOK_EVERY_MS = 1_000
 

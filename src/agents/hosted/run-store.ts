@@ -3,7 +3,7 @@ import type { RefusalBody } from '../tool-answer.ts'
 
 /**
  * `queued`: nothing has begun. `running`: a process is at it, or was when it died. `interrupted`: calls wait for a
- * person. `denied` and `failed` may be resumable; `completed` and `cancelled` never are.
+ * person, or a shutdown came in between. `denied` and `failed` may be resumable; `completed` and `cancelled` never are.
  */
 export const RUN_STATUSES = [
   'queued',

@@ -4,6 +4,13 @@ import type { EffectState } from '../../guard/journal.ts'
 import type { RefusalBody } from '../tool-answer.ts'
 import type { ApprovalState, OperatorEntry, RunCounts, RunProblem, RunStatus } from './run-store.ts'
 
+/** How far ahead a run may be put, in milliseconds: 30 days. */
+export const MAX_DELAY_MS = 30 * 24 * 60 * 60 * 1000
+/** It stands in paths, where a client would resolve dots away. */
+export const RUN_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$/
+export const LIST_DEFAULT = 50
+export const LIST_MOST = 200
+
 /** Who asks, as authenticated. Sees and resumes its own runs; with `mayApprove` all of them. */
 export interface RunCaller {
   readonly id: string
@@ -241,7 +248,7 @@ export interface Runs {
   follow(who: RunCaller, runId: string, onStep: OnStep, signal: AbortSignal): Promise<RunView>
   /** Unknown outcomes, of runs and of single calls, oldest first. */
   unknownEffects(who: RunCaller): Promise<readonly EffectView[]>
-  /** An operator's word, with an audit entry. `done` may bring the result as the tool would have given it. */
+  /** An operator's word, with an audit entry. `done` may bring the result as the effect would have given it. */
   settleEffect(
     who: RunCaller,
     effectId: string,

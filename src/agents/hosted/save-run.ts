@@ -87,8 +87,11 @@ async function goBack(host: Host, claim: Claim, execution: Execution): Promise<R
   const { store, log } = host
   const { run, token } = claim
   log.warn({ run_id: run.runId }, 'a run was broken off; it goes back to its last saved state')
+  const before = await store.approvalsOf(run.runId)
   if (!(await store.release(token, {}))) throw lost(run.runId)
-  return tellOfEnd(host, claim, execution, await store.approvalsOf(run.runId))
+  const after = await store.approvalsOf(run.runId)
+  await showDesk(host, before, after)
+  return tellOfEnd(host, claim, execution, after)
 }
 
 async function tellOfEnd(

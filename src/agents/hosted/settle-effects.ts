@@ -34,7 +34,7 @@ export async function settleEffect(
   const stored =
     outcome === 'done' ? ({ state: 'done', result: resultJson(result) } as const) : { state: outcome }
   const settled = await settleUnknown(host.guard, entry.key, stored, { by: who.id, reason })
-  return settledView(entry, settled)
+  return settledView(host, entry, settled)
 }
 
 export async function reconcileEffect(host: Host, who: RunCaller, effectId: string): Promise<EffectView> {
@@ -43,11 +43,11 @@ export async function reconcileEffect(host: Host, who: RunCaller, effectId: stri
   const effect = effectsByName(host).get(entry.effect)
   if (effect === undefined) throw impossible(entry)
   const settled = await reconcileUnknown(host.guard, entry, effect, who.id)
-  return settledView(entry, settled)
+  return settledView(host, entry, settled)
 }
 
-function settledView(entry: JournalEntry, settled: SettledUnknown): EffectView {
-  if (settled.settled) return effectView({ ...entry, state: settled.state, changedAtMs: Date.now() })
+function settledView(host: Host, entry: JournalEntry, settled: SettledUnknown): EffectView {
+  if (settled.settled) return effectView({ ...entry, state: settled.state, changedAtMs: host.nowMs() })
   switch (settled.why) {
     case 'unknown':
       return effectView(entry)

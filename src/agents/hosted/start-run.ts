@@ -4,12 +4,10 @@ import { drainOn, withClaim } from './execution.ts'
 import { hostedAgent, requireRoom, type Host } from './host.ts'
 import { RUN_LEASE_MS } from './lease.ts'
 import { beginRun } from './run-part.ts'
-import { RunRefused, type RunCaller, type RunView, type StartRun } from './run-types.ts'
+import type { RunRecord } from './run-store.ts'
+import { MAX_DELAY_MS, RUN_ID, RunRefused, type RunCaller, type RunView, type StartRun } from './run-types.ts'
 import { contextDigestOf } from './same-context.ts'
 import { viewOf } from './views.ts'
-
-const RUN_ID = /^[A-Za-z0-9._:-]{1,128}$/
-const MAX_DELAY_MS = 366 * 24 * 60 * 60 * 1000
 
 /** Gives the run as it paused or ended, or as it is stored when it waits, or is there already. */
 export async function startRun(
@@ -20,10 +18,12 @@ export async function startRun(
 ): Promise<RunView> {
   const hosted = hostedAgent(host, request.agent)
   const { delayMs, isBackground } = checked(request)
-  if (isBackground && host.closing) requireRoom(host)
-  if (!isBackground) requireRoom(host)
   const { agent, input, runId = `run_${crypto.randomUUID()}` } = request
   const requestDigest = digestOf({ agent, input })
+  // A retry gets its run also where there is no room for another.
+  const known = request.runId === undefined ? undefined : await host.store.find(runId)
+  if (known !== undefined) return existingRun(host, who, known, requestDigest)
+  if (!isBackground || host.closing) requireRoom(host)
   const contextDigest = contextDigestOf(host, hosted, { runId, context: request.context })
   const text = JSON.stringify(input)
   const queued = isBackground
@@ -34,13 +34,7 @@ export async function startRun(
     RUN_LEASE_MS,
   )
   const { run } = created
-  if (!created.created) {
-    if (run.caller === who.id && run.requestDigest === requestDigest) return viewOf(host, run)
-    throw new RunRefused(
-      'RUN_ID_TAKEN',
-      `The run id ${runId} is taken by another request. Choose another one, or leave it out.`,
-    )
-  }
+  if (!created.created) return existingRun(host, who, run, requestDigest)
   const { token } = created
   if (token === undefined) {
     nudge()
@@ -52,6 +46,19 @@ export async function startRun(
       drainOn(host, execution, work)
       return beginRun(host, { run, token }, execution, { hosted, input, context: request.context })
     }),
+  )
+}
+
+async function existingRun(
+  host: Host,
+  who: RunCaller,
+  run: RunRecord,
+  requestDigest: string,
+): Promise<RunView> {
+  if (run.caller === who.id && run.requestDigest === requestDigest) return viewOf(host, run)
+  throw new RunRefused(
+    'RUN_ID_TAKEN',
+    `The run id ${run.runId} is taken by another request. Choose another one, or leave it out.`,
   )
 }
 

@@ -117,6 +117,7 @@ export function entryOf(row: JournalRow, now: number): JournalEntry {
     inputDigest: row.input_digest,
     input: row.input ?? undefined,
     deadlineMs: row.deadline_ms,
+    ...(row.transactional === 1 ? { transactional: true } : {}),
     state: row.state,
     result: row.result ?? undefined,
     changedAtMs: row.changed_at_ms,

@@ -16,6 +16,7 @@ import { createOperatorLog } from './operator-log.ts'
 import { createRunFence } from './run-fence.ts'
 import { createSettleWith } from './settle-with.ts'
 import { openToolFile, type OpenToolFile, type ToolFileOptions } from './tool-file.ts'
+import { assertSound } from './transaction.ts'
 
 export type SqliteJournalOptions = Omit<ToolFileOptions, 'atCrashPoint'>
 
@@ -86,7 +87,8 @@ export function createJournal(opened: OpenToolFile): Journal {
       leaseUntilMs: now + leaseMs,
       deadlineAtMs: now + deadlineMs,
       deadlineMs,
-      transactional: Number(intent.transactional === true),
+      // What an earlier attempt lost of its certainty, a retake does not give back (E4).
+      transactional: Number(intent.transactional === true && unknown?.transactional !== 0),
     })
     reach('effect.intent_writing')
     return token
@@ -122,6 +124,7 @@ export function createJournal(opened: OpenToolFile): Journal {
 
   function list(statement: StatementSync, parameters: Record<string, string>): JournalEntry[] {
     const now = nowMs()
+    assertSound(writer)
     const rows = writer.read(() => statement.all({ ...parameters, now }))
     return (rows as unknown as JournalRow[]).map((row) => entryOf(row, now))
   }

@@ -16,6 +16,7 @@ import { createRunRows, jsonText, recordOf, type RunRow } from './run-rows.ts'
 import { prepareRuns } from './run-statements.ts'
 import { createRunSteps } from './run-steps.ts'
 import type { OpenToolFile } from './tool-file.ts'
+import { assertSound } from './transaction.ts'
 
 /** Hosted runs in the file of the journal. See the port, `RunStore`, for what each method promises. */
 export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore {
@@ -128,6 +129,7 @@ export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore
     list: async (filter) => writer.read(() => rows.list(filter)),
     counts: async () =>
       writer.read(() => {
+        assertSound(writer)
         const counted = new Map(statements.counts.all().map((row) => [row['status'], Number(row['runs'])]))
         const runs = (status: RunStatus) => counted.get(status) ?? 0
         return {

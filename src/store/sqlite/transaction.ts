@@ -58,6 +58,12 @@ export function createWriter(db: DatabaseSync, file: string): Writer {
   }
 }
 
+/** Throws the problem of a writer that can no longer be trusted: health checks must not call it well. */
+export function assertSound({ problem }: Pick<Writer, 'problem'>): void {
+  const found = problem()
+  if (found !== undefined) throw found
+}
+
 const SUSPECT = new Set(['STORE_IO', 'STORE_CORRUPT', 'STORE_FULL', 'STORE_NOT_WRITABLE'])
 
 function isSqliteError(thrown: unknown): boolean {

@@ -167,18 +167,22 @@ test('cancelled while it waits: its approvals end, and nothing runs', async () =
   })
 })
 
-test('cancelled while it runs: the run is aborted, and an effect that has started finishes', async () => {
+/** A run whose payment has started, and waits to `go` on. */
+async function payingWorld() {
   const started = gate()
-  const { runs, bank, model } = await cashierWorld([[refundCall('c1')], done], {
-    refund: { needsApproval: false },
-  })
   const go = gate()
-  bank.before = () => {
+  const world = await cashierWorld([[refundCall('c1')], done], { refund: { needsApproval: false } })
+  world.bank.before = () => {
     started.resolve()
     return go.promise
   }
-  const running = runs.start(ann, start)
+  const running = world.runs.start(ann, start)
   await started.promise
+  return { ...world, running, go }
+}
+
+test('cancelled while it runs: the run is aborted, and an effect that has started finishes', async () => {
+  const { runs, bank, model, running, go } = await payingWorld()
   const cancelling = runs.cancel(boss, 'run_1')
   go.resolve()
   expect(await cancelling).toMatchObject({ status: 'cancelled' })
@@ -189,17 +193,7 @@ test('cancelled while it runs: the run is aborted, and an effect that has starte
 })
 
 test('cancelled while a tool heeds nothing: who cancels is told that it is cancelling, and the run ends later', async () => {
-  const started = gate()
-  const { runs, bank, fire } = await cashierWorld([[refundCall('c1')], done], {
-    refund: { needsApproval: false },
-  })
-  const go = gate()
-  bank.before = () => {
-    started.resolve()
-    return go.promise
-  }
-  const running = runs.start(ann, start)
-  await started.promise
+  const { runs, fire, running, go } = await payingWorld()
   let answered = false
   const cancelling = runs.cancel(boss, 'run_1').finally(() => (answered = true))
   await expect

@@ -112,6 +112,8 @@ test('RUNS_OVERLOADED: what cannot wait is refused, what can waits until there i
   await runs.start(ann, { ...start, runId: 'run_3', background: true })
   fire(LOOK_MS)
   expect(await runs.show(ann, 'run_3')).toMatchObject({ status: 'queued' })
+  // Whoever asks again gets the run that is there.
+  expect(await runs.start(ann, start)).toMatchObject({ runId: 'run_1', status: 'running' })
   held.resolve()
   expect(await first).toMatchObject({ status: 'completed' })
   expect(await settled({ runs, fire }, 'run_3', 'queued')).toBe('completed')
