@@ -1,4 +1,5 @@
 import type { HoldpointError } from '../errors.ts'
+import type { DrillStore } from './drills/drill-store.ts'
 import type {
   AuditEntry,
   AuditRow,
@@ -10,6 +11,7 @@ import type {
   OrgRecord,
   RecoveryLinkRecord,
 } from './records.ts'
+import type { StopStore } from './stops/stop-store.ts'
 
 // What the control plane needs of a store. One contract suite, test/contract/control-plane-store.ts, speaks for
 // every implementation.
@@ -154,7 +156,7 @@ export interface UsageCounts {
  * synchronous and has no effects; when it throws, nothing is written. The promise resolves only after COMMIT has
  * returned (G5).
  */
-export interface ControlPlaneStore {
+export interface ControlPlaneStore extends StopStore, DrillStore {
   readonly reader: DecisionReader
   /** Grows when a backup is opened; part of every epoch. */
   readonly generation: number

@@ -1,5 +1,6 @@
 import type { Instant } from '../clock.ts'
 import type { Boundary, DenialCode } from './decision.ts'
+import type { StopStream, StopStreamOptions } from './stop-stream.ts'
 
 /** One question for one hold point: may work begin, for all of these devices at once? */
 export interface Question {
@@ -66,6 +67,8 @@ export interface Authority {
   ask(question: Question): Promise<Answer>
   /** Idempotent. Never rejects. */
   registerDevice(deviceId: string, options: { readonly timeoutMs: number }): Promise<Registration>
+  /** Opens the stream of stops. Absent where the authority pushes none, as hosted MachineID. Never throws. */
+  readonly openStops?: ((options: StopStreamOptions) => StopStream) | undefined
   /** Ends its connections. */
   close(): Promise<void>
 }

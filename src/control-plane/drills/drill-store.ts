@@ -1,0 +1,20 @@
+import type { SignedDrillBody } from '../../machineid/wire-drills.ts'
+
+/** The key that signs an org's drills. Both in base64url: SPKI, and PKCS #8, which never leaves the store but to sign. */
+export interface SigningKeyRecord {
+  readonly publicKey: string
+  readonly privateKey: string
+}
+
+export interface DrillStore {
+  /** Stored as signed. False when the org has a drill of that id already: nothing is changed then. */
+  saveDrill(orgId: string, drill: SignedDrillBody, atMs: number): Promise<boolean>
+  /** Newest first, from the first older than `before` (a drill id of that org). */
+  listDrills(
+    orgId: string,
+    page: { readonly before?: string | undefined; readonly limit: number },
+  ): Promise<readonly SignedDrillBody[]>
+  findDrill(orgId: string, drillId: string): Promise<SignedDrillBody | undefined>
+  /** That of the org; `made` becomes it when it has none. */
+  signingKey(orgId: string, made: SigningKeyRecord): Promise<SigningKeyRecord>
+}

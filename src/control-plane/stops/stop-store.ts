@@ -1,0 +1,120 @@
+import type { StopAckBody } from '../../machineid/wire-stops.ts'
+import type { KeyKind } from '../../machineid/wire.ts'
+
+// What the stream of stops needs of a store. What a stop is stands in the audit, and nowhere else.
+
+/** The actions of the audit that are stops, when they raise the epoch: a rotation without overlap burns a key too. */
+export const STOP_ACTIONS = [
+  'device.revoke',
+  'device.remove',
+  'lock.add',
+  'org.disable',
+  'key.burn',
+  'key.rotate',
+] as const
+
+/** One row of the audit that is a stop. The devices of one batch share an epoch. */
+export interface StopRecord {
+  readonly orgId: string
+  readonly epoch: number
+  readonly action: string
+  readonly deviceId: string | null
+  /** Of a lock. */
+  readonly pattern: string | null
+  /** Of the key that was burned. */
+  readonly keyId: string | null
+  /** For example `stop:mfzwizltoq2gc3tu`. */
+  readonly by: string
+  readonly reason: string | null
+  readonly atMs: number
+}
+
+/** Stands alone, so that it can live in a thread with its own connection. */
+export interface StopReader {
+  /** Those after an epoch, oldest first; of one epoch all or none, so there may be more than `limit`. */
+  since(orgId: string, afterEpoch: number, limit: number): readonly StopRecord[]
+}
+
+/** A process that listens, or did. Keyed by org, key and name. */
+export interface ReplicaRecord {
+  readonly orgId: string
+  readonly keyId: string
+  readonly keyKind: KeyKind
+  readonly replica: string
+  readonly devices: readonly { readonly deviceId: string; readonly inFlight: number }[]
+  readonly streamUp: boolean
+  readonly lastSeenAtMs: number
+  /** It said that it leaves: nobody waits for word from it. */
+  readonly leftAtMs: number | null
+  readonly timeoutMs: number | null
+  readonly latencyMs: { readonly p50: number; readonly p99: number } | null
+  /** Noted with the decisions that are stored. */
+  readonly lastDenied: { readonly atMs: number; readonly deviceId: string; readonly code: string } | null
+}
+
+/** What one replica is known to have made of one stop. */
+export interface StopAckRecord {
+  readonly orgId: string
+  readonly epoch: number
+  readonly keyId: string
+  readonly replica: string
+  readonly toldAtMs: number | null
+  readonly receivedAtMs: number | null
+  readonly settledAtMs: number | null
+  readonly aborted: number
+  readonly finished: number
+  readonly unknown: number
+  readonly running: number
+  readonly calls: NonNullable<StopAckBody['calls']>
+}
+
+interface OfReplica {
+  readonly orgId: string
+  readonly keyId: string
+  readonly replica: string
+  readonly atMs: number
+}
+
+/** What was observed since the last batch. Each is an upsert; a late one changes nothing that is newer. */
+export interface StopEvidence {
+  readonly seen: readonly (OfReplica & {
+    readonly keyKind: KeyKind
+    /** Undefined: as before. */
+    readonly streamUp?: boolean | undefined
+    readonly leaving?: boolean | undefined
+    readonly devices?: ReplicaRecord['devices'] | undefined
+    readonly timeoutMs?: number | undefined
+    readonly latencyMs?: ReplicaRecord['latencyMs'] | undefined
+  })[]
+  readonly told: readonly (OfReplica & { readonly epoch: number })[]
+  readonly acks: readonly (OfReplica & { readonly ack: StopAckBody })[]
+}
+
+export interface StopStore {
+  readonly stops: StopReader
+  /** Newest first: the stops of up to `limit` epochs, whole, from the first below `beforeEpoch`; or those of `epoch`. */
+  listStops(
+    orgId: string,
+    page: {
+      readonly epoch?: number | undefined
+      readonly beforeEpoch?: number | undefined
+      readonly limit: number
+    },
+  ): Promise<readonly StopRecord[]>
+  /** One transaction. */
+  recordStopEvidence(evidence: StopEvidence): Promise<void>
+  /** Those with a sign of life since `seenSinceMs`, also those that left; by name. */
+  listReplicas(orgId: string, seenSinceMs: number): Promise<readonly ReplicaRecord[]>
+  listStopAcks(orgId: string, epochs: readonly number[]): Promise<readonly StopAckRecord[]>
+  /** At the start of a control plane no stream is open, whatever was noted before. */
+  closeStreams(): Promise<void>
+  /** Deletes up to `limit` replicas and acks with no sign of life since; answers how many. */
+  pruneStopEvidence(beforeMs: number, limit: number): Promise<number>
+  /** How the store is set up, as it says itself. */
+  durability(): Promise<{
+    readonly kind: 'sqlite'
+    readonly version: string
+    readonly journalMode: string
+    readonly synchronous: string
+  }>
+}
