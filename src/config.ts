@@ -142,6 +142,24 @@ const toolServerShape = guardShape.extend({
   ...mail,
 })
 
+const cliShape = z.object({
+  HOLDPOINT_KEY: z.string().optional(),
+  HOLDPOINT_TOKEN: z.string().optional(),
+  PLATFORM_TOKEN: z.string().optional(),
+  TOOL_SERVER_URL: list
+    .pipe(z.array(z.url({ protocol: /^https?$/, error: 'http or https URLs with commas between' })))
+    .optional(),
+  CONSOLE_URL: controlPlaneShape.shape.CONSOLE_URL,
+  OPERATOR_PORT: port(4101),
+  TOOL_SERVER_PORT: port(4200),
+  CALLER_TOKENS_FILE: z.string().optional(),
+  MACHINEID_CA_FILE: z.string().optional(),
+  TLS_CERT_FILE: z.string().optional(),
+  NO_COLOR: z.string().optional(),
+  DATA_DIR: common.DATA_DIR,
+})
+
+export type CliConfig = z.infer<typeof cliShape>
 export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsOptions | undefined }
 export type GuardConfig = z.infer<typeof guardShape> & { readonly surfaces: SurfaceOptions | undefined }
 export type ToolServerConfig = z.infer<typeof toolServerShape> &
@@ -254,6 +272,14 @@ function realMoney(env: Env, problems: string[]): void {
 function notYet(env: Env, names: readonly string[], problems: string[]): void {
   for (const name of names)
     if (env[name]) problems.push(`${name}: not supported yet; ${NOT_YET[name]}. Unset it`)
+}
+
+/** What the command line reads. Throws `ConfigError`. */
+export function readCliConfig(env: Env = process.env): CliConfig {
+  const problems: string[] = []
+  const config = parse(cliShape, env, problems)
+  if (config === undefined) throw new ConfigError(problems)
+  return config
 }
 
 /** The whole environment, to hand on to a program of ours. */

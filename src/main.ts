@@ -18,8 +18,8 @@ const PROGRAMS: Record<string, () => Promise<void>> = {
   },
 }
 
-/** What is done and then over, with a status. */
-const COMMANDS: Record<string, (args: readonly string[]) => Promise<number>> = {
+/** What works on files of this machine, without the servers, and is then over with a status. */
+const FILE_COMMANDS: Record<string, (args: readonly string[]) => Promise<number>> = {
   backup: async (args) => {
     const { runBackup } = await import('./programs/backup.ts')
     return runBackup(args, { dataDir: readControlPlaneConfig().DATA_DIR, say, note })
@@ -28,38 +28,36 @@ const COMMANDS: Record<string, (args: readonly string[]) => Promise<number>> = {
     const { runRestoreBackup } = await import('./programs/restore-backup.ts')
     return runRestoreBackup(args, { dataDir: readControlPlaneConfig().DATA_DIR, say, note })
   },
-  audit: async (args) => {
+  'audit verify': async (args) => {
     const { runAudit } = await import('./programs/audit.ts')
-    return runAudit(args, { say, note })
+    return runAudit(['verify', ...args], { say, note })
   },
 }
 
 const say = (text: string) => void process.stdout.write(`${text}\n`)
 const note = (text: string) => void process.stderr.write(`${text}\n`)
 
-async function main(command: string | undefined, args: readonly string[]): Promise<number> {
+async function main(args: readonly string[]): Promise<number> {
   loadEnvFile()
-  if (command === undefined) {
+  const [command, ...rest] = args
+  const asksForHelp = rest.some((arg) => arg === '--help' || arg === '-h')
+  if (command === undefined || (command === 'start' && rest.length === 0)) {
     const { startAll } = await import('./programs/start.ts')
     return startAll(programEnv(), say)
   }
-  const run = COMMANDS[command]
-  if (run !== undefined) return run(args)
   const program = PROGRAMS[command]
-  if (program === undefined) {
-    const known =
-      `There are: ${Object.keys(PROGRAMS).join(', ')}, or none for both; ` +
-      `and the commands ${Object.keys(COMMANDS).join(', ')}.`
-    const isHelp = ['help', '-h', '--help'].includes(command)
-    if (isHelp) say(`${known} Settings: .env.example`)
-    else note(`Unknown program "${command}". ${known}`)
-    return isHelp ? 0 : 2
+  if (program !== undefined && rest.length === 0) {
+    await program()
+    return 0
   }
-  await program()
-  return 0
+  const [onFiles, given] = command === 'audit' ? [`audit ${rest[0]}`, rest.slice(1)] : [command, rest]
+  const run = FILE_COMMANDS[onFiles]
+  if (run !== undefined && !asksForHelp) return run(given)
+  const { runOnThisProcess } = await import('./cli/process.ts')
+  return runOnThisProcess(args)
 }
 
-main(process.argv[2], process.argv.slice(3)).then(
+main(process.argv.slice(2)).then(
   (status) => (process.exitCode = status),
   // The channel to a supervisor would keep a failed program alive.
   (error: unknown) => process.stderr.write(`${explain(error)}\n`, () => process.exit(1)),

@@ -3,15 +3,14 @@ import type { ServerResponse } from 'node:http'
 import { jittered } from './jitter.ts'
 import { drained } from './drained.ts'
 
-/** What may wait for a reader who is told more; beyond that it is cut, and can come back. */
 const MAX_WAITING_BYTES = 1024 * 1024
 const RECONNECT_MS = 4000
 const FINISH_WITHIN_MS = 30_000
 
 /** A `text/event-stream` that has begun. */
 export interface EventStream {
-  /** Lines of the protocol, with an empty one at their end. */
-  readonly send: (text: string) => void
+  /** Lines of the protocol, with an empty one at their end. False when nobody will read them. */
+  readonly send: (text: string) => boolean
   /** One after the other, as fast as they are read. */
   readonly sendPatiently: (texts: Iterable<string>) => Promise<void>
   /** Hangs up on a reader who does not keep up. */
@@ -22,7 +21,14 @@ export interface EventStream {
 }
 
 /** Each reader is told another time after which to come back, so that they do not all come at once. */
-export function startEventStream(response: ServerResponse): EventStream {
+export function startEventStream(
+  response: ServerResponse,
+  options: {
+    /** What may wait for a reader who is told more; beyond that it is cut, and can come back. Default 1 MiB. */
+    readonly maxWaitingBytes?: number
+  } = {},
+): EventStream {
+  const { maxWaitingBytes = MAX_WAITING_BYTES } = options
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     // A proxy must neither keep it back nor compress it.
@@ -32,9 +38,13 @@ export function startEventStream(response: ServerResponse): EventStream {
   response.write(`retry: ${Math.round(jittered(RECONNECT_MS))}\n\n`)
   return {
     send: (text) => {
-      if (response.writableEnded || response.destroyed) return
-      if (response.writableLength > MAX_WAITING_BYTES) response.destroy()
-      else response.write(text)
+      if (response.writableEnded || response.destroyed) return false
+      if (response.writableLength <= maxWaitingBytes) {
+        response.write(text)
+        return true
+      }
+      response.destroy()
+      return false
     },
     sendPatiently: async (texts) => {
       for (const text of texts) {

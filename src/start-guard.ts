@@ -4,6 +4,7 @@ import { createGuard, type Guard, type GuardOptions } from './guard/guard.ts'
 import { createMemoryJournal } from './guard/memory-journal.ts'
 import { createLogger } from './log.ts'
 import { MachineID } from './machineid/client.ts'
+import { replicaName } from './machineid/options.ts'
 import { StartupDenied } from './startup-denied.ts'
 import { createSqliteJournal } from './store/sqlite/journal.ts'
 
@@ -70,6 +71,6 @@ function clientFromConfig(config: GuardConfig): MachineID {
   }
   return MachineID.fromEnv(env, {
     timeoutMs: config.VALIDATE_TIMEOUT_MS,
-    replica: config.MACHINEID_DEVICE_ID,
+    replica: replicaName(config.MACHINEID_DEVICE_ID),
   })
 }

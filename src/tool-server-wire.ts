@@ -26,7 +26,11 @@ export const InspectResponse = z.object({
   surfaces: z.array(z.object({ name: z.string(), deviceIds: z.array(z.string()) })),
   /** `holdpoint`, `machineid`, or `custom` for an authority that is none of ours. */
   profile: z.string(),
-  authority: z.object({ origin: z.string().nullable(), answered: z.boolean().nullable(), code: z.string().nullable() }),
+  authority: z.object({
+    origin: z.string().nullable(),
+    answered: z.boolean().nullable(),
+    code: z.string().nullable(),
+  }),
   now: z.iso.datetime(),
   timeoutMs: z.number(),
   latencyMs: z.object({ p50: z.number(), p99: z.number() }).nullable(),
@@ -41,6 +45,7 @@ export const InspectResponse = z.object({
   tools: z.array(
     z.object({
       name: z.string(),
+      /** Empty for a tool that is not guarded. */
       surface: z.string(),
       /** Tools of an agent that are not guarded are listed too. */
       guarded: z.boolean(),
@@ -70,6 +75,7 @@ export const CanaryRequest = z.strictObject({
   /** How long its body waits, unless a stop ends it, in milliseconds. */
   holdMs: z.number().int().min(0).max(30_000),
 })
+export type CanaryRequest = z.infer<typeof CanaryRequest>
 export const CanaryResponse = z.object({
   replica: z.string(),
   started: z.boolean(),

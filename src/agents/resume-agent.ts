@@ -36,9 +36,9 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
   const { approvals = [], context, signal } = options
   const runId = options.runId ?? runIdOf(serializedState)
   const read = async () => ({ agent, text: serializedState, context: context as Context })
-  const outcome = await gateResume(guard, { runId, signal }, read, async (state, work) => {
+  const outcome = await gateResume(guard, { runId, signal }, read, async (state, { work, decision }) => {
     await applyDecisions(agent, state, approvals)
-    return driveRun(guard, agent, state, { ...options, runId, signal: work.signal })
+    return driveRun(guard, agent, state, { ...options, runId, signal: work.signal, resumedUnder: decision })
   })
   if (outcome.allowed) return outcome.value
   options.signal?.throwIfAborted()

@@ -1,4 +1,5 @@
 import { RunContext, RunState, type Agent, type AgentOutputType } from '@openai/agents'
+import type { Allowed } from '../guard/decision.ts'
 import type { Guard, RunOutcome } from '../guard/guard.ts'
 import type { Work } from '../guard/in-flight.ts'
 import { SERVER_SURFACE } from '../guard/surface.ts'
@@ -13,19 +14,26 @@ export interface Paused<Context, Output extends AgentOutputType> {
   readonly context: Context
 }
 
+/** What a resumed run goes on with. */
+export interface Resumed {
+  readonly work: Work
+  /** For the session, which a pushed stop of this reaches. */
+  readonly decision: Allowed
+}
+
 /**
  * The only way back into a paused run: asks for the server device at `resume`, and only then opens and parses the
  * state, which may already connect to MCP servers. The approvals that the state claims are dropped. Denied, it opens
- * nothing. What `open` and `goOn` throw is thrown.
+ * nothing; a stop that is pushed while it opens is a denial too. What `open` and `goOn` throw is thrown.
  */
-export function gateResume<Context, Output extends AgentOutputType, T>(
+export async function gateResume<Context, Output extends AgentOutputType, T>(
   guard: Guard,
   { runId, signal }: { readonly runId: string; readonly signal?: AbortSignal | undefined },
   open: () => Promise<Paused<Context, Output>>,
-  goOn: (state: RunState<Context, Agent<Context, Output>>, work: Work) => Promise<T>,
+  goOn: (state: RunState<Context, Agent<Context, Output>>, resumed: Resumed) => Promise<T>,
 ): Promise<RunOutcome<T>> {
   const at = { surface: guard.surface(SERVER_SURFACE), boundary: 'resume', runId, signal } as const
-  return guard.run(at, async (work) => {
+  const read = async () => {
     guard.reach('run.resume_allowed')
     const { agent, text, context } = await open()
     const state = await RunState.fromStringWithContext<Context, Agent<Context, Output>>(
@@ -35,6 +43,21 @@ export function gateResume<Context, Output extends AgentOutputType, T>(
       { contextStrategy: 'replace' },
     )
     guard.reach('run.state_opened')
-    return goOn(state, work)
-  })
+    return state
+  }
+  const checked = await guard.check(at)
+  if (!checked.allowed) return checked
+  const { permit, decision } = checked
+  // Only reading goes on under this permit. The run has a session, which knows the stops that concern it: the signal of
+  // this permit would end also a run that was allowed anew since.
+  const started = permit.start(() =>
+    guard.track<RunOutcome<T>>(signal, async (work) => {
+      let isStopped = false
+      const unwatch = guard.watch(decision, () => (isStopped = true))
+      const state = await read().finally(unwatch)
+      if (isStopped) return { allowed: false, decision: guard.denyNow(at, 'STOP_PUSHED') }
+      return { allowed: true, value: await goOn(state, { work, decision }), decision }
+    }),
+  )
+  return started.started ? started.value : { allowed: false, decision: started.denied }
 }

@@ -9,6 +9,7 @@ import {
   type RunToolApprovalItem,
   type TextOutput,
 } from '@openai/agents'
+import type { Allowed } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import { SERVER_SURFACE, type Surface } from '../guard/surface.ts'
 import { gateModelCalls } from './model-gate.ts'
@@ -82,6 +83,8 @@ export interface DriveOptions<Context, Output extends AgentOutputType> extends R
 > {
   readonly runId: string
   readonly signal: AbortSignal
+  /** The allow under which a paused run goes on. */
+  readonly resumedUnder?: Allowed | undefined
   /** What a hosted run adds. */
   readonly hosted?: HostedRun | undefined
 }
@@ -123,9 +126,11 @@ export async function drive<Context, Output extends AgentOutputType>(
 ): Promise<Driven<Context, Output>> {
   guard.observe(traceQuestion)
   gateModelCalls()
-  const { runId, surface = guard.surface(SERVER_SURFACE), caller, hosted } = options
+  const { runId, surface = guard.surface(SERVER_SURFACE), caller, hosted, resumedUnder } = options
   const session = new Session({ runId, surface, caller, signal: options.signal, hosted })
+  if (resumedUnder !== undefined) session.goOnUnder(resumedUnder)
   const ended = await inSession(session, () => runInSession(session, agent, input, options))
+  session.end()
   return { session, ...ended }
 }
 

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Agent, AgentOutputType } from '@openai/agents'
+import type { Allowed, Denied } from '../guard/decision.ts'
 import type { ApprovalUse, RunFence } from '../guard/journal.ts'
 import type { Surface } from '../guard/surface.ts'
 import { refusalOf } from '../guard/refusal.ts'
@@ -7,6 +8,7 @@ import { GuardDeniedError } from './guard-denied.ts'
 import type { ApprovalBinding } from './hosted/run-store.ts'
 import type { RunStep } from './hosted/run-types.ts'
 import { refusalBody } from './model-text.ts'
+import type { RefusalBody } from './tool-answer.ts'
 
 /** Any agent, whatever its context and output: only its identity and its tools matter here. */
 export type AnyAgent = Agent<unknown, AgentOutputType>
@@ -37,6 +39,8 @@ export interface HostedRun {
   step(step: RunStep): void
   /** Told of each agent that is about to run. Throws when one of its tools would go past the guard. */
   admit(agent: AnyAgent): void
+  /** Told when a pushed stop has ended the run. */
+  stopped(denial: RefusalBody): void
 }
 
 export interface SessionOptions {
@@ -65,6 +69,9 @@ export class Session {
   readonly hosted: HostedRun | undefined
   readonly #surface: Surface
   readonly #controller = new AbortController()
+  #watched: { readonly epoch: number; readonly end: () => void } | undefined
+  #isOver = false
+  #isStopped = false
 
   constructor({ runId, surface, caller, signal, hosted }: SessionOptions) {
     this.runId = runId
@@ -80,8 +87,32 @@ export class Session {
 
   abort(denial: GuardDeniedError): void {
     this.denial ??= denial
-    this.aborted ??= denial
+    // What a pushed stop has ended is denied, and no tool that it stops too makes it reject.
+    if (!this.#isStopped) this.aborted ??= denial
     this.#controller.abort(denial)
+  }
+
+  /** True when a pushed stop ended it. */
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  /**
+   * The run goes on under this allow: a pushed stop that hits what it allowed ends the run at once (DESIGN 8). It takes
+   * the place of an earlier allow, so that a stop from before a restore does nothing.
+   */
+  goOnUnder(decision: Allowed): void {
+    const { epoch = 0 } = decision
+    if (this.#isOver || epoch < (this.#watched?.epoch ?? 0)) return
+    this.#watched?.end()
+    const end = this.#surface.guard.watch(decision, () => this.#stopPushed(decision))
+    this.#watched = { epoch, end }
+  }
+
+  /** It has paused or ended: no stop concerns it any more. */
+  end(): void {
+    this.#isOver = true
+    this.#watched?.end()
   }
 
   /** The `task` boundary: before each model call, since it costs money. Throws when the run must end. */
@@ -90,14 +121,32 @@ export class Session {
     if ((await this.hosted?.isOurs()) === false) throw this.signal.reason
     const { guard } = this.#surface
     const at = { surface: this.#surface, boundary: 'task', runId: this.runId, signal: this.signal } as const
-    const outcome = await guard.run(at, () => undefined)
-    if (outcome.allowed) return
+    const checked = await guard.check(at)
+    const started = checked.allowed
+      ? checked.permit.start(() => this.goOnUnder(checked.decision))
+      : ({ started: false, denied: checked.decision } as const)
     // Who gave up is told so, not that permission was refused.
     this.signal.throwIfAborted()
-    const denial = new GuardDeniedError(refusalBody(refusalOf(outcome.decision), { onDenied: 'stop' }))
+    if (started.started) return
+    const denial = denialOf(started.denied)
     this.stop(denial)
     throw denial
   }
+
+  #stopPushed({ boundary }: Allowed): void {
+    // Whoever gave up before is told so.
+    if (this.#isOver || this.signal.aborted) return
+    this.#isStopped = true
+    const at = { surface: this.#surface, boundary, runId: this.runId } as const
+    const denial = denialOf(this.#surface.guard.denyNow(at, 'STOP_PUSHED'))
+    this.stop(denial)
+    this.hosted?.stopped(denial.body)
+    this.#controller.abort(denial)
+  }
+}
+
+function denialOf(denied: Denied): GuardDeniedError {
+  return new GuardDeniedError(refusalBody(refusalOf(denied), { onDenied: 'stop' }))
 }
 
 const sessions = new AsyncLocalStorage<Session>()

@@ -7,7 +7,9 @@ import { PreviewQuery } from '../machineid/wire-fields.ts'
 import { MAX_BODY_BYTES, type KeyKind } from '../machineid/wire.ts'
 import { assertPlatform, authenticate, type PlatformAccess } from './api-access.ts'
 import { parse } from './api-parse.ts'
+import type { CanaryCut } from './drills/canary.ts'
 import type { Feed } from './feed.ts'
+import type { CallQuota } from './limits.ts'
 import type { Preview } from './preview.ts'
 import type { KeyRecord } from './records.ts'
 import type { Recovery } from './recovery.ts'
@@ -15,7 +17,9 @@ import { Refusal, wrongKind, type RefusalCode } from './refusal.ts'
 import { remoteAddressOf } from './remote-address.ts'
 import { queryOf } from './request-path.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
+import type { StopEvidenceLog } from './stops/evidence-log.ts'
 import type { ControlPlaneStore } from './store.ts'
+import type { DiagnosisBody } from '../machineid/wire-drills.ts'
 
 export interface ApiContext extends PlatformAccess {
   readonly service: ControlPlaneService
@@ -23,8 +27,12 @@ export interface ApiContext extends PlatformAccess {
   /** For evidence, which is read as it is kept. */
   readonly store: ControlPlaneStore
   readonly feed: Feed
-  /** Throws `RATE_LIMITED` when a key asks too often. Not asked before a stop. */
-  readonly quota: (key: KeyRecord) => void
+  /** What is observed of stops. */
+  readonly evidence: StopEvidenceLog
+  /** What only this process knows of how it is set up. */
+  readonly diagnosis: Pick<DiagnosisBody, 'validateWorkers' | 'decisionLog'>
+  readonly onCut: (cut: CanaryCut) => void
+  readonly quota: CallQuota
   /** Answers what was refused or what went wrong. */
   readonly onError: (response: ServerResponse, error: unknown, handler?: string) => void
 }
@@ -65,6 +73,8 @@ export interface RouteContract {
   readonly refused?: z.ZodType | undefined
   /** A stop: never kept waiting by a quota. */
   readonly stop?: true | undefined
+  /** Evidence of a stop: it has a quota of its own, so that neither takes the other's place. */
+  readonly evidence?: true | undefined
   /** The largest body, in bytes. Default 16 KiB. */
   readonly bodyLimitBytes?: number | undefined
 }
@@ -114,7 +124,9 @@ export function orgRoute<T>(
       throw wrongKind(key.kind, kinds)
     }
     // A look at what a stop would hit is no stop.
-    if (definition.stop !== true || request.url?.includes('?') === true) context.quota(key)
+    if (definition.stop !== true || request.url?.includes('?') === true) {
+      context.quota(key, definition.evidence === true ? 'evidence' : 'calls')
+    }
     context.service.decisions.keyUsed(key.keyId)
     const { keyId, kind, orgId } = key
     const caller: Caller = { actor: keyId, kind, keyId, requestId, origin: remoteAddressOf(request) }

@@ -16,9 +16,11 @@ import { orgRoutes } from './api-orgs.ts'
 import { ownerRoutes } from './api-owners.ts'
 import { recoveryRoutes } from './api-recovery.ts'
 import type { ApiContext, Route } from './api-route.ts'
+import { drillRoutes } from './drills/api-drills.ts'
 import { openapiText } from './openapi.ts'
 import { mountRecoverPage } from './recover-page.ts'
 import { Refusal } from './refusal.ts'
+import { stopRoutes } from './stops/api-stops.ts'
 
 /** Every call of the API but the validates, which are answered before Express sees them. */
 export function apiRoutes(context: ApiContext): Route[] {
@@ -33,6 +35,8 @@ export function apiRoutes(context: ApiContext): Route[] {
     ...decisionRoutes(context),
     ...auditRoutes(context),
     ...feedRoutes(context),
+    ...stopRoutes(context),
+    ...drillRoutes(context),
   ]
 }
 
@@ -54,6 +58,7 @@ export function createApi(context: ApiContext): Express {
   app.all(PATHS.openapi, refuseMethod(context, ['get']))
   app.all(PATHS.validate, refuseMethod(context, ['post', 'get']))
   app.all(PATHS.validateBatch, refuseMethod(context, ['post']))
+  app.all(PATHS.stops, refuseMethod(context, ['get']))
   app.use((request, response) => context.onError(response, noSuchCall(request)))
   // Four parameters are how Express tells an error handler: what it throws itself, such as for a malformed URL.
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {

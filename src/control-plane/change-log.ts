@@ -17,6 +17,8 @@ const MESSAGES: Readonly<Record<string, string>> = {
   'org.enable': 'org enabled',
   'org.plan': 'plan changed',
   'org.plan_ended': 'canceled plan ended, the org is on the free plan',
+  'drill.store': 'drill stored and signed',
+  'drill.cut': 'questions of a canary get no answer for a while',
   'org.create': 'org created',
   'org.owners': 'owners changed',
   'org.recover_requested': 'recovery link made',

@@ -11,6 +11,7 @@ import { answerMetrics } from './api-metrics.ts'
 import { createApi } from './api.ts'
 import type { LaneBatch } from './decision-batch.ts'
 import { capConnections, operatorsPerAddress } from './connection-caps.ts'
+import type { CanaryCut } from './drills/canary.ts'
 import { createFeed, type Feed } from './feed.ts'
 import { answerHealth } from './health.ts'
 import { hostAllowed, wrongHost } from './hosts.ts'
@@ -26,7 +27,12 @@ import { noteOrigin } from './remote-address.ts'
 import { pathOf } from './request-path.ts'
 import { SERVER_LIMITS } from './server-limits.ts'
 import { createService, type ControlPlaneService } from './service.ts'
+import { createStopEvidenceLog } from './stops/evidence-log.ts'
+import { stopOf } from './stops/stop-record.ts'
+import type { StopEvidence, StopRecord } from './stops/stop-store.ts'
 import type { ControlPlaneStore } from './store.ts'
+
+export type { CanaryCut }
 
 export interface ControlPlaneOptions {
   /** Closed with the control plane. */
@@ -53,6 +59,12 @@ export interface ControlPlaneOptions {
   readonly limitCalls?: boolean | undefined
   /** Of the operator lane; when more come, those that have been idle longest are cut. Default 2000. */
   readonly maxConnections?: number | undefined
+  /** Called after COMMIT, before anything else is told of it: the stops among what was committed, in their order. */
+  readonly onStops?: ((stops: readonly StopRecord[]) => void) | undefined
+  /** Asked for by a drill: until then no question that names this canary is answered. */
+  readonly onCut?: ((cut: CanaryCut) => void) | undefined
+  /** How many threads answer validates, for whoever asks for a diagnosis. Default 1. */
+  readonly workers?: number | undefined
   /** Told once when the store can no longer be trusted: nothing is acknowledged from then on. Exit, start anew. */
   readonly onFatal?: ((problem: HoldpointError) => void) | undefined
   /** Closed with the control plane. Without one nobody can be mailed, and so no access be recovered. */
@@ -77,6 +89,8 @@ export interface ControlPlane {
   readonly metrics: AuthorityMetrics
   /** Stores what an agent lane has decided. Resolves when that is done or was given up; never rejects. */
   readonly accept: (batch: LaneBatch) => Promise<void>
+  /** Notes what was observed of streams and stops, and returns at once: it is stored within 100 ms, or logged as lost. */
+  readonly observe: (evidence: Partial<StopEvidence>) => void
   /** Why nothing is acknowledged any more; undefined while all is well. */
   readonly problem: () => HoldpointError | undefined
   /** For a lane that could not read: nothing is acknowledged from then on. */
@@ -112,12 +126,15 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       trust.check()
     },
     onCommitted: (rows) => {
+      const stops = rows.map(stopOf).filter((stop) => stop !== undefined)
+      if (stops.length > 0) options.onStops?.(stops)
       for (const { action } of rows) metrics.changed(action)
       feed.committed(rows)
     },
     onDecisions: (decisions) => feed.decided(decisions),
   })
   const feed = createFeed({ nowMs: service.nowMs, heartbeatMs: options.feedHeartbeatMs })
+  const evidence = createStopEvidenceLog({ store, log, onFailed: trust.check })
   const onError = errorAnswerer({ log, newId: service.newId, tellFatal: trust.check })
   const housekeeping = createHousekeeping({
     store,
@@ -147,7 +164,10 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     problem: trust.problem,
   })
   answerUnparsable(operatorServer, service.newId)
-  operatorServer.on('listening', () => housekeeping.start())
+  operatorServer.on('listening', () => {
+    evidence.start()
+    housekeeping.start()
+  })
   const reporter = createLaneReporter({
     lane: 'operator',
     server: operatorServer,
@@ -173,6 +193,12 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     service,
     feed,
     recovery,
+    evidence,
+    diagnosis: {
+      validateWorkers: options.workers ?? 1,
+      decisionLog: options.recordAllows === true ? 'all' : 'denials',
+    },
+    onCut: (cut) => options.onCut?.(cut),
     platformToken,
     loopback: options.loopback,
     quota: options.limitCalls === false ? () => {} : createCallQuota({ onLimited: reporter.limited }),
@@ -186,6 +212,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     await housekeeping.close()
     await recovery.close()
     await service.decisions.flush()
+    await evidence.close()
     await store.close()
   }
   return {
@@ -200,6 +227,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       metrics.decided(batch.counts)
       return service.decisions.accept(batch)
     },
+    observe: evidence.observe,
     problem: trust.problem,
     suspect: trust.suspect,
     close: ({ graceMs } = {}) => (closing ??= close(graceMs)),
@@ -215,21 +243,23 @@ function createOperatorServer(
   return createWebServer(SERVER_LIMITS, tls, (request, response) => {
     if (answerHealth(on.problem(), request, response)) return
     if (!allowed(request.headers.host)) return on.onError(response, wrongHost())
-    if (isValidate(request)) return on.onError(response, wrongLane())
+    if (isOfAgents(request)) return on.onError(response, wrongLane())
     on.handle(request, response, request.socket.remoteAddress)
   })
 }
 
-function isValidate(request: IncomingMessage): boolean {
-  const path = pathOf(request)
-  return path === PATHS.validate || path === PATHS.validateBatch
+/** What an agent lane answers itself. */
+const OF_AGENTS = new Set<string>([PATHS.validate, PATHS.validateBatch, PATHS.stops])
+
+function isOfAgents(request: IncomingMessage): boolean {
+  return OF_AGENTS.has(pathOf(request))
 }
 
 function wrongLane(): Refusal {
   return new Refusal(
     'WRONG_LANE',
-    'This port is for operators and answers no validates, so that no number of them delays a stop. Agents ask the ' +
-      'port that CONTROL_PLANE_PORT names.',
+    'This port is for operators and answers neither validates nor streams of stops, so that no number of them delays ' +
+      'a stop. Agents ask the port that CONTROL_PLANE_PORT names.',
   )
 }
 

@@ -20,9 +20,14 @@ export interface Housekeeping {
 
 /** How long a recovery link is kept that works no more. */
 const DEAD_LINKS_MS = MS_PER_DAY
+/**
+ * How long replicas and what they made of stops are kept after their last sign of life. No less: a stop that a silent
+ * replica left unconfirmed must not look confirmed because it was forgotten.
+ */
+const STOP_EVIDENCE_MS = 30 * MS_PER_DAY
 
 /**
- * What time brings about by itself: plans and overlaps end, reminders fall due, old decisions and links go. No stop ever
+ * What time brings about by itself: plans and overlaps end, reminders fall due, old decisions, links and evidence go. No stop ever
  * ends.
  */
 export function createHousekeeping(options: {
@@ -65,6 +70,7 @@ export function createHousekeeping(options: {
       await remind()
       await prune(service.nowMs() - retentionDays * MS_PER_DAY)
       await store.pruneLinks(service.nowMs() - DEAD_LINKS_MS, PRUNE_AT_ONCE)
+      await store.pruneStopEvidence(service.nowMs() - STOP_EVIDENCE_MS, PRUNE_AT_ONCE)
     } catch (error) {
       log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')
       onFailed()

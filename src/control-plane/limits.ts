@@ -12,11 +12,13 @@ export const VALIDATE_LIMITS: ValidateLimits = { perKeyPerSecond: 5000, perOrgPe
 
 /**
  * Every other call with a key, but stops: those are never limited. Keys that register have room for a thousand
- * replicas that start at once.
+ * replicas that start at once. What replicas say of themselves and of stops is counted apart: thousands that share a key
+ * acknowledge a stop at once, twice each, and take the place of no register.
  */
 export const CALL_LIMITS = {
   registering: { perSecond: 500, burst: 5000 },
   other: { perSecond: 200, burst: 400 },
+  evidence: { perSecond: 1500, burst: 5000 },
 } as const
 
 export type RateLimited = 'key' | 'org' | 'calls'
@@ -48,17 +50,21 @@ export function createValidateQuota(options: {
   }
 }
 
-/** Throws `RATE_LIMITED`. Not asked before a stop. */
+/** Throws `RATE_LIMITED` when a key asks too often. Not asked before a stop. */
+export type CallQuota = (key: Pick<KeyRecord, 'keyId' | 'kind'>, what?: 'calls' | 'evidence') => void
+
 export function createCallQuota(options: {
   readonly onLimited: (scope: RateLimited) => void
   /** Monotonic milliseconds. */
   readonly nowMs?: (() => number) | undefined
-}): (key: Pick<KeyRecord, 'keyId' | 'kind'>) => void {
+}): CallQuota {
   const { onLimited, nowMs } = options
   const registering = createRateLimit({ ...CALL_LIMITS.registering, nowMs })
   const other = createRateLimit({ ...CALL_LIMITS.other, nowMs })
-  return ({ keyId, kind }) => {
-    const waitMs = (kind === 'runtime' || kind === 'full' ? registering : other).take(keyId)
+  const evidence = createRateLimit({ ...CALL_LIMITS.evidence, nowMs })
+  const limitOf = (kind: KeyRecord['kind']) => (kind === 'runtime' || kind === 'full' ? registering : other)
+  return ({ keyId, kind }, what = 'calls') => {
+    const waitMs = (what === 'evidence' ? evidence : limitOf(kind)).take(keyId)
     if (waitMs === 0) return
     onLimited('calls')
     throw rateLimited(

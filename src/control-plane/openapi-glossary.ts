@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 
 import { deviceId, devicePattern, epoch } from '../machineid/wire-fields.ts'
+import { STOP_DESCRIPTIONS } from './openapi-glossary-stops.ts'
 
 interface SharedField {
   readonly name: string
@@ -46,6 +47,8 @@ export const SHARED_FIELDS: ReadonlyMap<z.core.$ZodType, SharedField> = new Map<
 
 /** By field; by schema and field where a word means something else there; by schema. */
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  ...STOP_DESCRIPTIONS,
+
   // Every answer
   status: '`ok`; `error` when it was refused.',
   handler: "MachineID's name for the call.",

@@ -53,7 +53,7 @@ function whoMay(access: DescribedRoute['access']): string {
 
 /** For example `postDevicesRevokeBatch`. */
 function operationIdOf(method: string, path: string): string {
-  const words = path.replace('/api/v1/', '').split(/[/_]/)
+  const words = path.replace('/api/v1/', '').replace(/:id$/, 'by/id').split(/[/_-]/)
   const fixed = words.filter((word) => !word.startsWith(':'))
   return method + fixed.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('')
 }

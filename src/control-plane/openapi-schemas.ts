@@ -2,11 +2,13 @@ import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 
 import * as devices from '../machineid/wire-devices.ts'
+import * as drills from '../machineid/wire-drills.ts'
 import * as evidence from '../machineid/wire-evidence.ts'
 import * as fields from '../machineid/wire-fields.ts'
 import * as keys from '../machineid/wire-keys.ts'
 import * as locks from '../machineid/wire-locks.ts'
 import * as orgs from '../machineid/wire-orgs.ts'
+import * as stops from '../machineid/wire-stops.ts'
 import * as wire from '../machineid/wire.ts'
 import { DESCRIPTIONS, SHARED_FIELDS } from './openapi-glossary.ts'
 
@@ -59,7 +61,17 @@ type Names = z.core.$ZodRegistry<{ id: string }>
 
 function namesOf(others: Iterable<z.ZodType>): Names {
   const names: Names = z.registry()
-  const rooms = { ...wire, ...fields, ...devices, ...locks, ...keys, ...orgs, ...evidence }
+  const rooms = {
+    ...wire,
+    ...fields,
+    ...devices,
+    ...locks,
+    ...keys,
+    ...orgs,
+    ...evidence,
+    ...stops,
+    ...drills,
+  }
   for (const [schema, { name }] of SHARED_FIELDS) names.add(schema, { id: name })
   for (const [name, value] of Object.entries<unknown>(rooms)) {
     if (value instanceof z.ZodType && /^[A-Z]/.test(name)) names.add(value, { id: name })
@@ -73,6 +85,8 @@ function namesOf(others: Iterable<z.ZodType>): Names {
 function convert(names: Names, io: 'input' | 'output'): Named {
   const { schemas } = z.toJSONSchema(names, {
     io,
+    // What a transform makes of a query is no part of any answer.
+    unrepresentable: io === 'output' ? 'any' : 'throw',
     target: 'draft-2020-12',
     metadata: z.registry(),
     uri: (id) => `${REF}${id}`,

@@ -7,10 +7,11 @@ import { operationOf } from './openapi-operations.ts'
 import { plainPaths } from './openapi-plain.ts'
 import { createRefusals } from './openapi-refusals.ts'
 import { createSchemas, type Json } from './openapi-schemas.ts'
+import { STOP_STREAM_ROUTE } from './stops/stop-route.ts'
 
 /** OpenAPI 3.1 of the whole API, made of the schemas that parse its requests. */
 function openapiDocument(routes: readonly DescribedRoute[]): Json {
-  const all = [...VALIDATE_ROUTES, ...routes]
+  const all = [...VALIDATE_ROUTES, STOP_STREAM_ROUTE, ...routes]
   const schemas = createSchemas(
     all.flatMap(({ input, output, refused = [], lines = [] }) => [input, output].concat(refused, lines)),
   )
@@ -69,6 +70,11 @@ const TAGS = [
   ['decisions', 'Why was this denied'],
   ['feed', 'What happens, as it happens'],
   ['audit', 'What was changed, by whom'],
+  ['stops', 'Stops as they happen, and whether each is confirmed'],
+  ['replicas', 'Who listens'],
+  ['presence', 'Being there'],
+  ['drills', 'Stops that were measured, signed'],
+  ['diagnosis', 'How the authority is set up'],
   ['service', 'Health, figures, this document'],
 ] as const
 

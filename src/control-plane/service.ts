@@ -7,6 +7,7 @@ import { logChanges } from './change-log.ts'
 import { createDecisionLog, type DecisionLog } from './decision-log.ts'
 import { createDeviceService, type DeviceService } from './devices.ts'
 import { uuidv7 } from './ids.ts'
+import { createDrillService, type DrillService } from './drills/drill-service.ts'
 import { createKeyService, type KeyService } from './key-service.ts'
 import { createLockService, type LockService } from './locks.ts'
 import { createOrgService, type OrgService } from './orgs.ts'
@@ -42,7 +43,8 @@ export interface ControlPlaneService
     LockService,
     KeyService,
     OwnerService,
-    RecoveryLinkService {
+    RecoveryLinkService,
+    DrillService {
   readonly decisions: DecisionLog
   /** A new UUIDv7, for a request or a record. */
   readonly newId: () => string
@@ -79,6 +81,7 @@ export function createService(options: ServiceOptions): ControlPlaneService {
     ...createKeyService(context),
     ...createOwnerService(context),
     ...createRecoveryLinkService(context),
+    ...createDrillService(context),
   }
 }
 

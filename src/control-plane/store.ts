@@ -202,6 +202,8 @@ export interface ControlPlaneStore extends StopStore, DrillStore {
     orgId: string,
     page: { readonly after: number; readonly limit: number },
   ): Promise<readonly AuditRow[]>
+  /** The last row of the chain, to be noted. */
+  auditHead(orgId: string): Promise<Pick<AuditRow, 'seq' | 'hash'> | undefined>
   /** The newest row of one of `actions`, about `deviceId` or, without it, about no device, no later than `untilMs`. */
   findAudit(
     orgId: string,

@@ -21,6 +21,8 @@ export interface ValidateLaneOptions {
   readonly nowMs: () => number
   /** Throws `RATE_LIMITED` when a genuine key, or its org, asks too often. */
   readonly quota: (keyId: string, orgId: string) => void
+  /** True while questions about one of these devices get no answer: their connection is cut. Default: none do. */
+  readonly isCut?: ((orgId: string, deviceIds: readonly string[]) => boolean) | undefined
   /** Throws `OVERLOADED` when an answer would come too late. Asked before anything else is done. */
   readonly shed: () => void
   /** Why the store can no longer be trusted. Asked last: what was read before anybody found out is no answer. */
@@ -44,7 +46,10 @@ export function createValidateLane(options: ValidateLaneOptions): ValidateLane {
     handle: (request, response) => {
       const route = ROUTES.get(pathOf(request))
       if (route === undefined || !route.methods.includes(request.method ?? '')) return false
-      const send = (text: string) => sendJsonText(response, 200, text)
+      const send = (text: string | undefined) => {
+        if (text === undefined) request.socket.destroy()
+        else sendJsonText(response, 200, text)
+      }
       const fail = (error: unknown) => options.onError(response, error, route.handler)
       const answer = (body: unknown) => ask(options, route, request.headers[KEY_HEADER], body, send, fail)
       try {
@@ -89,7 +94,7 @@ function ask(
   route: Route,
   key: string | string[] | undefined,
   body: unknown,
-  done: (text: string) => void,
+  done: (text: string | undefined) => void,
   fail: (error: unknown) => void,
 ): void {
   try {
@@ -106,13 +111,14 @@ function ask(
   }
 }
 
+/** Undefined: no answer at all. */
 function judge(
   options: ValidateLaneOptions,
   route: Route,
   key: string,
   question: Question | Refusal,
   snapshot: DecisionSnapshot | undefined,
-): string {
+): string | undefined {
   // The key is judged before the body, so that a stranger learns nothing about the API from his mistakes; and before
   // the quota, so that he cannot use up somebody's by knowing what a key is found by.
   if (!keyMatches(key, snapshot?.key) || snapshot === undefined) throw invalidKey()
@@ -124,6 +130,7 @@ function judge(
   if (kind !== 'runtime' && kind !== 'full') throw wrongKind(kind, ['runtime', 'full'])
   if (question instanceof Refusal) throw question
   if (!question.deviceIds.every((deviceId) => mayAskFor(bindings, deviceId))) throw notBound()
+  if (options.isCut?.(orgId, question.deviceIds) === true) return undefined
 
   const codes = codesOf(snapshot, nowMs)
   // G4, G5: the body, and with it the rest of all this, may have come long after the headers.

@@ -4,6 +4,7 @@ import type { CallRequest } from './call.ts'
 import { effectKey, idempotencyKeyOf, type EffectContext } from './effect.ts'
 import type { AnyEffect } from './effect-run.ts'
 import type { HoldPoint } from './guard.ts'
+import type { Running } from './in-flight.ts'
 import type { Intent } from './journal.ts'
 import type { Surface } from './surface.ts'
 
@@ -23,7 +24,7 @@ export interface Attempt {
   readonly idempotencyKey: string
   /** The hold point right before it. */
   readonly at: HoldPoint
-  readonly bodySignal: AbortSignal
+  readonly body: Running
 }
 
 export interface AttemptOptions {
@@ -33,7 +34,7 @@ export interface AttemptOptions {
   readonly orgId: string | undefined
   readonly ordinal: number
   readonly surface: Surface
-  readonly bodySignal: AbortSignal
+  readonly body: Running
 }
 
 /** Throws what the effect's own `key` or `redact` throws, and on an input that JSON cannot hold. */
@@ -44,7 +45,7 @@ export function createAttempt({
   orgId,
   ordinal,
   surface,
-  bodySignal,
+  body,
 }: AttemptOptions): Attempt {
   const { tool, callId, runId, caller = 'local', signal } = call
   const key = effectKey(effect, input, { orgId, caller, runId, callId, ordinal })
@@ -63,7 +64,7 @@ export function createAttempt({
     transactional: effect.transactional === true,
   }
   const at: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId, signal }
-  return { effect, input, intent, ordinal, idempotencyKey: idempotencyKeyOf(key), at, bodySignal }
+  return { effect, input, intent, ordinal, idempotencyKey: idempotencyKeyOf(key), at, body }
 }
 
 export function effectContext(

@@ -3,6 +3,7 @@ import { Commits, type Committed } from './commit.ts'
 import type { Allowed, Boundary } from './decision.ts'
 import { EffectNotPerformed, type Effect } from './effect.ts'
 import type { Guard, HoldPoint } from './guard.ts'
+import { underOf } from './in-flight.ts'
 import type { ApprovalUse, RunFence } from './journal.ts'
 import { CallRefusedError, refusalOf, type Refusal } from './refusal.ts'
 import type { Surface } from './surface.ts'
@@ -89,21 +90,24 @@ export async function guardCall<T, Context>(
 
   const commits = new Commits(guard, { ...request, callId, callIdGiven }, checked.decision)
   const started = checked.permit.start(() =>
-    guard.track(signal, async (work) => {
-      const active: ActiveCall<Context> = {
-        signal: work.signal,
-        callId,
-        runId,
-        commit: (effect, input) => commits.commit(effect, input, work.signal),
-      }
-      try {
-        return { value: await body(active) }
-      } catch (thrown) {
-        return { thrown }
-      } finally {
+    guard.track(
+      signal,
+      async (work) => {
+        const active: ActiveCall<Context> = {
+          signal: work.signal,
+          callId,
+          runId,
+          commit: (effect, input) => commits.commit(effect, input, work),
+        }
+        const ended = await settled(() => body(active))
         await commits.settle()
-      }
-    }),
+        const broken = commits.refusal !== undefined || 'thrown' in ended
+        if (commits.unknown) work.ends('unknown')
+        else if (broken && work.signal.aborted) work.ends('aborted')
+        return ended
+      },
+      underOf(at, checked.decision),
+    ),
   )
   if (!started.started) return refused(refusalOf(started.denied), [])
   const ended = await started.value
@@ -112,6 +116,14 @@ export async function guardCall<T, Context>(
   if ('thrown' in ended) return refused(failure(guard, at, ended.thrown, checked.decision), commits.reports)
   const replayed = commits.reports.some((report) => report.state === 'replayed')
   return { ok: true, value: ended.value, replayed, effects: commits.reports, decision: checked.decision }
+}
+
+async function settled<T>(body: () => T | Promise<T>): Promise<{ value: T } | { thrown: unknown }> {
+  try {
+    return { value: await body() }
+  } catch (thrown) {
+    return { thrown }
+  }
 }
 
 function failure(guard: Guard, at: HoldPoint, thrown: unknown, decision: Allowed): Refusal {

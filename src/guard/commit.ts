@@ -22,6 +22,7 @@ import {
 } from './effect-run.ts'
 import { effectSignal, startEffect, type EffectRun } from './effect-start.ts'
 import type { Guard, HoldPoint } from './guard.ts'
+import type { Running } from './in-flight.ts'
 import type { Begun } from './journal.ts'
 import { CallRefusedError, effectRefusal, refusalOf, type EffectProblem, type Refusal } from './refusal.ts'
 import { storeOutcome } from './store-outcome.ts'
@@ -60,6 +61,11 @@ export class Commits {
     this.#allowed = allowed
   }
 
+  /** Whether nobody can tell what became of one of them. */
+  get unknown(): boolean {
+    return this.reports.some(({ state }) => state === 'unknown' || state === 'in_progress')
+  }
+
   /** The body has ended: what has not started never will (C6), what has started is awaited. */
   async settle(): Promise<void> {
     this.#settled = true
@@ -69,9 +75,9 @@ export class Commits {
   commit<Input, Result>(
     effect: Effect<Input, Result, never>,
     input: Input,
-    bodySignal: AbortSignal,
+    body: Running,
   ): Promise<Committed<Result>> {
-    const committing = this.#stickily(effect as AnyEffect, input, bodySignal) as Promise<Committed<Result>>
+    const committing = this.#stickily(effect as AnyEffect, input, body) as Promise<Committed<Result>>
     // Handled here too, so that a commit that nobody awaits cannot bring the process down.
     committing.catch(() => undefined)
     this.#commits.push(committing)
@@ -79,9 +85,9 @@ export class Commits {
   }
 
   /** Nothing of ours throws anything else; if it does, a body's `catch` must not hide it. */
-  async #stickily(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Promise<Committed<unknown>> {
+  async #stickily(effect: AnyEffect, input: unknown, body: Running): Promise<Committed<unknown>> {
     try {
-      return await this.#commit(effect, input, bodySignal)
+      return await this.#commit(effect, input, body)
     } catch (thrown) {
       if (thrown instanceof CallRefusedError || thrown instanceof EffectNotPerformed) throw thrown
       this.#guard.log.error({ effect: effect.name, err: messageOf(thrown) }, 'commit failed')
@@ -90,9 +96,9 @@ export class Commits {
     }
   }
 
-  async #commit(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Promise<Committed<unknown>> {
+  async #commit(effect: AnyEffect, input: unknown, body: Running): Promise<Committed<unknown>> {
     if (this.refusal !== undefined) throw new CallRefusedError(this.refusal)
-    const attempt = this.#prepare(effect, input, bodySignal)
+    const attempt = this.#prepare(effect, input, body)
     const { begun, heldAt } = await this.#begin(attempt)
     switch (begun.state) {
       case 'begun':
@@ -107,7 +113,7 @@ export class Commits {
     }
   }
 
-  #prepare(effect: AnyEffect, input: unknown, bodySignal: AbortSignal): Attempt {
+  #prepare(effect: AnyEffect, input: unknown, body: Running): Attempt {
     const { surface, tool, callId, runId, signal, callIdGiven } = this.#call
     const own: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId, signal }
     if (this.#settled) this.#refuse(own, 'LATE_COMMIT')
@@ -125,7 +131,7 @@ export class Commits {
         orgId,
         ordinal,
         surface: effectSurface,
-        bodySignal,
+        body,
       })
     } catch (cause) {
       this.#guard.log.error(
@@ -225,7 +231,7 @@ export class Commits {
   async #reconcile(attempt: Attempt, { token }: Held, mayBeAbsent: boolean): Promise<Committed<unknown>> {
     const { effect, input } = attempt
     const deadline = new AbortController()
-    const signal = effectSignal(this.#guard, attempt, deadline.signal)
+    const signal = effectSignal(this.#guard, attempt, [deadline.signal])
     const context = effectContext(attempt, this.#call, signal, this.#allowed.epoch)
     const asking = (async () => effect.reconcile?.(input, context))()
     const { journal } = this.#guard

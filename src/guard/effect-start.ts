@@ -4,8 +4,10 @@ import { effectContext, isStoredInput, type Attempt, type EffectCall, type Held 
 import type { Denied, LocalDenialCode } from './decision.ts'
 import { endOfRollback, LEASE_MS, superviseEffect, type EffectEnd } from './effect-run.ts'
 import type { Guard } from './guard.ts'
+import { Running, underOf } from './in-flight.ts'
 import type { Journal } from './journal.ts'
 import type { Permit } from './permit.ts'
+import type { StoppedEnd } from './stop-stream.ts'
 
 export interface EffectStart {
   readonly call: EffectCall
@@ -34,16 +36,21 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
   const checked = await guard.check(attempt.at)
   if (!checked.allowed) return { started: false, denied: checked.decision }
   const deadline = new AbortController()
-  const signal = effectSignal(guard, attempt, deadline.signal)
+  // Of its own devices: a stop of its surface reaches it also where that is not its tool's.
+  const running = new Running(underOf(attempt.at, checked.decision), { within: attempt.body })
+  const signal = effectSignal(guard, attempt, [deadline.signal], [running.signal])
   const context = effectContext(attempt, call, signal, checked.decision.epoch)
   // C2: from here to the effect's first line everything is one tick.
   const run = (transaction?: unknown): unknown => {
+    guard.effectBegan(running)
     guard.reach('effect.allowed')
     const { effect, input } = attempt
     return effect.run(input, transaction === undefined ? context : { ...context, transaction })
   }
   if (attempt.effect.transactional === true && hasTransactions(guard.journal)) {
-    return inTransaction(guard.journal, guard, { ...start, permit: checked.permit, run })
+    const ran = await inTransaction(guard.journal, guard, { ...start, permit: checked.permit, run })
+    if (ran.started) guard.effectEnded(running, stoppedEnd(ran.end, signal))
+    return ran
   }
   const started = checked.permit.start(
     async () => run(),
@@ -52,6 +59,8 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
   if (!started.started) return started
   const renew = () => guard.journal.renew(held.token, LEASE_MS)
   const supervised = await superviseEffect(started.value, { effect: attempt.effect, deadline, renew })
+  // An effect that outlived its deadline runs until it has truly ended.
+  void supervised.late.then((late) => guard.effectEnded(running, stoppedEnd(late, signal)))
   if (supervised.end.outcome.state === 'done') guard.reach('effect.performed')
   return { started: true, ...supervised, stored: false }
 }
@@ -101,18 +110,28 @@ function hasTransactions(journal: Journal): journal is TransactionalJournal {
 function mayNotStart(guard: Guard, { attempt, held, refusal }: EffectStart): LocalDenialCode | undefined {
   const code = refusal()
   if (code !== undefined) return code
-  if (attempt.bodySignal.aborted) return 'CALL_ABORTED'
+  if (attempt.body.signal.aborted) return 'CALL_ABORTED'
   // E1: a machine that was suspended since it stored the intent may have lost it to another owner.
   if (!(ageMs(held.heldAt, guard.clock.now()) < LEASE_MS)) return 'PERMIT_EXPIRED'
   return isStoredInput(attempt) ? undefined : 'GUARD_MISCONFIGURED'
 }
 
-/** What can abort a started effect: its deadline, the end of a shutdown, and with `onStop: 'abort'` also a stop. */
+/**
+ * What can abort a started effect: what is in `always`, the end of a shutdown, and with `onStop: 'abort'` also a stop:
+ * of its own devices, in `onStop`, or of its body's.
+ */
 export function effectSignal(
   guard: Guard,
-  { effect, bodySignal }: Attempt,
-  deadline: AbortSignal,
+  { effect, body }: Attempt,
+  always: readonly AbortSignal[],
+  onStop: readonly AbortSignal[] = [],
 ): AbortSignal {
-  const always = [deadline, guard.shutdownSignal]
-  return AbortSignal.any(effect.onStop === 'abort' ? [...always, bodySignal] : always)
+  const signals = [...always, guard.shutdownSignal]
+  return AbortSignal.any(effect.onStop === 'abort' ? [...signals, ...onStop, body.signal] : signals)
+}
+
+/** What became of it, as operators are told who stopped it meanwhile. */
+function stoppedEnd({ outcome }: EffectEnd, { aborted }: AbortSignal): StoppedEnd {
+  if (outcome.state === 'unknown') return 'unknown'
+  return outcome.state !== 'done' && aborted ? 'aborted' : 'finished'
 }

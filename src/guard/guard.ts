@@ -15,14 +15,16 @@ import {
 import type { AtCrashPoint, CrashPoint } from './crash-points.ts'
 import { assertDeviceId } from './device.ts'
 import { logDecision } from './decision-log.ts'
-import { failClosed } from './fail-closed.ts'
-import { InFlight, type Work } from './in-flight.ts'
+import { underOf, type Running, type Under, type Work } from './in-flight.ts'
 import type { Journal } from './journal.ts'
-import { assertAnswer, judge } from './judge.ts'
+import { judge } from './judge.ts'
 import { Permit } from './permit.ts'
+import { Questions, type LastAnswer } from './questions.ts'
 import { Registrar } from './registrar.ts'
+import type { Presence, StopStreamState, StoppedEnd } from './stop-stream.ts'
+import { inFlightOf, Stops } from './stops.ts'
 import { resolveSurfaces, SERVER_SURFACE, type Surface, type SurfaceOptions } from './surface.ts'
-import { timeBudget } from './time-budget.ts'
+import { permitAge, timeBudget } from './time-budget.ts'
 
 export interface GuardOptions {
   readonly authority: Authority
@@ -30,6 +32,8 @@ export interface GuardOptions {
   readonly serverDeviceId: string
   /** Default: none but the server device. */
   readonly surfaces?: SurfaceOptions
+  /** What a drill stops in place of a real device: it is never registered here, but its pushed stops count. Default: none. */
+  readonly canaryDeviceId?: string | undefined
   /** Where effects are stored: `createSqliteJournal`, or `createMemoryJournal`, which forgets on exit. */
   readonly journal: Journal
   /** Default: pino to standard output. */
@@ -67,14 +71,6 @@ export type RunOutcome<T> =
   | { readonly allowed: true; readonly value: T; readonly decision: Allowed }
   | { readonly allowed: false; readonly decision: Denied }
 
-export interface LastAnswer {
-  readonly answered: boolean
-  /** Why there was none. */
-  readonly code: DenialCode | undefined
-  /** ISO 8601. */
-  readonly at: string
-}
-
 /** For tracing. Must not throw. */
 export type QuestionObserver = (at: HoldPoint, verdict: Promise<Decision>) => void
 
@@ -91,15 +87,15 @@ export class Guard {
   readonly overdueKeys = new Set<string>()
   readonly #options: GuardOptions
   readonly #surfaces: ReadonlyMap<string, Surface>
+  readonly #deviceIds: readonly string[]
   readonly #maxAgeMs: number
   readonly #registrar: Registrar
-  readonly #bodies = new InFlight()
+  readonly #questions: Questions
+  readonly #stops: Stops
   readonly #observers = new Set<QuestionObserver>()
   readonly #shutdown = new AbortController()
   #state: State = 'new'
-  #pendingQuestions = 0
   #closing: Promise<boolean> | undefined
-  #lastAnswer: { readonly answer: Answer; readonly atMs: number } | undefined
 
   /** Use `createGuard`. */
   constructor(options: GuardOptions) {
@@ -115,12 +111,21 @@ export class Guard {
     this.#surfaces = new Map(
       [...surfaces].map(([name, deviceIds]) => [name, Object.freeze({ name, deviceIds, guard: this })]),
     )
-    const devices = new Set([...surfaces.values()].flat())
-    this.#registrar = new Registrar({
-      authority: options.authority,
-      deviceIds: [...devices],
-      timeoutMs: this.timeoutMs,
-      log: this.log,
+    const declared = new Set([...surfaces.values()].flat())
+    const { canaryDeviceId } = options
+    if (canaryDeviceId !== undefined) assertDeviceId(canaryDeviceId, 'canaryDeviceId')
+    this.#deviceIds = [...new Set([...declared, ...(canaryDeviceId === undefined ? [] : [canaryDeviceId])])]
+    const { authority, maxPendingQuestions: maxPending = 1024 } = options
+    const { timeoutMs, log, clock } = this
+    const deviceIds = this.#deviceIds
+    this.#registrar = new Registrar({ authority, deviceIds: [...declared], timeoutMs, log })
+    this.#questions = new Questions({ authority, timeoutMs, maxPending, clock })
+    this.#stops = new Stops({
+      authority,
+      deviceIds,
+      log,
+      presence: () => this.presence(),
+      tell: (listener) => this.#tell(listener),
     })
   }
 
@@ -131,20 +136,33 @@ export class Guard {
 
   /** Whether the last question got a usable answer. Undefined before the first. For health checks only. */
   get lastAnswer(): LastAnswer | undefined {
-    if (this.#lastAnswer === undefined) return undefined
-    const { answer, atMs } = this.#lastAnswer
-    const code = answer.answered ? undefined : answer.code
-    return { answered: answer.answered, code, at: new Date(atMs).toISOString() }
+    return this.#questions.last
+  }
+
+  /** How the stream of stops stands. Undefined before the start, and where the authority has none. */
+  get stopStream(): StopStreamState | undefined {
+    return this.#stops.state
+  }
+
+  /** How busy this process is. */
+  presence(): Presence {
+    const devices = inFlightOf(this.#deviceIds, this.#stops.bodies.all())
+    return { devices, timeoutMs: this.timeoutMs, latencyMs: this.#questions.latencyMs }
   }
 
   /** Bodies that are running now. */
   get inFlight(): number {
-    return this.#bodies.count
+    return this.#stops.bodies.count
   }
 
   /** Aborted when the grace time of a shutdown is over: also effects that wanted to finish must end now. */
   get shutdownSignal(): AbortSignal {
     return this.#shutdown.signal
+  }
+
+  /** Every surface that was declared, the server's own first. */
+  get surfaces(): readonly Surface[] {
+    return [...this.#surfaces.values()]
   }
 
   /** The surface of that name. Throws `GUARD_MISCONFIGURED` when it was not declared. */
@@ -170,6 +188,7 @@ export class Guard {
     const started = checked.permit.start(() => {
       this.#state = 'started'
       this.#registrar.retryUnanswered()
+      this.#stops.open(checked.decision.epoch)
     })
     return started.started ? checked.decision : started.denied
   }
@@ -195,7 +214,7 @@ export class Guard {
   async run<T>(at: HoldPoint, body: (work: Work) => T | Promise<T>): Promise<RunOutcome<T>> {
     const checked = await this.check(at)
     if (!checked.allowed) return checked
-    const started = checked.permit.start(() => this.track(at.signal, body))
+    const started = checked.permit.start(() => this.track(at.signal, body, underOf(at, checked.decision)))
     if (!started.started) return { allowed: false, decision: started.denied }
     return { allowed: true, value: await started.value, decision: checked.decision }
   }
@@ -213,9 +232,34 @@ export class Guard {
     this.#options.atCrashPoint?.(point)
   }
 
-  /** Counts `body` as in flight, so that a shutdown signals it and waits. */
-  track<T>(signal: AbortSignal | undefined, body: (work: Work) => T | Promise<T>): Promise<T> {
-    return this.#bodies.track(signal, body)
+  /**
+   * Counts `body` as in flight, so that a shutdown signals it and waits; so does a pushed stop of what it runs `under`.
+   * Without `under` no stop is about it.
+   */
+  track<T>(
+    signal: AbortSignal | undefined,
+    body: (work: Running) => T | Promise<T>,
+    under?: Under,
+  ): Promise<T> {
+    return this.#stops.bodies.track(signal, body, under)
+  }
+
+  /** An effect has begun, in this tick. For commits only. */
+  effectBegan(effect: Running): void {
+    this.#stops.bodies.begin(effect)
+  }
+
+  /** Does nothing for one that never began. For commits only. */
+  effectEnded(effect: Running, end: StoppedEnd): void {
+    this.#stops.bodies.end(effect, end)
+  }
+
+  /**
+   * Tells once when a pushed stop is about what `decision` allowed: at once if it has come already. For what goes on
+   * after its hold point without being a body, such as a session of agents. Gives back what ends it.
+   */
+  watch(decision: Allowed, onStopped: () => void): () => void {
+    return this.#stops.watch(decision, onStopped)
   }
 
   /** A denial made here, logged. */
@@ -234,11 +278,14 @@ export class Guard {
   async #close(graceMs: number): Promise<boolean> {
     this.#state = 'shutting_down'
     this.#registrar.stop()
-    this.#bodies.abortAll(new Error('The guard is shutting down.'))
-    const ended = await this.#bodies.idle(graceMs)
+    const { bodies } = this.#stops
+    bodies.abortAll(new Error('The guard is shutting down.'))
+    const ended = await bodies.idle(graceMs)
     this.#shutdown.abort(new Error('The grace time of the shutdown is over.'))
     // Effects that heed their signal settle and write their outcome; the others stay an intent, which becomes unknown.
-    const settled = ended || (await this.#bodies.idle(SETTLE_MS))
+    const settled = ended || (await bodies.idle(SETTLE_MS))
+    // Last, so that what stops found in flight can be told to have ended.
+    await this.#stops.close()
     await this.#options.onClose?.()
     return settled
   }
@@ -259,26 +306,7 @@ export class Guard {
 
   async #ask(at: HoldPoint): Promise<Checked> {
     const enteredAtMs = this.clock.now().monotonicMs
-    if (this.#pendingQuestions >= (this.#options.maxPendingQuestions ?? 1024)) {
-      return { allowed: false, decision: this.#deny(at, { code: 'GUARD_OVERLOADED' }) }
-    }
-    this.#pendingQuestions += 1
-    const answer = await failClosed<Answer>(async () =>
-      assertAnswer(
-        await this.#options.authority.ask({
-          deviceIds: at.surface.deviceIds,
-          boundary: at.boundary,
-          tool: at.tool,
-          callId: at.callId,
-          runId: at.runId,
-          timeoutMs: this.timeoutMs,
-          signal: at.signal,
-        }),
-      ),
-    )
-    this.#pendingQuestions -= 1
-    this.#lastAnswer = { answer, atMs: this.clock.now().wallMs }
-    return this.#decide(at, answer, enteredAtMs)
+    return this.#decide(at, await this.#questions.ask(at), enteredAtMs)
   }
 
   #decide(at: HoldPoint, answer: Answer, enteredAtMs: number): Checked {
@@ -292,27 +320,28 @@ export class Guard {
       return { allowed: false, decision: denied }
     }
     const { requestId, orgId, orgEpoch, sentAt } = verdict.answer
-    const decision: Allowed = {
-      allowed: true,
-      code: 'ALLOW',
-      ...this.#decisionBase(at, requestId, enteredAtMs),
-      orgId,
-      epoch: orgEpoch,
-    }
+    const base = this.#decisionBase(at, requestId, enteredAtMs)
+    const decision: Allowed = { allowed: true, code: 'ALLOW', ...base, orgId, epoch: orgEpoch }
+    const deny = (code: LocalDenialCode): Denied =>
+      this.#deny(at, { code, requestId, enteredAtMs, deviceId: this.#stops.stoppedDevice(decision) })
+    // P1: the authority said yes before a stop that overtook its answer.
+    if (this.#stops.stoppedDevice(decision) !== undefined)
+      return { allowed: false, decision: deny('STOP_PUSHED') }
     logDecision(this.log, at, decision)
     const permit = new Permit({
       decision,
       sentAt,
       maxAgeMs: this.#maxAgeMs,
       clock: this.clock,
-      refusal: () => this.#mayNotStart(at),
-      deny: (code) => this.#deny(at, { code, requestId, enteredAtMs }),
+      refusal: () => this.#mayNotStart(at, decision),
+      deny,
     })
     return { allowed: true, permit, decision }
   }
 
-  #mayNotStart(at: HoldPoint): LocalDenialCode | undefined {
+  #mayNotStart(at: HoldPoint, decision: Allowed): LocalDenialCode | undefined {
     if (this.#state === 'shutting_down') return 'GUARD_SHUTTING_DOWN'
+    if (this.#stops.stoppedDevice(decision) !== undefined) return 'STOP_PUSHED'
     return at.signal?.aborted === true ? 'CALL_ABORTED' : undefined
   }
 
@@ -350,12 +379,4 @@ const SETTLE_MS = 1000
 /** Builds a guard from its parts: no connection, no timer, no question yet. Throws `GUARD_MISCONFIGURED`. */
 export function createGuard(options: GuardOptions): Guard {
   return new Guard(options)
-}
-
-function permitAge(maxAgeMs: number | undefined, timeoutMs: number): number {
-  if (maxAgeMs === undefined) return timeoutMs
-  if (maxAgeMs >= timeoutMs && Number.isFinite(maxAgeMs)) return maxAgeMs
-  throw new GuardMisconfiguredError(
-    `maxAgeMs must be at least timeoutMs (${timeoutMs}), or slow answers could never be used.`,
-  )
 }

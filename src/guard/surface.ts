@@ -61,3 +61,11 @@ function surfaceEntries(serverDeviceId: string, surfaces: SurfaceOptions): [stri
     name === SERVER_SURFACE ? SERVER_SURFACE : surfaceDeviceId(serverDeviceId, name),
   ])
 }
+
+/** The same surface with one more device to ask about, last. Throws `GUARD_MISCONFIGURED` for what is no device ID. */
+export function surfaceWith(surface: Surface, deviceId: string): Surface {
+  assertDeviceId(deviceId, 'deviceId')
+  const { deviceIds } = surface
+  if (deviceIds.includes(deviceId)) return surface
+  return Object.freeze({ ...surface, deviceIds: [...deviceIds, deviceId] })
+}

@@ -12,3 +12,12 @@ export function timeBudget(timeoutMs: unknown = TIMEOUT_MS.default): number {
     `timeoutMs (VALIDATE_TIMEOUT_MS) must be ${TIMEOUT_MS.min} to ${TIMEOUT_MS.max} milliseconds.`,
   )
 }
+
+/** How long after its question a body may start (G3), in milliseconds. Throws `GUARD_MISCONFIGURED`. */
+export function permitAge(maxAgeMs: number | undefined, timeoutMs: number): number {
+  if (maxAgeMs === undefined) return timeoutMs
+  if (maxAgeMs >= timeoutMs && Number.isFinite(maxAgeMs)) return maxAgeMs
+  throw new GuardMisconfiguredError(
+    `maxAgeMs must be at least timeoutMs (${timeoutMs}), or slow answers could never be used.`,
+  )
+}

@@ -3,6 +3,13 @@ import type { AnswerHeaders } from './exchange.ts'
 
 const JSON_UTF8 = /^application\/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?$/i
 
+const EVENTS_UTF8 = /^text\/event-stream[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?$/i
+
+/** Why a stream of events is refused by its status and headers. */
+export function eventHeadProblem(status: number, headers: AnswerHeaders): DenialCode | undefined {
+  return status === 200 ? headersProblem(headers, EVENTS_UTF8) : statusProblem(status)
+}
+
 /** Why the answer to a question is refused by its status and headers, before its body is looked at (G4). */
 export function decisionHeadProblem(status: number, headers: AnswerHeaders): DenialCode | undefined {
   return status === 200 ? headersProblem(headers) : statusProblem(status)
@@ -14,12 +21,12 @@ export function statusProblem(status: number): DenialCode {
   return status >= 300 && status < 400 ? 'AUTHORITY_REDIRECT' : 'AUTHORITY_BAD_STATUS'
 }
 
-export function headersProblem(headers: AnswerHeaders): DenialCode | undefined {
+export function headersProblem(headers: AnswerHeaders, expected = JSON_UTF8): DenialCode | undefined {
   const encoding = headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') return 'AUTHORITY_BAD_ENCODING'
   // Own, so that nothing which was put on Object.prototype can stand in for a header that did not come.
   const type = Object.hasOwn(headers, 'content-type') ? headers['content-type'] : undefined
-  if (typeof type !== 'string' || !JSON_UTF8.test(type)) return 'AUTHORITY_BAD_CONTENT_TYPE'
+  if (typeof type !== 'string' || !expected.test(type)) return 'AUTHORITY_BAD_CONTENT_TYPE'
   // Both are only ever set by a cache that answers in the authority's place.
   if (headers['age'] !== undefined || headers['warning'] !== undefined) return 'AUTHORITY_CACHED'
   return undefined

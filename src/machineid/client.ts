@@ -3,6 +3,7 @@ import type { Answer, Authority, Question, Registration, Unanswered } from '../g
 import type { DenialCode } from '../guard/decision.ts'
 import { deviceIdProblem } from '../guard/device.ts'
 import { AuthorityFailure, failClosed, unanswered } from '../guard/fail-closed.ts'
+import type { StopStream, StopStreamOptions } from '../guard/stop-stream.ts'
 import { Deadline } from './deadline.ts'
 import { manage, type CallOptions, type ManagementCall, type Result } from './management.ts'
 import {
@@ -26,6 +27,7 @@ import { OrgMemory } from './org-memory.ts'
 import { HoldpointProfile } from './profile-holdpoint.ts'
 import { MachineidProfile } from './profile-machineid.ts'
 import type { AskingProfile, Connection } from './profile.ts'
+import { openStopStream } from './stop-stream.ts'
 import { Transport } from './transport.ts'
 import { validateResult, type ValidateOptions, type ValidateResult } from './validate.ts'
 import { MAX_BATCH_DEVICES, PATHS } from './wire.ts'
@@ -54,6 +56,9 @@ export interface RestoreOptions extends ChangeOptions {
 export class MachineID implements Authority {
   /** Which of the two ways of asking is used. */
   readonly profile: Profile
+  /** Opens the stream of stops. Undefined in profile `machineid`: hosted MachineID pushes none. */
+  readonly openStops: ((options: StopStreamOptions) => StopStream) | undefined
+  readonly #streams = new Set<StopStream>()
   readonly #timeoutMs: number
   readonly #clock: Clock
   readonly #connection: Connection
@@ -68,14 +73,9 @@ export class MachineID implements Authority {
     this.#timeoutMs = timeoutMs
     this.#clock = clock
     this.#schemas = managementSchemas(profile)
+    const network = { origin: endpoint.origin, caPem, connectTimeoutMs: timeoutMs, clock }
     this.#connection = {
-      transport: new Transport({
-        origin: endpoint.origin,
-        caPem,
-        keepAlive: profile === 'holdpoint',
-        connectTimeoutMs: timeoutMs,
-        clock,
-      }),
+      transport: new Transport({ ...network, keepAlive: profile === 'holdpoint' }),
       key: new OrgKey(options, clock),
       pathPrefix: endpoint.pathPrefix,
       org: new OrgMemory(orgId),
@@ -85,6 +85,14 @@ export class MachineID implements Authority {
       profile === 'holdpoint'
         ? new HoldpointProfile(this.#connection, replica)
         : new MachineidProfile(this.#connection)
+    if (profile === 'machineid') return
+    this.openStops = (stops) => {
+      // Of two streams with one name the authority ends the older.
+      const name = this.#streams.size === 0 ? replica : `${replica}/${this.#streams.size + 1}`
+      const stream = openStopStream({ ...this.#connection, ...network, replica: name, timeoutMs }, stops)
+      this.#streams.add(stream)
+      return stream
+    }
   }
 
   /**
@@ -189,8 +197,9 @@ export class MachineID implements Authority {
   }
 
   /** Ends its connections. Calls that are waiting, and later ones, are denied `GUARD_SHUTTING_DOWN`. */
-  close(): Promise<void> {
-    return this.#connection.transport.close()
+  async close(): Promise<void> {
+    await Promise.all([...this.#streams].map((stream) => stream.close()))
+    await this.#connection.transport.close()
   }
 
   #changeDevice(

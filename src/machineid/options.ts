@@ -1,10 +1,11 @@
-import { X509Certificate } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 
 import { systemClock, type Clock } from '../clock.ts'
 import { GuardMisconfiguredError, messageOf } from '../errors.ts'
 import { timeBudget } from '../guard/time-budget.ts'
 import { isLoopback } from '../loopback.ts'
+import { isStorable } from './wire-fields.ts'
 
 /**
  * How the authority is asked. `holdpoint`: one `validate_batch` for all devices, whose answer must echo org,
@@ -28,7 +29,10 @@ export interface MachineIDOptions {
   readonly orgId?: string | undefined
   /** Certificates (PEM) to trust instead of the well-known ones. */
   readonly caPem?: string | undefined
-  /** Names this process in the authority's record. Profile `holdpoint` only. */
+  /**
+   * Names this process in the authority's record; no two processes may share a name. 1 to 256 characters. Default
+   * `client/` and 8 random hex digits. Profile `holdpoint` only.
+   */
   readonly replica?: string | undefined
   readonly clock?: Clock | undefined
 }
@@ -42,7 +46,7 @@ export interface Settings {
   readonly timeoutMs: number
   readonly orgId: string | undefined
   readonly caPem: string | undefined
-  readonly replica: string | undefined
+  readonly replica: string
   readonly clock: Clock
 }
 
@@ -59,8 +63,14 @@ export function resolveOptions(options: MachineIDOptions): Settings {
   const profile = resolveProfile(options.profile, endpoint)
   checkPinnedOrg(options.orgId, profile)
   checkCa(options.caPem)
-  const { orgId, caPem, replica, clock = systemClock } = options
+  checkReplica(options.replica)
+  const { orgId, caPem, replica = replicaName('client'), clock = systemClock } = options
   return { endpoint, profile, timeoutMs: timeBudget(options.timeoutMs), orgId, caPem, replica, clock }
+}
+
+/** A name for this process that no other has: what it is, and something random. */
+export function replicaName(what: string): string {
+  return `${what}/${randomBytes(4).toString('hex')}`
 }
 
 const HOSTED = new Set(['machineid.io', 'www.machineid.io'])
@@ -86,7 +96,8 @@ function parseBaseUrl(baseUrl: unknown): Endpoint {
   return { origin: url.origin, pathPrefix: url.pathname.replace(/\/+$/, ''), hostname: url.hostname }
 }
 
-function resolveProfile(profile: unknown, endpoint: Endpoint): Profile {
+/** Default: what is asked at that host. Throws for a profile that there is none of. */
+export function resolveProfile(profile: unknown, endpoint: Pick<Endpoint, 'hostname'>): Profile {
   if (profile === undefined) return HOSTED.has(endpoint.hostname) ? 'machineid' : 'holdpoint'
   if (profile === 'holdpoint' || profile === 'machineid') return profile
   throw new GuardMisconfiguredError(
@@ -104,6 +115,14 @@ function checkPinnedOrg(orgId: unknown, profile: Profile): void {
       'orgId cannot be pinned in profile "machineid": its answers do not name the org. Leave orgId out.',
     )
   }
+}
+
+function checkReplica(replica: unknown): void {
+  const isName = (text: string) => text.length > 0 && text.length <= 256 && isStorable(text)
+  if (replica === undefined || (typeof replica === 'string' && isName(replica))) return
+  throw new GuardMisconfiguredError(
+    'replica must be a name of 1 to 256 characters for this process, for example "tool-server-7". Leave it out for a random one.',
+  )
 }
 
 function checkCa(caPem: string | undefined): void {

@@ -17,11 +17,11 @@ const MAX_CONTEXT_CHARS = 256
  */
 export class HoldpointProfile implements AskingProfile {
   readonly #connection: Connection
-  readonly #replica: string | undefined
+  readonly #replica: string
 
-  constructor(connection: Connection, replica: string | undefined) {
+  constructor(connection: Connection, replica: string) {
     this.#connection = connection
-    this.#replica = clip(replica)
+    this.#replica = replica.slice(0, MAX_CONTEXT_CHARS)
   }
 
   async ask(question: Question, deadline: Deadline): Promise<Answered> {

@@ -22,8 +22,11 @@ export interface Connection {
   readonly clock: Clock
 }
 
-export function requestHeaders(key: OrgKey, { hasBody }: { readonly hasBody: boolean }): string[] {
-  const headers = [KEY_HEADER, key.current(), 'accept', 'application/json', 'accept-encoding', 'identity']
+export function requestHeaders(
+  key: OrgKey,
+  { hasBody, accept = 'application/json' }: { readonly hasBody: boolean; readonly accept?: string },
+): string[] {
+  const headers = [KEY_HEADER, key.current(), 'accept', accept, 'accept-encoding', 'identity']
   if (hasBody) headers.push('content-type', 'application/json')
   return headers
 }

@@ -20,7 +20,28 @@ const IDLE_MS = 4000
 const MAX_SOCKET_LIFE_MS = 60_000
 const MAX_CONNECTIONS = 128
 
-/** The only way from this client to the network. Follows no redirect and no proxy variable; speaks HTTP/1.1. */
+/** How this client speaks HTTP, whatever it is for. */
+export function httpOptions({
+  caPem,
+  connectTimeoutMs,
+}: Pick<TransportOptions, 'caPem' | 'connectTimeoutMs'>) {
+  return {
+    connect: buildConnector({
+      ...(caPem === undefined ? {} : { ca: caPem }),
+      // Said here, so that no environment variable can say otherwise.
+      rejectUnauthorized: true,
+      allowH2: false,
+      timeout: connectTimeoutMs,
+    }),
+    allowH2: false,
+    useMilo: false,
+    // Both off: whoever asks has a deadline over them.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  } satisfies Client.Options
+}
+
+/** The way from this client to the network for all but the stream of stops. Follows no redirect and no proxy variable; speaks HTTP/1.1. */
 export class Transport {
   readonly #origin: string
   readonly #clock: Clock
@@ -33,18 +54,7 @@ export class Transport {
     this.#origin = origin
     this.#clock = clock
     this.#clientOptions = {
-      connect: buildConnector({
-        ...(caPem === undefined ? {} : { ca: caPem }),
-        // Said here, so that no environment variable can say otherwise.
-        rejectUnauthorized: true,
-        allowH2: false,
-        timeout: connectTimeoutMs,
-      }),
-      allowH2: false,
-      useMilo: false,
-      // Both off: the deadline of the question covers them.
-      headersTimeout: 0,
-      bodyTimeout: 0,
+      ...httpOptions({ caPem, connectTimeoutMs }),
       keepAliveTimeout: IDLE_MS,
       keepAliveMaxTimeout: IDLE_MS,
       keepAliveTimeoutThreshold: 1000,

@@ -1,6 +1,16 @@
 import { z } from 'zod'
 
-import { cursor, deviceId, epoch, nextCursor, okFields, pageLimit, text, time, wholeNumber } from './wire-fields.ts'
+import {
+  cursor,
+  deviceId,
+  epoch,
+  nextCursor,
+  okFields,
+  pageLimit,
+  text,
+  time,
+  wholeNumber,
+} from './wire-fields.ts'
 
 // Drills: what was measured, signed by the org, and what they need of the authority.
 
@@ -31,7 +41,7 @@ export const DrillMeasure = z.object({
 })
 /** One thing that a drill did, in order. */
 export const DrillStep = z.object({
-  name: z.enum(['baseline', 'stop', 'restore', 'org_disable', 'org_enable', 'cut', 'mend']),
+  name: z.enum(['baseline', 'stop', 'restore', 'disable_org', 'enable_org', 'cut', 'mend']),
   held: z.boolean(),
   /** What it proves, or what went wrong, in a sentence. */
   note: z.string().max(500),
@@ -53,7 +63,9 @@ export const DrillReport = z.object({
   /** `canary`: a device that nothing else uses was stopped. `surface`: the real one. */
   target: z.object({ kind: z.enum(['canary', 'surface']), deviceIds: z.array(z.string()) }),
   callsPerSecond: z.number().positive(),
-  toolServers: z.array(z.object({ url: z.string(), replica: z.string(), stopStream: z.enum(['up', 'down', 'off']) })),
+  toolServers: z.array(
+    z.object({ url: z.string(), replica: z.string(), stopStream: z.enum(['up', 'down', 'off']) }),
+  ),
   steps: z.array(DrillStep).max(32),
   /** Milliseconds from an ack to the end of each call that was in flight, for the plot. */
   endedMs: z.array(millis).max(10_000),
@@ -121,7 +133,12 @@ export const SigningKeyResponse = z.object({
  * segment is `canary`. Ends by itself.
  */
 export const DrillCutRequest = z.object({ deviceId, seconds: wholeNumber(0, 60) })
-export const DrillCutResponse = z.object({ ...okFields, orgId: z.string(), deviceId: z.string(), until: time })
+export const DrillCutResponse = z.object({
+  ...okFields,
+  orgId: z.string(),
+  deviceId: z.string(),
+  until: time,
+})
 
 /** How the authority itself is set up, for whoever looks for a weak spot. */
 export const DiagnosisQuery = z.object({})

@@ -97,7 +97,10 @@ export type StopAckBody = z.infer<typeof StopAck>
 
 export const PresenceRequest = z.object({
   replica,
-  devices: z.array(z.object({ deviceId, inFlight: count })).min(1).max(MAX_STREAM_DEVICES),
+  devices: z
+    .array(z.object({ deviceId, inFlight: count }))
+    .min(1)
+    .max(MAX_STREAM_DEVICES),
   /** How long a question may take, and how long questions took of late, in milliseconds. */
   timeoutMs: z.number().positive(),
   latencyMs: z.object({ p50: z.number().nonnegative(), p99: z.number().nonnegative() }).nullable(),

@@ -1,5 +1,8 @@
+import type { CanaryCut } from '../control-plane/control-plane.ts'
 import type { LaneBatch } from '../control-plane/decision-batch.ts'
 import type { ValidateLimits } from '../control-plane/limits.ts'
+import type { StopEvidence, StopRecord } from '../control-plane/stops/stop-store.ts'
+import type { Superseded } from '../control-plane/stops/stop-streams.ts'
 import type { ListenAddress, TlsOptions } from '../http.ts'
 import type { LaneReport } from '../metrics.ts'
 
@@ -17,6 +20,7 @@ export interface LaneSettings {
   /** Of this lane alone. */
   readonly limits: ValidateLimits | undefined
   readonly maxConnections: number | undefined
+  readonly stopHeartbeatMs: number | undefined
   /** Where it hands on what it does not answer itself. */
   readonly inner: { readonly port: number; readonly secret: string }
   readonly log: { readonly level: string; readonly name: string | undefined }
@@ -28,9 +32,16 @@ export type FromLane =
   | { readonly kind: 'listening'; readonly url: string; readonly port: number }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string }
   | { readonly kind: 'batch'; readonly id: number; readonly batch: LaneBatch }
+  | { readonly kind: 'evidence'; readonly evidence: StopEvidence }
   | { readonly kind: 'report'; readonly report: LaneReport }
   | { readonly kind: 'suspect'; readonly code: string; readonly message: string }
 
 export type ToLane =
   | { readonly kind: 'stored'; readonly id: number }
+  | { readonly kind: 'stops'; readonly stops: readonly StopRecord[] }
+  | { readonly kind: 'superseded'; readonly by: Superseded }
+  | { readonly kind: 'cut'; readonly cut: CanaryCut }
   | { readonly kind: 'close'; readonly graceMs: number | undefined }
+
+/** How to tell each lane something. */
+export type LaneTells = Set<(message: ToLane) => void>

@@ -5,14 +5,17 @@ import { Worker } from 'node:worker_threads'
 import type { ControlPlane } from '../control-plane/control-plane.ts'
 import { HoldpointError } from '../errors.ts'
 import { closeServer, listen, type ListenAddress, type Listening } from '../http.ts'
-import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
+import type { FromLane, LaneSettings, LaneTells, ToLane } from './lane-messages.ts'
+import { createLaneReplicas, type LaneReplicas } from './lane-replicas.ts'
 
 export interface LanesOptions {
   /** How many threads. More than one share the port, which takes Linux. */
   readonly workers: number
   /** Of all lanes together. */
   readonly settings: Omit<LaneSettings, 'name'>
-  readonly controlPlane: Pick<ControlPlane, 'accept' | 'metrics' | 'suspect'>
+  readonly controlPlane: Pick<ControlPlane, 'accept' | 'metrics' | 'observe' | 'suspect'>
+  /** Gets one for each lane, before it listens. */
+  readonly tells: LaneTells
   /** Told when a thread ends without being asked to: end the process, its answers are missing. */
   readonly onDied: (error: unknown) => void
 }
@@ -30,7 +33,8 @@ export async function startLanes(options: LanesOptions): Promise<Lanes> {
   if (workers > 1 && process.platform !== 'linux') throw notOnThisPlatform(workers)
   if (workers > 1) await assertFree(settings.address)
   const own = share(settings, workers)
-  const first = startLane(options, { ...own, name: 'agent-1' })
+  const replicas = createLaneReplicas<LaneTell>()
+  const first = startLane(options, { ...own, name: 'agent-1' }, replicas)
   const lanes = [first]
   const close = async (graceMs: number | undefined) => {
     await Promise.all(lanes.map((lane) => lane.close(graceMs)))
@@ -39,7 +43,7 @@ export async function startLanes(options: LanesOptions): Promise<Lanes> {
     const listening = await first.listening
     const address = { ...own.address, port: listening.port }
     for (let number = 2; number <= workers; number++) {
-      lanes.push(startLane(options, { ...own, address, name: `agent-${number}` }))
+      lanes.push(startLane(options, { ...own, address, name: `agent-${number}` }, replicas))
     }
     await Promise.all(lanes.map((lane) => lane.listening))
     return { ...listening, host: address.host, close: ({ graceMs } = {}) => close(graceMs) }
@@ -71,12 +75,19 @@ function share(settings: Omit<LaneSettings, 'name'>, workers: number): Omit<Lane
   }
 }
 
-function startLane({ controlPlane, onDied }: LanesOptions, settings: LaneSettings) {
+type LaneTell = (message: ToLane) => void
+
+function startLane(
+  { controlPlane, onDied, tells }: LanesOptions,
+  settings: LaneSettings,
+  replicas: LaneReplicas<LaneTell>,
+) {
   const worker = new Worker(join(import.meta.dirname, `validate-worker${extname(import.meta.filename)}`), {
     workerData: settings,
     name: settings.name,
   })
-  const tell = (message: ToLane) => worker.postMessage(message)
+  const tell: LaneTell = (message) => worker.postMessage(message)
+  tells.add(tell)
   const listening = Promise.withResolvers<{ readonly url: string; readonly port: number }>()
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   let closing = false
@@ -89,6 +100,11 @@ function startLane({ controlPlane, onDied }: LanesOptions, settings: LaneSetting
       listening.reject(new HoldpointError(code, message))
     },
     batch: ({ id, batch }) => void controlPlane.accept(batch).then(() => tell({ kind: 'stored', id })),
+    evidence: ({ evidence }) => {
+      const taken = replicas.take(tell, evidence)
+      controlPlane.observe(taken.evidence)
+      for (const { lane, by } of taken.superseded) lane({ kind: 'superseded', by })
+    },
     report: ({ report }) => controlPlane.metrics.report(report),
     suspect: ({ code, message }) => controlPlane.suspect(new HoldpointError(code, message)),
   }

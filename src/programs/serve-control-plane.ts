@@ -7,6 +7,7 @@ import { createInnerListener, newLaneSecret } from '../control-plane/forward.ts'
 import { VALIDATE_LIMITS, type ValidateLimits } from '../control-plane/limits.ts'
 import { SERVER_LIMITS } from '../control-plane/server-limits.ts'
 import { closeServer, createWebServer, listen } from '../http.ts'
+import type { LaneTells, ToLane } from './lane-messages.ts'
 import { startLanes, type Lanes } from './lanes.ts'
 import { namingPort } from './lifecycle.ts'
 
@@ -20,6 +21,8 @@ export interface ServeOptions extends ControlPlaneOptions {
   /** How many threads answer validates. Default 1. */
   readonly workers?: number | undefined
   readonly limits?: ValidateLimits | undefined
+  /** Of streams of stops, in milliseconds. Default 15,000. */
+  readonly stopHeartbeatMs?: number | undefined
   /** Told when a lane ends without being asked to. End the process: no validate is answered any more. */
   readonly onDied: (error: unknown) => void
 }
@@ -37,8 +40,20 @@ export interface ServedControlPlane {
 export async function serveControlPlane(options: ServeOptions): Promise<ServedControlPlane> {
   const { host, operatorPort, onFatal } = options
   const suspect = new Int32Array(new SharedArrayBuffer(4))
+  const tells: LaneTells = new Set()
+  const tellAll = (message: ToLane) => {
+    for (const tell of tells) tell(message)
+  }
   const controlPlane = createControlPlane({
     ...options,
+    onStops: (stops) => {
+      tellAll({ kind: 'stops', stops })
+      options.onStops?.(stops)
+    },
+    onCut: (cut) => {
+      tellAll({ kind: 'cut', cut })
+      options.onCut?.(cut)
+    },
     onFatal: (problem) => {
       Atomics.store(suspect, 0, 1)
       onFatal?.(problem)
@@ -57,7 +72,7 @@ export async function serveControlPlane(options: ServeOptions): Promise<ServedCo
     const { port } = await listen(inner, { host: '127.0.0.1', port: 0 })
     lanes = await namingPort(
       'CONTROL_PLANE_PORT',
-      openLanes(options, controlPlane, { port, secret }, suspect),
+      openLanes(options, { controlPlane, tells }, { port, secret }, suspect),
     )
     const operator = listen(controlPlane.operatorServer, { host, port: operatorPort })
     const { url: operatorUrl } = await namingPort('OPERATOR_PORT', operator)
@@ -70,7 +85,7 @@ export async function serveControlPlane(options: ServeOptions): Promise<ServedCo
 
 function openLanes(
   options: ServeOptions,
-  controlPlane: ControlPlane,
+  between: { readonly controlPlane: ControlPlane; readonly tells: LaneTells },
   inner: { readonly port: number; readonly secret: string },
   suspect: Int32Array<SharedArrayBuffer>,
 ): Promise<Lanes> {
@@ -78,7 +93,7 @@ function openLanes(
   const { name } = log.bindings()
   return startLanes({
     workers: options.workers ?? 1,
-    controlPlane,
+    ...between,
     onDied: options.onDied,
     settings: {
       file,
@@ -89,6 +104,7 @@ function openLanes(
       recordAllows,
       limits: options.limits ?? VALIDATE_LIMITS,
       maxConnections: undefined,
+      stopHeartbeatMs: options.stopHeartbeatMs,
       inner,
       log: { level: log.level, name: typeof name === 'string' ? name : undefined },
       suspect,

@@ -8,9 +8,11 @@ import { createSinks, type Sinks } from '../../tools/sinks.ts'
 import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 import type { ToolServerConfig } from '../config.ts'
 import type { Guard } from '../guard/guard.ts'
+import { surfaceDeviceId } from '../guard/device.ts'
 import { shippedSurfaces } from '../guard/surface.ts'
 import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
+import { resolveProfile } from '../machineid/options.ts'
 import { guardFromConfig } from '../start-guard.ts'
 import { StartupDenied } from '../startup-denied.ts'
 import { createSqliteToolStore } from '../store/sqlite/tool-store.ts'
@@ -24,10 +26,13 @@ import { ensureToolServerSecrets, toolServerFile, type ToolServerSecrets } from 
 export async function startToolServer(config: ToolServerConfig, log: Logger): Promise<Running> {
   const secrets = ensureToolServerSecrets(config.DATA_DIR, { tokensCount: tokensCount(config) })
   const store = createSqliteToolStore({ file: join(config.DATA_DIR, 'journal.sqlite') })
-  const guard = guardFromConfig(withDefaults(config, secrets.runtime), {
+  const guardConfig = withDefaults(config, secrets.runtime)
+  const authority = new URL(guardConfig.MACHINEID_BASE_URL)
+  const guard = guardFromConfig(guardConfig, {
     log,
     journal: store.journal,
     surfaces: config.surfaces ?? shippedSurfaces(config.MACHINEID_DEVICE_ID),
+    canaryDeviceId: canaryOf(config.MACHINEID_DEVICE_ID),
     onServerDenied: (denied) => {
       if (config.ON_SERVER_DENIED !== 'exit') return
       log.fatal({ code: denied.code, request_id: denied.requestId }, 'the server device is denied, exiting')
@@ -50,6 +55,11 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     allowedHosts: config.ALLOWED_HOSTS,
     trustProxy: config.TRUST_PROXY,
     tls: config.tls,
+    about: {
+      profile: resolveProfile(guardConfig.MACHINEID_PROFILE, authority),
+      origin: authority.origin,
+      journal: await store.durability(),
+    },
     log,
   })
   await startup(guard, config, log)
@@ -64,6 +74,11 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     await store.close()
   }
   return { url, close }
+}
+
+/** Undefined for a device of fewer segments than a surface's needs: there is nothing to drill with a canary then. */
+function canaryOf(serverDeviceId: string): string | undefined {
+  return serverDeviceId.split(':').length < 3 ? undefined : surfaceDeviceId(serverDeviceId, 'canary')
 }
 
 const SCRIPTED = 'scripted: set OPENAI_API_KEY for a real one'
@@ -99,7 +114,10 @@ function openSinks({ DATA_DIR: dataDir, ...config }: ToolServerConfig): Sinks {
 }
 
 /** Without settings: the control plane that `npm start` runs beside it, and the key that it wrote. */
-function withDefaults(config: ToolServerConfig, runtime: string | undefined): ToolServerConfig {
+function withDefaults(
+  config: ToolServerConfig,
+  runtime: string | undefined,
+): ToolServerConfig & { readonly MACHINEID_BASE_URL: string } {
   const hasKey = config.MACHINEID_ORG_KEY !== undefined || config.MACHINEID_ORG_KEY_FILE !== undefined
   return {
     ...config,

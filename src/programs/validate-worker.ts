@@ -16,7 +16,7 @@ function createLane(settings: LaneSettings, port: MessagePort) {
   const tell = (message: FromLane) => port.postMessage(message)
   const { level, name } = settings.log
   const log = createLogger(name === undefined ? { level } : { level, name })
-  const { reader, close: closeReader } = openDecisionReader(settings.file)
+  const { reader, stops, close: closeReader } = openDecisionReader(settings.file)
   const onError = errorAnswerer({ log, newId: () => uuidv7(Date.now()), tellFatal: () => {} })
   const forward = createForward({ ...settings.inner, onError })
   const delivering = new Map<number, () => void>()
@@ -25,6 +25,7 @@ function createLane(settings: LaneSettings, port: MessagePort) {
   const lane: AgentLane = createAgentLane({
     ...settings,
     reader,
+    stops,
     forward: forward.listener,
     log,
     deliver: (batch) =>
@@ -32,6 +33,7 @@ function createLane(settings: LaneSettings, port: MessagePort) {
         delivering.set(++delivered, resolve)
         tell({ kind: 'batch', id: delivered, batch })
       }),
+    observe: (evidence) => tell({ kind: 'evidence', evidence }),
     problem: () => (Atomics.load(settings.suspect, 0) === 0 ? undefined : NOT_TRUSTED),
     onSuspect: ({ code, message }) => {
       // Every thread knows at once, however busy the main one is.
@@ -47,11 +49,17 @@ function createLane(settings: LaneSettings, port: MessagePort) {
     // Nothing is left to wait for: the thread ends.
     port.close()
   }
-  port.on('message', (message: ToLane) => {
-    if (message.kind === 'close') return void close(message.graceMs)
-    delivering.get(message.id)?.()
-    delivering.delete(message.id)
-  })
+  const hear: { [K in ToLane['kind']]: (message: Extract<ToLane, { kind: K }>) => void } = {
+    stored: ({ id }) => {
+      delivering.get(id)?.()
+      delivering.delete(id)
+    },
+    stops: (message) => lane.stopped(message.stops),
+    superseded: ({ by }) => lane.superseded(by),
+    cut: ({ cut }) => lane.cut(cut),
+    close: ({ graceMs }) => void close(graceMs),
+  }
+  port.on('message', (message: ToLane) => hear[message.kind](message as never))
   return { server: lane.server, tell, close }
 }
 

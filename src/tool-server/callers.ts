@@ -115,6 +115,11 @@ function readText(file: string): string {
 }
 
 function parseCallers(text: string, file: string): Callers {
+  return callersOf(parseCallerRecords(text, file))
+}
+
+/** What such a file holds. Throws `CALLERS_UNREADABLE`. */
+export function parseCallerRecords(text: string, file: string): readonly CallerRecord[] {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -123,7 +128,7 @@ function parseCallers(text: string, file: string): Callers {
   }
   const parsed = CallersFile.safeParse(json)
   if (!parsed.success) throw unreadable(file, problemsOf(parsed.error), parsed.error)
-  return callersOf(parsed.data.callers)
+  return parsed.data.callers
 }
 
 /** `callers[0].sha256: 64 lowercase hex digits`, joined by semicolons. Never what stands there: it may be a token. */

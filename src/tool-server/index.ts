@@ -37,7 +37,8 @@ export {
   type StartRun,
   type TimelineStep,
 } from '../agents/hosted/run-types.ts'
-export { createSqliteToolStore, type ToolStore } from '../store/sqlite/tool-store.ts'
+export { createSqliteToolStore, type Durability, type ToolStore } from '../store/sqlite/tool-store.ts'
+export type { JournalAbout, ToolServerAbout } from './about.ts'
 export {
   callersOf,
   createCallerToken,

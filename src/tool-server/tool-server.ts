@@ -19,12 +19,17 @@ import {
   type TlsOptions,
 } from '../http.ts'
 import type { Logger } from '../log.ts'
+import type { ToolServerAbout } from './about.ts'
 import { identify } from './auth.ts'
 import type { Callers } from './callers.ts'
+import { canaryRoute } from './canary.ts'
 import { healthRoutes } from './health.ts'
 import { hostCheck } from './host-check.ts'
+import { inspectRoute } from './inspect.ts'
 import { isLoopback } from '../loopback.ts'
 import { mcpRoute } from './mcp.ts'
+import { metricsRoute } from './metrics-route.ts'
+import { createToolServerMetrics } from './metrics.ts'
 import { onError } from './on-error.ts'
 import { refuse } from './refuse.ts'
 import { runDecisionRoutes } from './run-decisions.ts'
@@ -56,6 +61,8 @@ export interface ToolServerOptions {
   readonly trustProxy?: boolean | number | string | undefined
   /** Certificate chain and key as PEM, to serve HTTPS itself. */
   readonly tls?: TlsOptions | undefined
+  /** What `GET /inspect` and `/readyz` say of how it was put together. Default: that it is custom. */
+  readonly about?: ToolServerAbout | undefined
   /** Default: the guard's. */
   readonly log?: Logger
   /** As MCP clients see it. Default `holdpoint`. */
@@ -87,6 +94,7 @@ const TIMEOUTS = { requestTimeout: 30_000, headersTimeout: 10_000 } as const
 /** Builds the tool server: no port yet. Throws `GUARD_MISCONFIGURED`, naming the tool or option. */
 export function createToolServer(options: ToolServerOptions): ToolServer {
   const { guard, callers, publicUrl, log = guard.log, name = 'holdpoint', version = '1.0.0' } = options
+  const { about = {}, agents = [] } = options
   if (callers === undefined && publicUrl !== undefined) throw noCallers(`PUBLIC_URL=${publicUrl}`)
   const tools = guardedCores(options.tools, guard)
   const runs = runsOf(options, log)
@@ -98,9 +106,13 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   app.set('trust proxy', options.trustProxy ?? false)
   app.use(securityHeaders(publicUrl))
   // Before the host check, because a platform's probes come to the bare address.
-  app.use(healthRoutes(guard, runs?.runs))
+  app.use(healthRoutes({ guard, runs: runs?.runs, about }))
   app.use(hostCheck(options))
-  app.use(identify(callers, log))
+  const identified = identify(callers, log)
+  app.use(metricsRoute(createToolServerMetrics(guard), identified))
+  app.use(identified)
+  app.use(inspectRoute({ guard, tools, agents, about }))
+  app.use(canaryRoute(guard))
   app.use(toolRoutes(tools))
   app.use(mcp.router)
   if (runs !== undefined) app.use(runs.routers)

@@ -58,6 +58,13 @@ export function describeEvidence(fixture: Fixture): void {
       expect(rows[1]).toMatchObject({ reason: expect.stringMatching(/^lone . surrogate$/), before: 0 })
     })
 
+    test('has a last row, to be noted elsewhere', async () => {
+      await write({ audit: [auditEntry('a'), auditEntry('b')] })
+      const { seq, hash } = (await audit()).at(-1) as AuditRow
+      expect(await fixture.store.auditHead(ORG.orgId)).toEqual({ seq, hash })
+      expect(await fixture.store.auditHead('o_none')).toBeUndefined()
+    })
+
     test('is read in pages', async () => {
       await write({ audit: ['a', 'b', 'c'].map((action) => auditEntry(action)) })
       const page = async (after: number, limit: number) =>

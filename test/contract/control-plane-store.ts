@@ -5,9 +5,11 @@ import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../src/c
 import { auditEntry, KEY, ORG } from './control-plane-records.ts'
 import { describeChanges } from './control-plane-store-changes.ts'
 import { describeDevices } from './control-plane-store-devices.ts'
+import { describeDrills } from './control-plane-store-drills.ts'
 import { describeEvidence } from './control-plane-store-evidence.ts'
 import { describeReader } from './control-plane-store-reader.ts'
 import { describeRecords } from './control-plane-store-records.ts'
+import { describeStops } from './control-plane-store-stops.ts'
 
 /** A store that can be opened again on what it has kept. */
 export interface StoreUnderTest {
@@ -75,6 +77,8 @@ export function describeControlPlaneStore(name: string, make: () => Promise<Stor
     describeRecords(fixture)
     describeEvidence(fixture)
     describeReader(fixture)
+    describeStops(fixture)
+    describeDrills(fixture)
   })
 }
 

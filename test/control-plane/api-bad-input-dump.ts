@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 
 /** What changes without anybody having changed anything: what was told, and when. */
-const EVIDENCE = ['decisions', 'devices_seen', 'keys_seen']
+const EVIDENCE = ['decisions', 'devices_seen', 'keys_seen', 'replicas', 'stop_acks']
 
 export interface Dump extends Disposable {
   /** Everything that is stored, but for evidence of what was asked. */

@@ -2,6 +2,7 @@ import { expect } from 'vitest'
 
 import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
 import type { HttpAnswer } from '../fixtures/control-plane.ts'
+import { drillReport } from '../fixtures/drill-report.ts'
 import { OWNER, tokenIn, type TestRecovery } from '../fixtures/recovery.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'
@@ -52,7 +53,56 @@ export function auditSteps({ recovery, post, nowMs, move }: AuditWorld): readonl
   let issued = ''
   let replaced = ''
 
+  const canary = 'openai-agent:test:canary:01'
+  const counts = { aborted: 0, finished: 0, unknown: 0, running: 0 }
+
   return [
+    {
+      name: 'a drill is stored',
+      act: () =>
+        post(PATHS.drills, { report: drillReport(recovery().authority.orgId, 'drill-1') }, 'operator'),
+      rows: () => [
+        {
+          ...actorOf('operator'),
+          action: 'drill.store',
+          after: { drillId: 'drill-1', held: true, reportSha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+        },
+      ],
+    },
+    {
+      name: 'a drill is stored that is there',
+      act: () =>
+        post(PATHS.drills, { report: drillReport(recovery().authority.orgId, 'drill-1') }, 'operator'),
+      rows: () => [],
+    },
+    {
+      name: 'a canary is cut off',
+      act: () => post(PATHS.drillCut, { deviceId: canary, seconds: 0 }, 'operator'),
+      rows: () => [
+        {
+          ...actorOf('operator'),
+          action: 'drill.cut',
+          deviceId: canary,
+          after: { seconds: 0, until: expect.stringMatching(/Z$/) },
+        },
+      ],
+    },
+    {
+      name: 'a replica acknowledges a stop, which is evidence and no change',
+      act: () =>
+        post(PATHS.stopsAck, { replica: 'r', acks: [{ epoch: 1, phase: 'settled', ...counts }] }, 'runtime'),
+      rows: () => [],
+    },
+    {
+      name: 'a replica says that it is there',
+      act: () =>
+        post(
+          PATHS.presence,
+          { replica: 'r', devices: [{ deviceId: DEVICE, inFlight: 0 }], timeoutMs: 2000, latencyMs: null },
+          'runtime',
+        ),
+      rows: () => [],
+    },
     {
       name: 'a device is registered',
       act: () => post(PATHS.register, { deviceId: DEVICE, labels: { v: '1' } }, 'runtime'),

@@ -113,7 +113,9 @@ test('no row has a key, a token or a digest of one', async () => {
   )
   for (const digest of digests) expect(rows).not.toContain(digest)
   for (const secret of Object.values(authority.keys)) expect(rows).not.toContain(secret.slice(-40))
-  expect(rows).not.toMatch(/org_[a-z]+_[a-z2-7]{16}_|hpr_|[0-9a-f]{64}/)
+  // A drill's report is no secret.
+  const others = rows.replaceAll(/"reportSha256":"[0-9a-f]{64}"/g, '')
+  expect(others).not.toMatch(/org_[a-z]+_[a-z2-7]{16}_|hpr_|[0-9a-f]{64}/)
 })
 
 test('the chain that all of this made is intact', async () => {

@@ -4,6 +4,7 @@ import { request } from 'undici'
 import type { Caller } from '../../src/control-plane/service.ts'
 import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
+import { drillReport } from '../fixtures/drill-report.ts'
 
 // Every call of the API, and which kinds of keys may make it: the table of DESIGN.md, section 7, written out a second
 // time. api-matrix.test.ts holds the API against it.
@@ -17,6 +18,8 @@ const OPERATORS = ['operator', 'admin', 'full'] as const
 const ADMINS = ['admin', 'full'] as const
 const WITNESSES = ['viewer', 'operator', 'admin', 'full'] as const
 const ASKERS = ['runtime', 'full'] as const
+
+const RECEIVED = { epoch: 1, phase: 'received', aborted: 0, finished: 0, unknown: 0, running: 0 }
 
 interface Made {
   /** In the place of `:id`. */
@@ -105,6 +108,28 @@ export const CALLS: readonly MatrixCall[] = [
   get(PATHS.feed, WITNESSES),
   get(PATHS.audit, WITNESSES),
   get(PATHS.auditVerify, WITNESSES),
+  get(PATHS.stops, ASKERS, `replica=r1&devices=${DEVICE}`),
+  post(PATHS.stopsAck, ASKERS, () => ({ body: { replica: 'r1', acks: [RECEIVED] } })),
+  post(PATHS.presence, ASKERS, () => ({
+    body: { replica: 'r1', devices: [{ deviceId: DEVICE, inFlight: 0 }], timeoutMs: 2000, latencyMs: null },
+  })),
+  get(PATHS.replicas, READERS),
+  get(PATHS.stopHistory, READERS),
+  post(PATHS.drills, OPERATORS, (world) => ({
+    body: { report: drillReport(world.orgId, newDrillId(world)) },
+  })),
+  get(PATHS.drills, READERS),
+  {
+    ...get(PATHS.drill, READERS),
+    make: async (world) => {
+      const drillId = newDrillId(world)
+      await world.service.storeDrill(TESTER, world.orgId, drillReport(world.orgId, drillId))
+      return { id: drillId }
+    },
+  },
+  post(PATHS.drillCut, OPERATORS, () => ({ body: { deviceId: 'openai-agent:test:canary:01', seconds: 0 } })),
+  get(PATHS.signingKey, READERS),
+  get(PATHS.diagnosis, READERS),
 
   post(PATHS.orgCreate, 'platform', () => ({ body: { email: 'new@example.com', kinds: ['runtime'] } })),
   post(PATHS.orgPlan, 'platform', (world) => ({ body: { orgId: world.orgId, tier: 'max' } }), {
@@ -120,6 +145,8 @@ export const CALLS: readonly MatrixCall[] = [
   get(PATHS.readyz, 'none'),
   get(PATHS.metrics, 'none'),
 ]
+
+const newDrillId = (world: World) => `drill-${world.fresh().replace(/^.*-/, '')}`
 
 /** Those that take a key. */
 export const KEY_CALLS = CALLS.filter(({ access }) => Array.isArray(access)) as readonly (MatrixCall & {

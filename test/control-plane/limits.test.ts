@@ -119,6 +119,7 @@ test('the limits that hold without settings', () => {
   expect(CALL_LIMITS).toEqual({
     registering: { perSecond: 500, burst: 5000 },
     other: { perSecond: 200, burst: 400 },
+    evidence: { perSecond: 1500, burst: 5000 },
   })
 })
 
@@ -132,6 +133,15 @@ describe('quotas on every other call', () => {
       expect(() => quota({ keyId: kind, kind })).toThrow(/makes more calls .* Stops are not limited/)
     }
     expect(limited).toEqual(KEY_KINDS.map(() => 'calls'))
+  })
+
+  test('what replicas say of stops takes the place of no other call, nor the other way round', () => {
+    const quota = createCallQuota({ onLimited: () => {}, nowMs: () => 0 })
+    const key = { keyId: 'k', kind: 'runtime' } as const
+    for (let turn = 0; turn < 5000; turn++) quota(key, 'evidence')
+    expect(() => quota(key, 'evidence')).toThrow(/makes more calls/)
+    for (let turn = 0; turn < 5000; turn++) quota(key)
+    expect(() => quota(key)).toThrow(/makes more calls/)
   })
 
   test.each(['url', 'operatorUrl'] as const)(

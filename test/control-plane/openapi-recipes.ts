@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 
 import { mintKey } from '../../src/control-plane/keys.ts'
 import { HoldpointError } from '../../src/errors.ts'
+import { drillReport } from '../fixtures/drill-report.ts'
 import type { Operation } from './openapi-contract.ts'
 import { DEVICE, NONCE, startWorld, type Answer, type Asked, type World } from './openapi-world.ts'
 
@@ -20,7 +21,7 @@ export interface Worlds extends AsyncDisposable {
   readonly late: World
   /** It is being stopped. */
   readonly leaving: World
-  /** On loopback, without a platform token. */
+  /** On loopback, without a platform token; and with room for one stream of stops. */
   readonly tokenless: World
   /** Reachable from elsewhere, without a platform token. */
   readonly remote: World
@@ -34,7 +35,7 @@ export async function startWorlds(): Promise<Worlds> {
   const late = await startWorld({ shedAtLagMs: -1 })
   const leaving = await startWorld()
   leaving.authority.controlPlane.feed.close()
-  const tokenless = await startWorld({ platformToken: undefined })
+  const tokenless = await startWorld({ platformToken: undefined, maxStopStreams: 1 })
   const remote = await startWorld({ platformToken: undefined, loopback: false })
   await main.must('postOrgOwners', { body: { add: [OWNER] } })
   const worlds = { main, broken, limited, late, leaving, tokenless, remote }
@@ -45,6 +46,16 @@ export async function startWorlds(): Promise<Worlds> {
     },
   }
 }
+
+const PRESENCE = {
+  replica: 'walk',
+  devices: [{ deviceId: DEVICE, inFlight: 2 }],
+  timeoutMs: 2000,
+  latencyMs: { p50: 1, p99: 3.5 },
+}
+
+let drills = 0
+const newDrillId = () => `walk-${++drills}`
 
 /** What each call is answered 200 for. */
 export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> = {
@@ -93,6 +104,34 @@ export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> 
   getFeed: ({ newDevice }) => ({ query: { types: 'change,overdue' }, meanwhile: newDevice }),
   getAudit: () => ({ query: { limit: '2' } }),
   getAuditVerify: () => ({}),
+  getStops: () => ({ query: { replica: 'walk', devices: DEVICE } }),
+  postStopsAck: async (world) => {
+    const { deviceId } = await revoked(world)
+    const { stops } = await world.must('getStopsHistory', { query: { limit: '1' } })
+    if (stops[0].deviceIds[0] !== deviceId) throw new Error('The newest stop is another one.')
+    const call = { callId: 'c1', runId: null, tool: 'send_payment', end: 'aborted' }
+    const ack = { phase: 'settled', aborted: 1, finished: 0, unknown: 0, running: 0, calls: [call] }
+    return { body: { replica: 'walk', acks: [{ epoch: stops[0].epoch, ...ack }] } }
+  },
+  getStopsHistory: () => ({ query: { limit: '2' } }),
+  postPresence: () => ({ body: PRESENCE }),
+  getReplicas: async ({ must }) => {
+    await must('postPresence', { body: PRESENCE })
+    return {}
+  },
+  postDrills: ({ authority }) => ({ body: { report: drillReport(authority.orgId, newDrillId()) } }),
+  getDrills: async ({ authority, must }) => {
+    await must('postDrills', { body: { report: drillReport(authority.orgId, newDrillId()) } })
+    return { query: { limit: '1' } }
+  },
+  getDrillsById: async ({ authority, must }) => {
+    const drillId = newDrillId()
+    await must('postDrills', { body: { report: drillReport(authority.orgId, drillId) } })
+    return { id: drillId }
+  },
+  postDrillsCut: () => ({ body: { deviceId: 'openai-agent:test:canary:01', seconds: 1 } }),
+  getOrgSigningKey: () => ({}),
+  getDiagnosis: () => ({}),
   getHealthz: () => ({}),
   getReadyz: () => ({}),
   getMetrics: () => ({}),
@@ -115,7 +154,8 @@ export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Pr
     main.ask(operation, { body: '{}', headers: { 'content-type': 'text/plain' } }),
   DEVICE_ID_INVALID: ({ main }, operation) => {
     const deviceId = 'not a device ID'
-    const body = { deviceId, deviceIds: [deviceId], items: [{ deviceId }], nonce: NONCE }
+    const presence = { ...PRESENCE, devices: [{ deviceId, inFlight: 0 }] }
+    const body = { deviceId, deviceIds: [deviceId], items: [{ deviceId }], nonce: NONCE, ...presence }
     if ('deviceId' in operation.query) return main.ask(operation, { query: { deviceId } })
     return main.ask(operation, operation.method === 'GET' ? {} : { body })
   },
@@ -147,7 +187,7 @@ export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Pr
   STORE_UNAVAILABLE: ({ broken }, operation) => broken.ask(operation, nonsense(operation)),
   RATE_LIMITED: async ({ limited }, operation) => {
     const key = limited.keyFor(operation, ['operator', 'admin', 'runtime']) ?? null
-    for (let round = 0; round < 100; round++) {
+    for (let round = 0; round < 600; round++) {
       const answers = await Promise.all(
         Array.from({ length: 64 }, () => limited.ask(operation, { ...nonsense(operation), key })),
       )
@@ -165,7 +205,14 @@ export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promi
     OVERLOADED: ({ late }, operation) => late.ask(operation, nonsense(operation)),
   }),
   ...forEach(
-    ['postDevicesValidate', 'getDevicesValidate', 'postDevicesValidateBatch', 'postDevicesRegister'],
+    [
+      'postDevicesValidate',
+      'getDevicesValidate',
+      'postDevicesValidateBatch',
+      'postDevicesRegister',
+      'getStops',
+      'postPresence',
+    ],
     {
       KEY_NOT_BOUND_TO_DEVICE: async ({ main }, operation) => {
         const { key } = await newKey(main)
@@ -174,6 +221,22 @@ export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promi
       },
     },
   ),
+  ...forEach(['getStops'], {
+    WRONG_LANE: ({ main }, operation) => main.ask(operation, { ...nonsense(operation), lane: 'operator' }),
+    OVERLOADED: ({ late }, operation) => late.ask(operation, STREAMED['getStops']),
+    TOO_MANY_STREAMS: async ({ tokenless }, operation) => {
+      using _held = await tokenless.open(operation, STREAMED['getStops'])
+      return await tokenless.ask(operation, { query: { replica: 'another', devices: DEVICE } })
+    },
+  }),
+  ...asking('postDrills', {
+    DRILL_EXISTS: async ({ main }) => {
+      const body = { report: drillReport(main.authority.orgId, newDrillId()) }
+      await main.must('postDrills', { body })
+      return { body }
+    },
+  }),
+  ...asking('getDrillsById', { BAD_REQUEST: () => ({ id: '%' }), NOT_FOUND: () => ({ id: 'none' }) }),
   ...asking('postDevicesRegister', {
     DEVICE_LIMIT_REACHED: async ({ main }) => {
       const { orgId, orgApiKey } = await otherOrg(main)
@@ -261,7 +324,10 @@ export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promi
     main.ask(operation, { headers: { 'x-forwarded-for': '203.0.113.7', authorization: 'Bearer wrong' } }),
 }
 
-const STREAMED: Record<string, Asked> = { getAudit: { query: { format: 'jsonl' } } }
+const STREAMED: Record<string, Asked> = {
+  getAudit: { query: { format: 'jsonl' } },
+  getStops: { query: { replica: 'walk', devices: DEVICE } },
+}
 
 type Recipe = (worlds: Worlds, operation: Operation) => Promise<Answer>
 

@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util'
 import { expect, test } from 'vitest'
 
 import {
+  readCliConfig,
   readControlPlaneConfig,
   readGuardConfig,
   readModelConfig,
@@ -13,7 +14,13 @@ import {
 import { PROJECT } from './markdown.ts'
 
 const EXAMPLE: Env = parseEnv(readFileSync(join(PROJECT, '.env.example'), 'utf8'))
-const READERS = [readControlPlaneConfig, readGuardConfig, readToolServerConfig, readModelConfig] as const
+const READERS = [
+  readControlPlaneConfig,
+  readGuardConfig,
+  readToolServerConfig,
+  readModelConfig,
+  readCliConfig,
+] as const
 
 test('.env.example names every variable that is read, and no other', () => {
   const read = [...new Set(READERS.flatMap(variablesReadBy))]

@@ -14,7 +14,7 @@ const NPM = ['ci', 'install', 'exec', 'pack', 'publish']
 
 describe.each(PAGES)('$file', (page) => {
   test('names only npm scripts that there are', () => {
-    const named = codeOf(page).flatMap((code) => [...code.matchAll(/\bnpm (run )?([a-z][\w:-]*)/g)])
+    const named = codeOf(page).flatMap((code) => [...code.matchAll(/\bnpm (run (?:-s )?)?([a-z][\w:-]*)/g)])
     const missing = named.filter(([, run, name = '']) => !(name in scripts) && (run || !NPM.includes(name)))
     expect(missing.map(([text]) => text)).toEqual([])
   })
@@ -29,7 +29,7 @@ describe.each(PAGES)('$file', (page) => {
   })
 
   test('names only files of this project that there are', () => {
-    const ours = /^(?:src|test|docs|demo|tools|examples|scripts)\/[\w./-]+$/
+    const ours = /^(?:src|test|docs|demo|tools|examples|scripts|bin)\/[\w./-]+$/
     const named = page.spans.filter((span) => ours.test(span))
     expect(named.filter((path) => !existsSync(join(PROJECT, path)))).toEqual([])
   })

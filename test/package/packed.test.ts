@@ -9,7 +9,7 @@ import { pages, PROJECT } from '../docs/markdown.ts'
 import { createUserProject, type UserProject } from '../docs/user-project.ts'
 
 /** Everything that building and packing takes. */
-const NEEDED = ['src', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'README.md', 'LICENSE']
+const NEEDED = ['src', 'bin', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'README.md', 'LICENSE']
 
 let user: UserProject
 
@@ -36,7 +36,13 @@ describe('the package as npm pack makes it', () => {
   test('holds what was built, and neither sources nor tests', () => {
     const files = globSync('**/*', { cwd: join(user.dir, 'node_modules/holdpoint') })
     const outside = files.filter((file) => !/^dist(?:[/\\][\w/\\-]+(?:\.js|\.d\.ts|\.js\.map)?)?$/.test(file))
-    expect(outside.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
+    expect(outside.sort()).toEqual([
+      'LICENSE',
+      'README.md',
+      'bin',
+      join('bin', 'holdpoint.js'),
+      'package.json',
+    ])
     expect(files).toContain(join('dist', 'index.js'))
     expect(files).toContain(join('dist', 'index.d.ts'))
   })
@@ -70,6 +76,22 @@ describe('the package as npm pack makes it', () => {
       wrong: [expect.stringContaining("Type 'Guard' is not assignable to type 'string'")],
     })
   }, 60_000)
+
+  test('its command line asks servers, and says what only a checkout has', () => {
+    const holdpoint = (...args: string[]) =>
+      node(join('node_modules', 'holdpoint', 'bin', 'holdpoint.js'), ...args)
+    expect(holdpoint('--version')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+    })
+    const listed = holdpoint('devices', 'ls')
+    expect(listed.stderr).toContain('Set HOLDPOINT_KEY')
+    expect(listed.status).toBe(2)
+    expect(holdpoint('start')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('CHECKOUT_NEEDED'),
+    })
+  })
 
   test('the README’s first program starts with it, and says what it needs', () => {
     user.write('readme.ts', pages()[0]?.blocks[0]?.text ?? '')

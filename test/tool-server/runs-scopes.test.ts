@@ -25,12 +25,18 @@ const ROUTES: readonly (readonly [method: 'GET' | 'POST', path: string, anyOf: r
   ['POST', '/effects/:id/reconcile', ['runs:approve']],
 ]
 
+/** Those that are about the server itself. */
+const OPERATING: typeof ROUTES = [
+  ['GET', '/inspect', ['runs:approve']],
+  ['POST', '/canary/:surface', ['tools:call', 'runs:approve']],
+]
+
 const ask = (method: 'GET' | 'POST', path: string, token: string) =>
   method === 'GET'
     ? world.get(path.replace(':id', 'nothing'), token)
     : world.post(path.replace(':id', 'nothing'), { unexpected: true }, token)
 
-describe.each(ROUTES)('%s %s', (method, path, anyOf) => {
+describe.each([...ROUTES, ...OPERATING])('%s %s', (method, path, anyOf) => {
   test.each(SCOPES)('with the scope %s alone', async (scope) => {
     const { status, body, headers } = await ask(method, path, world.tokens[scope])
     if (anyOf.includes(scope)) expect([401, 403]).not.toContain(status)
@@ -61,7 +67,11 @@ test('these are all the routes, and each asks for exactly these scopes', () => {
     expect.arrayContaining(known),
   )
   expect(found.filter(([, path, scopes]) => !path.endsWith('z') && scopes === undefined)).toEqual([])
-  expect(found).toHaveLength(known.length + ['/healthz', '/readyz', '/tools', '/tools/:name', '/mcp'].length)
+  // From this machine anybody may look at the figures; metrics.test.ts shows who may from elsewhere.
+  const others = [...OPERATING, ['GET', '/metrics', ['runs:approve']]]
+  expect(found).toEqual(expect.arrayContaining(others))
+  const open = ['/healthz', '/readyz', '/tools', '/tools/:name', '/mcp']
+  expect(found).toHaveLength(known.length + others.length + open.length)
 })
 
 test('a server without callers lets nobody approve: whatever runs on this machine could come', async () => {

@@ -17,7 +17,7 @@ import {
   type ToolServerOptions,
   type ToolServerRunsOptions,
 } from '../../src/tool-server/tool-server.ts'
-import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
+import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 
 export const SERVER = 'openai-agent:test:tool-server:01'
 export const PAYMENTS = 'openai-agent:test:payments:01'
@@ -55,6 +55,11 @@ export interface TestToolServerOptions extends Partial<
   readonly agents?: (guard: Guard) => readonly HostedAgent[]
   readonly runs?: Partial<ToolServerRunsOptions>
   readonly timeoutMs?: number
+  readonly canaryDeviceId?: string
+  /** Of the runtime key. Default: every device. */
+  readonly bindings?: readonly string[]
+  /** A control plane in threads, as `npm start` has it. */
+  readonly lanes?: boolean
 }
 
 export function tokenWith(scopes: readonly Scope[], id?: string) {
@@ -62,9 +67,10 @@ export function tokenWith(scopes: readonly Scope[], id?: string) {
 }
 
 export async function startTestToolServer(options: TestToolServerOptions): Promise<TestToolServer> {
-  const { tools, agents, runs, timeoutMs = 2000, ...serverOptions } = options
+  const { tools, agents, runs, timeoutMs = 2000, canaryDeviceId, lanes, bindings, ...serverOptions } = options
+  const asked = bindings === undefined ? {} : { bindings }
   const dir = mkdtempSync(join(tmpdir(), 'holdpoint-tool-server-'))
-  const authority = await startTestControlPlane()
+  const authority = await (lanes === true ? startTestLanes(asked) : startTestControlPlane(asked))
   const lines: Record<string, unknown>[] = []
   const log = createLogger({ destination: { write: (line) => void lines.push(JSON.parse(line)) } })
   const client = new MachineID({ orgKey: authority.keys.runtime, baseUrl: authority.url, timeoutMs })
@@ -73,6 +79,7 @@ export async function startTestToolServer(options: TestToolServerOptions): Promi
     authority: client,
     serverDeviceId: SERVER,
     surfaces: { payments: PAYMENTS, email: EMAIL, records: 'tool-server' },
+    canaryDeviceId,
     journal: store.journal,
     timeoutMs,
     log,

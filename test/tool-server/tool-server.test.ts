@@ -199,6 +199,9 @@ describe('scopes', () => {
       '/readyz',
     ])
     expect(routes.filter((route) => route.scoped).map((route) => route.path)).toEqual([
+      '/metrics',
+      '/inspect',
+      '/canary/:surface',
       '/tools',
       '/tools/:name',
       '/mcp',

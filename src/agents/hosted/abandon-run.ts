@@ -7,15 +7,18 @@ import { saveRun } from './save-run.ts'
 export const ABANDON_AFTER_MS = 30_000
 
 /**
- * Ends a run without its tools and its model, which heed nothing: it is saved as cancelled, or goes back (R3). Whatever
+ * Ends a run without its tools and its model, which heed nothing: it is saved as cancelled or denied, or goes back (R3). Whatever
  * they still do finds the claim gone: no effect begins, and nothing they give is saved.
  */
 export async function abandonRun(host: Host, claim: Claim, execution: Execution): Promise<RunView> {
-  const { ending } = execution
+  const { ending, stoppedBy: denial } = execution
   host.log.error(
-    { run_id: claim.run.runId, agent: claim.run.agent, ending },
+    { run_id: claim.run.runId, agent: claim.run.agent, ending: ending ?? denial?.code },
     'a run did not end when it was told to: a tool or the model heeds no signal. It was abandoned',
   )
-  const cancelled = { status: 'cancelled', resumable: false, waiting: [] } as const
-  return saveRun(host, claim, execution, ending === 'cancelled' ? cancelled : undefined)
+  const end = { resumable: false, waiting: [] } as const
+  if (ending === 'cancelled') return saveRun(host, claim, execution, { ...end, status: 'cancelled' })
+  if (ending === undefined && denial !== undefined)
+    return saveRun(host, claim, execution, { ...end, status: 'denied', denial })
+  return saveRun(host, claim, execution, undefined)
 }

@@ -4,6 +4,7 @@ import type { Work } from '../../guard/in-flight.ts'
 import type { Host } from './host.ts'
 import { ABANDON_AFTER_MS, abandonRun } from './abandon-run.ts'
 import { keepLease, type Lease } from './lease.ts'
+import type { RefusalBody } from '../tool-answer.ts'
 import type { RunRecord } from './run-store.ts'
 import type { OnStep, RunView } from './run-types.ts'
 import { StepLog } from './step-log.ts'
@@ -36,6 +37,7 @@ export class Execution {
   readonly #abandoned = Promise.withResolvers<undefined>()
   readonly #host: Host
   #ending: Ending | undefined
+  #stoppedBy: RefusalBody | undefined
   #atModel = false
   /** What to store of its context, where that is its caller's. */
   contextDigest: string | undefined
@@ -70,6 +72,11 @@ export class Execution {
     return this.#done.promise
   }
 
+  /** The pushed stop that ended it. */
+  get stoppedBy(): RefusalBody | undefined {
+    return this.#stoppedBy
+  }
+
   /** The id of the decision that let a call of somebody else's tool run, or did not. */
   requestIdOf(callId: string): string | undefined {
     return this.#requestIds.get(callId)
@@ -81,6 +88,16 @@ export class Execution {
     if (!isSettled) this.#ending = why
     if (this.signal.aborted) return
     this.#controller.abort(new Error(ENDINGS[why]))
+    this.#abandonLater()
+  }
+
+  /** A pushed stop has ended its session, which aborts the run: what heeds no signal has as long as with a cancel. */
+  stopped(denial: RefusalBody): void {
+    this.#stoppedBy = denial
+    this.#abandonLater()
+  }
+
+  #abandonLater(): void {
     const stop = this.#host.every(ABANDON_AFTER_MS, () => this.abandon())
     this.over.signal.addEventListener('abort', stop)
   }

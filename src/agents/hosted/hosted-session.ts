@@ -38,6 +38,7 @@ export function hostedSession(
     useApproval: async (use) => (await store.useApproval(use)) === undefined,
     step: (step) => execution.steps.emit(step),
     admit: (agent) => admitAgent(guard, hosted, agent),
+    stopped: (denial) => execution.stopped(denial),
   }
 }
 

@@ -8,6 +8,7 @@ import {
 import { GuardMisconfiguredError, messageOf } from '../../errors.ts'
 import type { Driven } from '../run-agent.ts'
 import { serializeState } from '../run-state-text.ts'
+import type { RefusalBody } from '../tool-answer.ts'
 import type { Execution } from './execution.ts'
 import type { RunProblem, RunSave } from './run-store.ts'
 
@@ -36,16 +37,21 @@ export function endOf(driven: AnyDriven, execution: Execution): RunEnd | undefin
   if (ending === 'lost') return undefined
   if (ending === 'cancelled') return { status: 'cancelled', resumable: false, waiting: [] }
   const denial = session.denial?.body
-  if (ending === 'shutdown' || denial?.code === 'GUARD_SHUTTING_DOWN') return shutdownEnd(driven, execution)
-  if (denial !== undefined) {
-    // A tool that stops or aborts a run ends it for good.
-    const state = denial.boundary === 'task' ? stateToGoOnFrom(driven, execution) : undefined
-    return { status: 'denied', denial, ...goingOn(state), waiting: [] }
-  }
+  const isShutdown = ending === 'shutdown' || denial?.code === 'GUARD_SHUTTING_DOWN'
+  if (isShutdown && !session.isStopped) return shutdownEnd(driven, execution)
+  if (denial !== undefined) return deniedEnd(denial, driven, execution)
   if (failure !== undefined) {
     return failedEnd(failure.thrown, stateToGoOnFrom(driven, execution))
   }
   return finishedEnd(result)
+}
+
+function deniedEnd(denial: RefusalBody, driven: AnyDriven, execution: Execution): RunEnd | undefined {
+  // Stopped before it asked the model again: it is paused as before, and the journal knows what its calls have done.
+  if (denial.boundary === 'resume') return undefined
+  // A tool that stops or aborts a run ends it for good.
+  const state = denial.boundary === 'task' ? stateToGoOnFrom(driven, execution) : undefined
+  return { status: 'denied', denial, ...goingOn(state), waiting: [] }
 }
 
 function finishedEnd(result: AnyDriven['result']): RunEnd {

@@ -1,4 +1,5 @@
 import type { AgentInputItem, Agent, AgentOutputType, RunState, RunStreamEvent } from '@openai/agents'
+import type { Allowed } from '../../guard/decision.ts'
 import type { QuestionObserver } from '../../guard/guard.ts'
 import { drive } from '../run-agent.ts'
 import { currentSession } from '../session.ts'
@@ -22,6 +23,8 @@ export interface RunPart {
   readonly context: unknown
   /** The calls that waited in a saved state and go on. Undefined at the start of a run, when there is no such state. */
   readonly waited?: ReadonlySet<string> | undefined
+  /** With `waited`. */
+  readonly resumedUnder?: Allowed | undefined
 }
 
 /** What this run's agent gets as its context. */
@@ -60,7 +63,7 @@ export async function runPart(
   host: Host,
   claim: Claim,
   execution: Execution,
-  { hosted, input, context, waited }: RunPart,
+  { hosted, input, context, waited, resumedUnder }: RunPart,
 ): Promise<RunView> {
   const { runId, caller } = claim.run
   host.guard.observe(observerOf(host))
@@ -72,6 +75,7 @@ export async function runPart(
     caller,
     context,
     signal: execution.signal,
+    resumedUnder,
     hosted: hostedSession(host, execution, { hosted, asked, waited }),
     // It streams also where nobody listens: only so there is a state when a run is denied or fails.
     onEvent: (event: RunStreamEvent) => tellOfEvent(execution, event),

@@ -88,7 +88,8 @@ async function goBack(host: Host, claim: Claim, execution: Execution): Promise<R
   const { run, token } = claim
   log.warn({ run_id: run.runId }, 'a run was broken off; it goes back to its last saved state')
   const before = await store.approvalsOf(run.runId)
-  if (!(await store.release(token, {}))) throw lost(run.runId)
+  const { stoppedBy: denial } = execution
+  if (!(await store.release(token, denial === undefined ? {} : { denial }))) throw lost(run.runId)
   const after = await store.approvalsOf(run.runId)
   await showDesk(host, before, after)
   return tellOfEnd(host, claim, execution, after)

@@ -1,4 +1,9 @@
-import type { SignedDrillBody } from '../../machineid/wire-drills.ts'
+import type { z } from 'zod'
+
+import type { DrillsResponse, SignedDrillBody } from '../../machineid/wire-drills.ts'
+
+/** What a list shows of a drill. */
+export type DrillSummary = z.infer<typeof DrillsResponse>['drills'][number]
 
 /** The key that signs an org's drills. Both in base64url: SPKI, and PKCS #8, which never leaves the store but to sign. */
 export interface SigningKeyRecord {
@@ -13,7 +18,7 @@ export interface DrillStore {
   listDrills(
     orgId: string,
     page: { readonly before?: string | undefined; readonly limit: number },
-  ): Promise<readonly SignedDrillBody[]>
+  ): Promise<readonly DrillSummary[]>
   findDrill(orgId: string, drillId: string): Promise<SignedDrillBody | undefined>
   /** That of the org; `made` becomes it when it has none. */
   signingKey(orgId: string, made: SigningKeyRecord): Promise<SigningKeyRecord>

@@ -43,6 +43,8 @@ export interface ReplicaRecord {
   readonly replica: string
   readonly devices: readonly { readonly deviceId: string; readonly inFlight: number }[]
   readonly streamUp: boolean
+  /** A stop from before it was there is no concern of its. */
+  readonly firstSeenAtMs: number
   readonly lastSeenAtMs: number
   /** It said that it leaves: nobody waits for word from it. */
   readonly leftAtMs: number | null
@@ -101,11 +103,28 @@ export interface StopStore {
       readonly limit: number
     },
   ): Promise<readonly StopRecord[]>
+  /** Those of `epochs` that are stops. */
+  knownStops(orgId: string, epochs: readonly number[]): Promise<ReadonlySet<number>>
   /** One transaction. */
   recordStopEvidence(evidence: StopEvidence): Promise<void>
-  /** Those with a sign of life since `seenSinceMs`, also those that left; by name. */
-  listReplicas(orgId: string, seenSinceMs: number): Promise<readonly ReplicaRecord[]>
-  listStopAcks(orgId: string, epochs: readonly number[]): Promise<readonly StopAckRecord[]>
+  /** Those with a sign of life since `seenSinceMs`, also those that left; by key and name, from the first after `after`. */
+  listReplicas(
+    orgId: string,
+    seenSinceMs: number,
+    page?: {
+      readonly after?: Pick<ReplicaRecord, 'keyId' | 'replica'> | undefined
+      readonly limit?: number | undefined
+    },
+  ): Promise<readonly ReplicaRecord[]>
+  /** Of one stop; in the same order, and the same way. */
+  listStopAcks(
+    orgId: string,
+    epoch: number,
+    page?: {
+      readonly after?: Pick<StopAckRecord, 'keyId' | 'replica'> | undefined
+      readonly limit?: number | undefined
+    },
+  ): Promise<readonly StopAckRecord[]>
   /** At the start of a control plane no stream is open, whatever was noted before. */
   closeStreams(): Promise<void>
   /** Deletes up to `limit` replicas and acks with no sign of life since; answers how many. */

@@ -1,20 +1,34 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 
+import type { AuditRow } from '../../control-plane/records.ts'
 import type { ControlPlaneStore, DecisionFilter } from '../../control-plane/store.ts'
 import * as rows from './control-plane-rows.ts'
+import { createDenialNotes } from './stop-evidence.ts'
 import type { Writer } from './transaction.ts'
 
 type Evidence = Pick<
   ControlPlaneStore,
-  'listAudit' | 'findAudit' | 'recordDecisions' | 'listDecisions' | 'pruneDecisions' | 'pruneLinks'
+  | 'listAudit'
+  | 'auditHead'
+  | 'findAudit'
+  | 'recordDecisions'
+  | 'listDecisions'
+  | 'pruneDecisions'
+  | 'pruneLinks'
 >
 
 /** The audit chain, to be read, and the decisions, which are no part of it; what is old enough is deleted. */
 export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Evidence {
   const statements = prepare(db)
+  const noteDenials = createDenialNotes(db)
   return {
     listAudit: async (orgId, { after, limit }) =>
       read(() => statements.audit.all(orgId, after, limit).map(rows.audit.of)),
+    auditHead: async (orgId) =>
+      read(() => {
+        const row = statements.auditHead.get(orgId)
+        return row && ({ seq: row['seq'], hash: row['hash'] } as Pick<AuditRow, 'seq' | 'hash'>)
+      }),
     findAudit: async (orgId, { actions, deviceId, untilMs, beforeSeq = Number.MAX_SAFE_INTEGER }) =>
       read(() => {
         const newestOf = (action: string) =>
@@ -26,6 +40,7 @@ export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Ev
     recordDecisions: async ({ decisions, keysUsed, devicesSeen }) =>
       transact(() => {
         for (const decision of decisions) statements.decision.run(...rows.decisions.values(decision))
+        noteDenials(decisions)
         for (const [keyId, atMs] of keysUsed) statements.keySeen.run(keyId, atMs)
         for (const [orgId, devices] of devicesSeen) {
           for (const [deviceId, { atMs, code, keyId }] of devices) {
@@ -86,6 +101,7 @@ function prepare(db: DatabaseSync) {
   const { audit, decisions, insert } = rows
   return {
     audit: db.prepare(`SELECT ${audit.list} FROM audit WHERE org_id = ? AND seq > ? ORDER BY seq LIMIT ?`),
+    auditHead: db.prepare('SELECT seq, hash FROM audit WHERE org_id = ? ORDER BY seq DESC LIMIT 1'),
     // The index by name: SQLite would rather read the whole chain backwards.
     newest: db.prepare(
       `SELECT ${audit.list} FROM audit INDEXED BY audit_about

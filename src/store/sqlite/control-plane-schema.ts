@@ -1,4 +1,5 @@
 import { migrateToSchema2 } from './control-plane-schema-2.ts'
+import { SCHEMA_4 } from './control-plane-schema-4.ts'
 import type { Migration } from './migrate.ts'
 
 /** The control plane's schema, step by step. Steps that were published never change; new ones are added. */
@@ -93,4 +94,5 @@ export const CONTROL_PLANE_MIGRATIONS: readonly Migration[] = [
 
   CREATE INDEX recovery_links_expiry ON recovery_links (expires_at_ms);
   `,
+  SCHEMA_4,
 ]

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 
+import type { StopReader } from '../../control-plane/stops/stop-store.ts'
 import type { ControlPlaneStore, DecisionReader } from '../../control-plane/store.ts'
 import { HoldpointError } from '../../errors.ts'
 import { createChange } from './control-plane-change.ts'
@@ -8,12 +9,16 @@ import { createDecisionReader } from './control-plane-reader.ts'
 import { createReads } from './control-plane-reads.ts'
 import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
 import { createDeviceFinder } from './control-plane-selection.ts'
+import { createDrillStore } from './drills.ts'
+import { createDurability } from './durability.ts'
 import { damageIn } from './integrity.ts'
 import { holdExclusively } from './lock.ts'
 import type { Statfs } from './local-disk.ts'
 import { migrate } from './migrate.ts'
 import { openSqlite, storeError } from './open.ts'
 import { enterGeneration } from './restored.ts'
+import { createStopEvidence } from './stop-evidence.ts'
+import { createStopReader, createStopReads } from './stops.ts'
 import { createWriter } from './transaction.ts'
 
 export interface StoreOptions {
@@ -41,7 +46,9 @@ export function openControlPlaneStore({ file, statfs, nowMs = Date.now }: StoreO
     const generation = enterGeneration(db, file, lock, nowMs)
     const readDb = openSqlite(file, { readOnly: true })
     opened.push(readDb)
-    return createStore({ db, reader: createDecisionReader(readDb, file), file, generation }, () => {
+    const reader = createDecisionReader(readDb, file)
+    const stops = createStopReader(readDb, file)
+    return createStore({ db, reader, stops, file, generation }, () => {
       readDb.close()
       closeWriter(db)
       lock.release()
@@ -53,13 +60,18 @@ export function openControlPlaneStore({ file, statfs, nowMs = Date.now }: StoreO
   }
 }
 
-/** A read connection of its own, for validates in another thread. The file must be open as a store already. */
+/** A read connection of its own, for validates and streams of stops in another thread. The file must be open as a store already. */
 export function openDecisionReader(file: string): {
   readonly reader: DecisionReader
+  readonly stops: StopReader
   readonly close: () => void
 } {
   const db = openSqlite(file, { readOnly: true })
-  return { reader: createDecisionReader(db, file), close: () => db.close() }
+  return {
+    reader: createDecisionReader(db, file),
+    stops: createStopReader(db, file),
+    close: () => db.close(),
+  }
 }
 
 function assertSound(db: DatabaseSync, file: string): void {
@@ -83,19 +95,25 @@ function closeWriter(db: DatabaseSync): void {
 interface Opened {
   readonly db: DatabaseSync
   readonly reader: DecisionReader
+  readonly stops: StopReader
   readonly file: string
   readonly generation: number
 }
 
-function createStore({ db, reader, file, generation }: Opened, close: () => void): ControlPlaneStore {
+function createStore({ db, reader, stops, file, generation }: Opened, close: () => void): ControlPlaneStore {
   const writer = createWriter(db, file)
   const finder = createDeviceFinder(db)
   return {
     reader: { read: (keyId, deviceIds) => writer.read(() => reader.read(keyId, deviceIds)) },
+    stops: { since: (orgId, afterEpoch, limit) => writer.read(() => stops.since(orgId, afterEpoch, limit)) },
     generation,
     change: createChange(db, writer, finder),
     ...createReads(db, writer, finder),
     ...createEvidence(db, writer),
+    ...createStopReads(db, writer),
+    ...createStopEvidence(db, writer),
+    ...createDrillStore(db, writer),
+    ...createDurability(db, writer),
     problem: () => writer.problem(),
     close: async () => close(),
   }

@@ -1,0 +1,96 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { isLoopback } from '../loopback.ts'
+import { CALLS } from '../machineid/calls.ts'
+import type { Cli } from './cli.ts'
+import { CliError } from './cli-error.ts'
+import type { AuthorityFacts, DoctorFacts, Timing, ToolServerFacts, Trouble } from './doctor-facts.ts'
+import type { OperatorClient } from './operator-client.ts'
+import type { ToolServerClient } from './tool-server-client.ts'
+import { recentlyUnconfirmed } from './watch-stop.ts'
+
+const STOPS = 100
+
+/** Asks everybody, changes nothing, and never throws: what could not be learnt is a fact too. */
+export async function gather(cli: Cli): Promise<DoctorFacts> {
+  const servers = cli.toolServers()
+  const [authority, toolServers] = await Promise.all([
+    authorityOf(cli),
+    Promise.all(servers.map((server) => toolServerOf(server, cli.nowMs))),
+  ])
+  return { authority, toolServers, operatorFileBesideTools: operatorFile(cli, servers) }
+}
+
+async function authorityOf(cli: Cli): Promise<DoctorFacts['authority']> {
+  let operator: OperatorClient
+  try {
+    operator = cli.operator('see')
+  } catch (error) {
+    return { url: 'control plane', trouble: troubleOf(error) }
+  }
+  try {
+    return { url: operator.url, told: await authorityFacts(operator, cli.nowMs) }
+  } catch (error) {
+    return { url: operator.url, trouble: troubleOf(error) }
+  }
+}
+
+async function authorityFacts(operator: OperatorClient, nowMs: () => number): Promise<AuthorityFacts> {
+  // The first call opens the connection, the second one is measured.
+  const usage = await operator.call(CALLS.usage, {})
+  const { answer: diagnosis, ...timing } = await timed(nowMs, () => operator.call(CALLS.diagnosis, {}))
+  const { replicas } = await operator.call(CALLS.replicas, {})
+  const { stops } = await operator.call(CALLS.stopHistory, { limit: STOPS })
+  const { org, planState, devicesUsed, limit, overdue } = usage
+  return {
+    ...timing,
+    diagnosis,
+    org,
+    planState,
+    devicesUsed,
+    limit,
+    overdue,
+    replicas,
+    unconfirmed: recentlyUnconfirmed(stops, nowMs()),
+  }
+}
+
+async function toolServerOf(server: ToolServerClient, nowMs: () => number): Promise<ToolServerFacts> {
+  const { url } = server
+  try {
+    await server.readyz()
+  } catch (error) {
+    return { url, unreachable: troubleOf(error) }
+  }
+  try {
+    const { answer: inspect, ...timing } = await timed(nowMs, () => server.inspect())
+    return { url, told: { ...timing, inspect } }
+  } catch (error) {
+    return { url, refused: troubleOf(error) }
+  }
+}
+
+/** The other clock is taken to have been read in the middle of the call. */
+async function timed<T extends { readonly now: string }>(
+  nowMs: () => number,
+  ask: () => Promise<T>,
+): Promise<Timing & { readonly answer: T }> {
+  const wallMs = nowMs()
+  const begunMs = performance.now()
+  const answer = await ask()
+  const roundTripMs = performance.now() - begunMs
+  return { answer, roundTripMs, clockAheadMs: Date.parse(answer.now) - (wallMs + roundTripMs / 2) }
+}
+
+/** Beside the tools: in the folder of this machine's control plane, with a tool server on this machine that uses it too. */
+function operatorFile({ dataDir }: Cli, servers: readonly ToolServerClient[]): string | undefined {
+  const file = join(dataDir, 'operator.json')
+  const isHere = servers.some(({ url }) => isLoopback(new URL(url).hostname))
+  return isHere && existsSync(file) && existsSync(join(dataDir, 'tool-server.json')) ? file : undefined
+}
+
+function troubleOf(error: unknown): Trouble {
+  if (error instanceof CliError) return { code: error.code, message: error.message }
+  return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) }
+}

@@ -1,0 +1,66 @@
+import { z } from 'zod'
+
+import type { Call } from '../machineid/calls.ts'
+import { PATHS } from '../machineid/wire.ts'
+import { redact } from '../redact.ts'
+import { EXIT } from './cli.ts'
+import { CliError } from './cli-error.ts'
+import type { HttpAnswer } from './http.ts'
+import type { KeyAtHand } from './keys-at-hand.ts'
+
+const Refused = z.object({ code: z.string(), message: z.string(), epoch: z.number().optional() })
+
+/** The body of an answer that is no refusal. */
+export function checked({ status, body }: HttpAnswer, call: Call, key: KeyAtHand): unknown {
+  if (status === 200 || status === 201) return body
+  throw refusal(status, body, key, call)
+}
+
+/** Where the epoch stands that a restore needs. */
+const LOOK: Readonly<Record<string, string>> = {
+  [PATHS.lockRelease]: 'holdpoint lock ls',
+  [PATHS.orgEnable]: 'holdpoint org usage',
+}
+
+export function refusal(status: number, body: unknown, key: KeyAtHand, call?: Call): CliError {
+  const parsed = Refused.safeParse(body)
+  if (!parsed.success)
+    return new CliError(
+      'ANSWER_UNREADABLE',
+      `The control plane answered with status ${status}. Look at its log.`,
+    )
+  const { code, epoch } = parsed.data
+  const message = redact(parsed.data.message)
+  const refused = (text: string, exit: number) => new CliError(code, text, exit, { epoch })
+  if (isAboutKey(status, code)) return refused(`${message} The key is ${key.from}.`, EXIT.denied)
+  if (status === 403) return refused(message, EXIT.denied)
+  if (code === 'EPOCH_STALE') {
+    const look = LOOK[call?.path ?? ''] ?? 'holdpoint devices ls'
+    return refused(`${message} Somebody changed it meanwhile. Look at it with: ${look}`, EXIT.error)
+  }
+  const does = call?.does ?? 'look'
+  return refused(status >= 500 && does !== 'look' ? `${message} ${UNSURE[does]}` : message, EXIT.error)
+}
+
+function isAboutKey(status: number, code: string): boolean {
+  return status === 401 || (status === 403 && (code.startsWith('KEY_') || code === 'INSUFFICIENT_SCOPE'))
+}
+
+const UNSURE = {
+  stop: 'The stop may or may not have been made: repeat it, a stop is idempotent.',
+  change: 'The change may or may not have been made: look before you repeat it.',
+} as const
+
+/** What is not known after a request that was sent and not answered. */
+export function interrupted(error: unknown, { does }: Call): unknown {
+  if (!(error instanceof CliError) || does === 'look') return error
+  const isUnsure = error.code === 'INTERRUPTED' || (error.code === 'UNREACHABLE' && !wasNotSent(error))
+  if (!isUnsure) return error
+  return new CliError(error.code, `${error.message} ${UNSURE[does]}`, error.status, { cause: error.cause })
+}
+
+function wasNotSent({ cause }: CliError): boolean {
+  return (
+    cause instanceof Error && 'code' in cause && ['ECONNREFUSED', 'ENOTFOUND'].includes(String(cause.code))
+  )
+}

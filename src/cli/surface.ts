@@ -1,0 +1,86 @@
+import { CALLS } from '../machineid/calls.ts'
+import { EXIT, type Cli, type Commands } from './cli.ts'
+import { CliError } from './cli-error.ts'
+import { untilText } from './devices.ts'
+import { releaseLock } from './locks.ts'
+import { remindAfterSeconds, stopAfterAsking, withStopOptions, type StopOptions } from './stop-asking.ts'
+import { surfacePattern } from './surface-pattern.ts'
+
+interface Where {
+  readonly service?: string
+  readonly env?: string
+}
+
+/** A surface is stopped by a lock on its devices, so those of replicas to come are stopped too. */
+export const surfaceCommands: Commands = (program, cli) => {
+  const surface = program.command('surface').description('one surface on every replica, present and to come')
+  withStopOptions(
+    surface
+      .command('stop <surface>')
+      .description('stop it: a lock on *:*:SURFACE:*')
+      .option('--env <env>', 'only in this environment, for example prod')
+      .option('--service <service>', 'only of this service, for example openai-agent'),
+  ).action((name: string, options: StopOptions & Where) => stop(cli(), name, options))
+  surface
+    .command('restore <surface>')
+    .description('release that lock')
+    .option('--env <env>', 'as it was stopped')
+    .option('--service <service>', 'as it was stopped')
+    .option('--reason <text>', 'why, for the audit')
+    .action((name: string, options: StopOptions & Where) => restore(cli(), name, options))
+}
+
+async function stop(cli: Cli, name: string, options: StopOptions & Where): Promise<void> {
+  const pattern = surfacePattern(name, options)
+  const { reason = `surface ${name} stopped`, dryRun } = options
+  const operator = cli.operator('stop')
+  const input = { pattern, reason, remindAfterSeconds: remindAfterSeconds(options) }
+  const call = CALLS.lock
+  const locked = await stopAfterAsking(cli, {
+    operator,
+    call,
+    input,
+    dryRun,
+    asks: true,
+    verb: `stop surface ${name}:`,
+  })
+  if (locked !== undefined) {
+    cli.show({
+      json: locked,
+      text: `Stopped surface ${name}, also on replicas to come (${pattern}, epoch ${locked.epoch}).${untilText(options)} Undo: ${undo(name, options)}`,
+    })
+  }
+  // The stop holds, whether this can be looked up or not.
+  const hit = await operator.preview(call, input).catch(() => undefined)
+  if (hit?.deviceCount === 0) {
+    cli.note(
+      `No device matches ${pattern} now. A surface that has no device of its own (as records in the shipped setup) stops ` +
+        'with its server: holdpoint surface stop tool-server',
+    )
+  }
+}
+
+function undo(name: string, { env, service }: Where): string {
+  const narrowed = [env && `--env ${env}`, service && `--service ${service}`].filter(Boolean)
+  return ['holdpoint surface restore', name, ...narrowed].join(' ')
+}
+
+async function restore(cli: Cli, name: string, options: StopOptions & Where): Promise<void> {
+  const pattern = surfacePattern(name, options)
+  const operator = cli.operator('restore')
+  const { locks } = await operator.call(CALLS.locks, {})
+  const lock = locks.find((one) => one.pattern === pattern)
+  if (lock === undefined) {
+    const others = locks.filter((one) => one.pattern.split(':')[2] === name).map((one) => one.pattern)
+    const hint =
+      others.length === 0
+        ? 'See: holdpoint lock ls'
+        : `There is: ${others.join(', ')}. Give --env or --service as it was stopped.`
+    throw new CliError(
+      'NOT_STOPPED',
+      `No lock has the pattern ${pattern}: it was not stopped this way. ${hint}`,
+      EXIT.error,
+    )
+  }
+  await releaseLock(cli, operator, lock, options.reason)
+}

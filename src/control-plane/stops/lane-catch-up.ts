@@ -1,0 +1,67 @@
+import type { ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { drained } from '../../drained.ts'
+import { eventText } from './lane-events.ts'
+import { stopsOf } from './lane-hits.ts'
+import type { StopListener } from './lane-listeners.ts'
+import type { StopReader } from './stop-store.ts'
+
+/** Of what a stream missed, so many at a time. */
+const PAGE_ROWS = 256
+
+/**
+ * Tells what a stream missed, then lets it live. A stop is in the store before anybody is told of it, so the tick that
+ * reads the last of what was missed is the one from which on all is told live: nothing falls between the two, and what
+ * came both ways is known by its epoch.
+ */
+export async function catchUp(options: {
+  readonly stops: StopReader
+  readonly listener: StopListener
+  readonly response: ServerResponse
+  /** Sent first. */
+  readonly hello: string
+  /** Of the org, read before any of this. */
+  readonly orgEpoch: number
+  readonly isOpen: () => boolean
+  readonly cutKey: (listener: StopListener, epoch: number) => void
+  readonly onTold: (listener: StopListener, epoch: number) => void
+}): Promise<void> {
+  const { stops, listener, response, isOpen } = options
+  const { stream } = listener
+
+  /** In one write. Answers whether that was all. */
+  const tellPage = (before: string): boolean => {
+    const page = stops.since(listener.orgId, listener.toldEpoch, PAGE_ROWS)
+    const told: number[] = []
+    let text = before
+    let cutAt: number | undefined
+    for (const stop of stopsOf(page)) {
+      if (stop.keyIds.has(listener.keyId)) {
+        cutAt = stop.epoch
+        break
+      }
+      listener.toldEpoch = stop.epoch
+      const deviceIds = listener.deviceIds.filter(stop.hits)
+      if (deviceIds.length === 0) continue
+      text += stop.textFor(deviceIds)
+      told.push(stop.epoch)
+    }
+    if (text !== '' && stream.send(text)) for (const epoch of told) options.onTold(listener, epoch)
+    if (cutAt !== undefined) options.cutKey(listener, cutAt)
+    return page.length < PAGE_ROWS
+  }
+
+  let before = options.hello
+  while (!tellPage(before) || response.writableNeedDrain) {
+    if (!isOpen()) return
+    before = ''
+    await drained(response)
+    await nextTurn()
+    if (!isOpen()) return
+  }
+  if (!isOpen()) return
+  listener.toldEpoch = Math.max(listener.toldEpoch, options.orgEpoch)
+  listener.live = true
+  stream.send(eventText({ type: 'current', epoch: listener.toldEpoch }))
+}

@@ -1,0 +1,66 @@
+import { matchesDevicePattern } from '../patterns.ts'
+import { eventText } from './lane-events.ts'
+import type { OrgListeners, StopListener } from './lane-listeners.ts'
+import type { StopRecord } from './stop-store.ts'
+
+/** What one epoch of an org has stopped. */
+export interface LaneStop {
+  readonly orgId: string
+  readonly epoch: number
+  /** Those whose streams end with it. */
+  readonly keyIds: ReadonlySet<string>
+  readonly hits: (deviceId: string) => boolean
+  /** The event for a stream of which it stops these devices. Made once for all of which it stops the same. */
+  readonly textFor: (deviceIds: readonly string[]) => string
+  /** Whoever may be concerned, some of them twice; undefined when a while was spent on looking. */
+  readonly concerned: (org: OrgListeners) => Iterable<StopListener | undefined>
+}
+
+/** In the order of the records, which is that of the epochs of each org. */
+export function stopsOf(records: readonly StopRecord[]): LaneStop[] {
+  const byEpoch = Map.groupBy(records, ({ orgId, epoch }) => `${orgId} ${epoch}`)
+  return [...byEpoch.values()].map(stopOf)
+}
+
+function stopOf(records: readonly StopRecord[]): LaneStop {
+  const { orgId, epoch, action } = records[0] as StopRecord
+  const keyIds = new Set(records.flatMap(({ keyId }) => keyId ?? []))
+  const deviceIds = new Set(records.flatMap(({ deviceId }) => deviceId ?? []))
+  const patterns = records.flatMap(({ pattern }) => pattern ?? [])
+  const hitsAll = keyIds.size + deviceIds.size + patterns.length === 0
+  const matches = remembered((deviceId) =>
+    patterns.some((pattern) => matchesDevicePattern(pattern, deviceId)),
+  )
+  const texts = new Map<string, string>()
+  return {
+    orgId,
+    epoch,
+    keyIds,
+    hits: (deviceId) => hitsAll || deviceIds.has(deviceId) || (patterns.length > 0 && matches(deviceId)),
+    textFor: (hit) => {
+      const key = hit.join(',')
+      const text = texts.get(key) ?? eventText({ type: 'stop', epoch, deviceIds: [...hit], action })
+      texts.set(key, text)
+      return text
+    },
+    *concerned({ all, byDevice, byKey }) {
+      if (hitsAll) yield* all
+      for (const keyId of keyIds) yield* byKey.get(keyId) ?? []
+      for (const deviceId of deviceIds) yield* byDevice.get(deviceId) ?? []
+      if (patterns.length === 0) return
+      for (const [deviceId, listeners] of byDevice) {
+        if (matches(deviceId)) yield* listeners
+        else yield undefined
+      }
+    },
+  }
+}
+
+function remembered(look: (deviceId: string) => boolean): (deviceId: string) => boolean {
+  const known = new Map<string, boolean>()
+  return (deviceId) => {
+    const found = known.get(deviceId) ?? look(deviceId)
+    known.set(deviceId, found)
+    return found
+  }
+}

@@ -1,0 +1,21 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+const SLICE_MS = 5
+
+/** Long work in pieces, so that validates go on in between. */
+export interface Slice {
+  readonly isOver: () => boolean
+  /** Begins the next, after whatever else waits. */
+  readonly next: () => Promise<void>
+}
+
+export function createSlice(): Slice {
+  let untilMs = performance.now() + SLICE_MS
+  return {
+    isOver: () => performance.now() >= untilMs,
+    next: async () => {
+      await nextTurn()
+      untilMs = performance.now() + SLICE_MS
+    },
+  }
+}

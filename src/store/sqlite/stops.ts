@@ -1,0 +1,67 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+import { stopOf } from '../../control-plane/stops/stop-record.ts'
+import type { StopReader, StopRecord, StopStore } from '../../control-plane/stops/stop-store.ts'
+import { audit, type Row } from './control-plane-rows.ts'
+import { AUDIT_EPOCH, IS_STOP } from './control-plane-schema-4.ts'
+import { storeError } from './open.ts'
+import type { Writer } from './transaction.ts'
+
+// The index by name: SQLite would rather read the whole chain of an org.
+const FROM = `FROM audit INDEXED BY audit_stops WHERE org_id = ? AND ${IS_STOP} AND ${AUDIT_EPOCH}`
+const STOPS = `SELECT ${audit.list} ${FROM}`
+const EPOCHS = `SELECT DISTINCT ${AUDIT_EPOCH} AS epoch ${FROM}`
+
+/** Up to and including the epoch of the `?`th row, whole. */
+export const STOPS_BETWEEN = `${STOPS} > ? AND ${AUDIT_EPOCH} <= ? ORDER BY ${AUDIT_EPOCH}, seq`
+export const LAST_EPOCH_OF_PAGE = `
+  SELECT ${AUDIT_EPOCH} AS epoch ${FROM} > ?
+  ORDER BY ${AUDIT_EPOCH}, seq LIMIT 1 OFFSET ?`
+export const STOPS_OF_EPOCH = `${STOPS} = ? ORDER BY seq`
+export const NEWEST_EPOCHS = `${EPOCHS} < ? ORDER BY ${AUDIT_EPOCH} DESC LIMIT ?`
+export const KNOWN_EPOCHS = `
+  SELECT DISTINCT wanted.value AS epoch FROM json_each(?) wanted
+  WHERE EXISTS (SELECT 1 ${FROM} = wanted.value)`
+
+export function createStopReader(db: DatabaseSync, file: string): StopReader {
+  const between = db.prepare(STOPS_BETWEEN)
+  const lastOfPage = db.prepare(LAST_EPOCH_OF_PAGE)
+  return {
+    since: (orgId, afterEpoch, limit) => {
+      try {
+        // A stop that is committed between the two is either below the first's bound, or whole in the second.
+        const last = lastOfPage.get(orgId, afterEpoch, Math.max(1, limit) - 1)
+        return stopsOf(between.all(orgId, afterEpoch, Number(last?.['epoch'] ?? Number.MAX_SAFE_INTEGER)))
+      } catch (thrown) {
+        throw storeError(thrown, file)
+      }
+    },
+  }
+}
+
+export function createStopReads(
+  db: DatabaseSync,
+  { read }: Writer,
+): Pick<StopStore, 'listStops' | 'knownStops'> {
+  const between = db.prepare(STOPS_BETWEEN)
+  const one = db.prepare(STOPS_OF_EPOCH)
+  const newest = db.prepare(NEWEST_EPOCHS)
+  const known = db.prepare(KNOWN_EPOCHS)
+  return {
+    listStops: async (orgId, { epoch, beforeEpoch = Number.MAX_SAFE_INTEGER, limit }) =>
+      read(() => {
+        if (epoch !== undefined) return stopsOf(one.all(orgId, epoch))
+        const epochs = newest.all(orgId, beforeEpoch, limit).map((row) => Number(row['epoch']))
+        const [last] = epochs
+        const first = epochs.at(-1)
+        if (first === undefined || last === undefined) return []
+        return stopsOf(between.all(orgId, first - 1, last)).sort((a, b) => b.epoch - a.epoch)
+      }),
+    knownStops: async (orgId, epochs) =>
+      read(() => new Set(known.all(JSON.stringify(epochs), orgId).map((row) => Number(row['epoch'])))),
+  }
+}
+
+function stopsOf(rows: readonly Row[]): StopRecord[] {
+  return rows.map((row) => stopOf(audit.of(row))).filter((stop) => stop !== undefined)
+}

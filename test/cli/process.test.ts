@@ -1,0 +1,215 @@
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { PATHS } from '../../src/machineid/wire.ts'
+import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
+import { startRelay } from './relay.ts'
+import { operatorFiles, run } from './run.ts'
+
+// The program as it is called: a process of its own, its real streams, signals and status.
+
+const ROOT = join(import.meta.dirname, '../..')
+const HOLDPOINT = join(ROOT, 'bin/holdpoint.js')
+const DEVICE = 'openai-agent:prod:payments:01'
+
+let authority: TestControlPlane
+beforeAll(async () => {
+  authority = await startTestLanes()
+  await authority.register(DEVICE)
+})
+afterAll(() => authority.close())
+
+const envOf = (more: Record<string, string> = {}) => ({
+  PATH: process.env['PATH'] ?? '',
+  DATA_DIR: operatorFiles(authority),
+  CONSOLE_URL: authority.operatorUrl,
+  ...more,
+})
+
+function holdpoint(args: readonly string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [HOLDPOINT, ...args], {
+    cwd: authority.dir,
+    env: envOf(env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const ended = once(child, 'close').then(([status]) => ({ status: status as number | null, stdout, stderr }))
+  return { child, ended }
+}
+
+/** On a pseudo-terminal, where somebody types. */
+async function onTerminal(args: string, typed?: { readonly at: string; readonly type: string }) {
+  const child = spawn('script', ['-qefc', `${process.execPath} ${HOLDPOINT} ${args}`, '/dev/null'], {
+    env: envOf({ TERM: 'xterm', SHELL: '/bin/sh' }),
+    cwd: authority.dir,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  let output = ''
+  let left = typed
+  child.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+    if (left === undefined || !output.includes(left.at)) return
+    child.stdin.write(left.type)
+    left = undefined
+  })
+  const [status] = await once(child, 'close')
+  return { status: status as number, output }
+}
+
+describe('holdpoint as a process', () => {
+  test('answers in a pipe without colour, and has its status', async () => {
+    const { status, stdout, stderr } = await holdpoint(['devices', 'ls']).ended
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout.split('\n')[1]).toMatch(new RegExp(`^${DEVICE}\tactive\t`))
+    expect((await holdpoint(['devices', 'bogus']).ended).status).toBe(2)
+    await authority.revoke(DEVICE)
+    expect(
+      (await holdpoint(['devices', 'restore', DEVICE], { HOLDPOINT_KEY: authority.keys.stop }).ended).status,
+    ).toBe(3)
+    await authority.restore(DEVICE)
+  })
+
+  test('without a command it says what there is', async () => {
+    const { status, stdout } = await holdpoint([]).ended
+    expect(status).toBe(0)
+    for (const group of ['Stop and restore:', 'Look:', 'Prove:', 'Who may:', 'Run:'])
+      expect(stdout).toContain(`\n${group}\n`)
+  })
+
+  test('reads .env of the folder where it is called', async () => {
+    writeFileSync(join(authority.dir, '.env'), `HOLDPOINT_KEY=${authority.keys.viewer}\n`)
+    const { status, stderr } = await holdpoint(['devices', 'revoke', DEVICE]).ended
+    writeFileSync(join(authority.dir, '.env'), '')
+    expect(status).toBe(3)
+    expect(stderr).toContain('A viewer key may not do this.')
+  })
+
+  test('on a terminal it has colour and spans', async () => {
+    const { status, output } = await onTerminal('devices ls')
+    expect(output).toContain('\u001B[32mactive\u001B[39m')
+    expect(output).toMatch(/(\d+ s ago|now)/)
+    expect(status).toBe(0)
+  })
+
+  test('a reader that closes the pipe early, as head does, is no error', async () => {
+    const command = `${process.execPath} ${HOLDPOINT} --help | head -1; echo "$?"`
+    const stdout = await new Promise<string>((resolve, reject) =>
+      execFile('/bin/sh', ['-c', command], { env: envOf(), cwd: authority.dir }, (error, out, err) =>
+        error === null && err === '' ? resolve(out) : reject(new Error(err, { cause: error })),
+      ),
+    )
+    expect(stdout).toBe('Usage: holdpoint [options] <command>\n0\n')
+  })
+
+  test('Ctrl-C while a stop is on its way: status 130, and that it may have been made', async () => {
+    const arrived = Promise.withResolvers<void>()
+    await using relay = await startRelay(authority.operatorUrl, () => {
+      arrived.resolve()
+      return new Promise<boolean>(() => {})
+    })
+    const { child, ended } = holdpoint(['devices', 'revoke', DEVICE], { CONSOLE_URL: relay.url })
+    await arrived.promise
+    child.kill('SIGINT')
+    const { status, stdout, stderr } = await ended
+    expect({ status, stdout }).toEqual({ status: 130, stdout: '' })
+    expect(stderr).toBe(
+      'Interrupted. The stop may or may not have been made: repeat it, a stop is idempotent. (INTERRUPTED)\n',
+    )
+    // As it says: here it had been.
+    expect((await authority.get(PATHS.list, authority.keys.viewer)).body.devices[0].revoked).toBe(true)
+    await authority.restore(DEVICE)
+  })
+
+  test('Ctrl-C while it asks changes nothing', async () => {
+    const { status, output } = await onTerminal("devices revoke --pattern '*'", {
+      at: '[y/N]',
+      type: '\u0003',
+    })
+    expect(output).toContain('Interrupted. Nothing was changed.')
+    expect(status).toBe(130)
+    expect((await authority.get(PATHS.list, authority.keys.viewer)).body.devices[0].revoked).toBe(false)
+  })
+
+  test('no key stands in what it prints, or in the arguments of a process', async () => {
+    await using relay = await startRelay(authority.operatorUrl, async () => {
+      const commands = readdirSync('/proc')
+        .filter((name) => /^\d+$/.test(name))
+        .map((pid) => {
+          try {
+            return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+          } catch {
+            return ''
+          }
+        })
+      expect(commands.some((command) => command.includes(HOLDPOINT) || command.includes('main.ts'))).toBe(
+        true,
+      )
+      for (const key of Object.values(authority.keys))
+        expect(commands.filter((command) => command.includes(key))).toEqual([])
+    })
+    for (const args of [
+      ['devices', 'ls'],
+      ['keys', 'ls', '--json'],
+      ['org', 'usage'],
+      ['lock', 'ls'],
+    ]) {
+      const { status, stdout, stderr } = await holdpoint(args, { CONSOLE_URL: relay.url }).ended
+      expect(status).toBe(0)
+      for (const key of Object.values(authority.keys)) expect(stdout + stderr).not.toContain(key)
+    }
+  })
+
+  test('an old Node is told in one line', () => {
+    // Only what it looks at is old.
+    const preload = `data:text/javascript,Object.defineProperty(process.versions,'node',{value:'18.20.0'})`
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', preload, HOLDPOINT], {
+      encoding: 'utf8',
+    })
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toMatch(/^holdpoint needs Node 22\.19 or newer; this is 18\.20\.0\..*\n$/)
+  })
+})
+
+describe('completion', () => {
+  const scripts = new Map<string, string>()
+  const script = (shell: string) => scripts.get(shell) ?? ''
+  beforeAll(async () => {
+    for (const shell of ['bash', 'zsh', 'fish'])
+      scripts.set(shell, (await run(['completion', shell], { authority })).stdout)
+  })
+
+  test.each([
+    [
+      ['holdpoint', ''],
+      ['devices', 'panic', 'drill', 'doctor', '--json'],
+    ],
+    [
+      ['holdpoint', 'devices', 're'],
+      ['register', 'revoke', 'restore'],
+    ],
+    [
+      ['holdpoint', 'devices', 'revoke', '--re'],
+      ['--reason', '--remind-after'],
+    ],
+    [['holdpoint', '--json', 'org', 'plan', 'f'], ['free']],
+  ])('bash: %j', (words, expected) => {
+    const program = `${script('bash')}
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _holdpoint; printf '%s\\n' "\${COMPREPLY[@]}"`
+    const { stdout, stderr } = spawnSync('bash', ['-c', program], { encoding: 'utf8' })
+    expect(stderr).toBe('')
+    expect(stdout.trim().split('\n')).toEqual(expect.arrayContaining(expected))
+  })
+
+  test('every shell gets every command, and others are refused', async () => {
+    expect((await run(['completion', 'dos'], { authority })).status).toBe(2)
+    for (const shell of ['bash', 'zsh', 'fish'])
+      for (const command of ['panic', 'callers', 'completion', 'restore-backup'])
+        expect(script(shell)).toContain(command)
+  })
+})
