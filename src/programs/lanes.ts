@@ -7,6 +7,7 @@ import { HoldpointError } from '../errors.ts'
 import { closeServer, listen, type ListenAddress, type Listening } from '../http.ts'
 import type { FromLane, LaneSettings, LaneTells, ToLane } from './lane-messages.ts'
 import { createLaneReplicas, type LaneReplicas } from './lane-replicas.ts'
+import { keepWasmCodeUnshared } from './thread-wasm.ts'
 
 export interface LanesOptions {
   /** How many threads. More than one share the port, which takes Linux. */
@@ -34,6 +35,7 @@ export async function startLanes(options: LanesOptions): Promise<Lanes> {
   if (workers > 1) await assertFree(settings.address)
   const own = share(settings, workers)
   const replicas = createLaneReplicas<LaneTell>()
+  keepWasmCodeUnshared()
   const first = startLane(options, { ...own, name: 'agent-1' }, replicas)
   const lanes = [first]
   const close = async (graceMs: number | undefined) => {

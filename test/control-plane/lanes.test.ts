@@ -1,9 +1,12 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, statSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import type { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
@@ -361,6 +364,26 @@ describe('a lane in a thread', () => {
     const [worker] = await started
     await authority.kill(1000)
     expect([worker.threadId, died]).toEqual([-1, []])
+  })
+
+  test('makes no WebAssembly code that threads share: Node 24 can free it while another thread takes it up', async () => {
+    await using dir = await temporaryDirectory()
+    const file = `${dir.path}/control-plane.db`
+    await openControlPlaneStore({ file }).close()
+    const log = `${dir.path}/v8.log`
+    const flags = [
+      '--conditions=holdpoint-source',
+      '--log-code',
+      `--logfile=${log}`,
+      '--no-logfile-per-isolate',
+    ]
+    const program = join(import.meta.dirname, 'child-lane.ts')
+    await promisify(execFile)(process.execPath, [...flags, program, file])
+    const logged = readFileSync(log, 'latin1')
+    const made = new Set([...logged.matchAll(/^code-creation,.*,(wasm-[a-z-]+)/gm)].map(([, what]) => what))
+    expect(logged).toContain('validate-worker.ts')
+    expect(made).toContain('wasm-function')
+    expect(made).not.toContain('wasm-to-js')
   })
 
   test('G4, G5: that reads what is damaged gives no decision, and from then on nobody does', async () => {

@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads'
 
 import { createService } from '../../src/control-plane/service.ts'
 import type { ControlPlaneStore, OrgSnapshot } from '../../src/control-plane/store.ts'
+import { keepWasmCodeUnshared } from '../../src/programs/thread-wasm.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 
@@ -132,6 +133,7 @@ async function firstRows(store: ControlPlaneStore) {
 }
 
 function startReader(workerData: ReaderData): Promise<readonly Finding[]> {
+  keepWasmCodeUnshared()
   return new Promise((resolve, reject) => {
     const worker = new Worker(join(import.meta.dirname, 'child-stale-reader.ts'), { workerData })
     worker.on('message', resolve).on('error', (error) => {
