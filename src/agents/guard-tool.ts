@@ -28,9 +28,10 @@ export interface GuardToolOptions {
 /**
  * Gates a function tool that somebody else made, `agent.asTool()` included: in place, once, at the `tool` boundary.
  * The first step of an adoption, and a smaller promise than `guardedTool` gives: the SDK starts the body a few
- * microtasks after the verdict, a direct `invoke` goes past it, and its effects are not journalled. The gate stands
- * after the tool's own input guardrails: gate the tool again when some were added since. The agent behind an agent tool
- * is not gated, nor are tools of other kinds: `guardAgent` does both. Gives the tool back.
+ * microtasks after the verdict, a direct `invoke` goes past it, and its effects are not journalled. A stop that is pushed
+ * while it runs ends it only with its run, and is told as settled without it. The gate stands after the tool's own input
+ * guardrails: gate the tool again when some were added since. The agent behind an agent tool is not gated, nor are tools
+ * of other kinds: `guardAgent` does both. Gives the tool back.
  */
 export function guardTool<Tool extends { readonly type: string; readonly name: string }>(
   tool: Tool,

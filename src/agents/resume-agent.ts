@@ -38,7 +38,7 @@ export async function resumeAgent<Context, Output extends AgentOutputType = Text
   const read = async () => ({ agent, text: serializedState, context: context as Context })
   const outcome = await gateResume(guard, { runId, signal }, read, async (state, { work, decision }) => {
     await applyDecisions(agent, state, approvals)
-    return driveRun(guard, agent, state, { ...options, runId, signal: work.signal, resumedUnder: decision })
+    return driveRun(guard, agent, state, { ...options, runId, signal: work.signal, allowed: decision })
   })
   if (outcome.allowed) return outcome.value
   options.signal?.throwIfAborted()

@@ -1,8 +1,7 @@
 import { RunContext, RunState, type Agent, type AgentOutputType } from '@openai/agents'
-import type { Allowed } from '../guard/decision.ts'
 import type { Guard, RunOutcome } from '../guard/guard.ts'
-import type { Work } from '../guard/in-flight.ts'
 import { SERVER_SURFACE } from '../guard/surface.ts'
+import { gateRun, type Admitted } from './run-gate.ts'
 import { withoutApprovals } from './run-state-text.ts'
 
 /** What to go on from, once it may be read. */
@@ -14,13 +13,6 @@ export interface Paused<Context, Output extends AgentOutputType> {
   readonly context: Context
 }
 
-/** What a resumed run goes on with. */
-export interface Resumed {
-  readonly work: Work
-  /** For the session, which a pushed stop of this reaches. */
-  readonly decision: Allowed
-}
-
 /**
  * The only way back into a paused run: asks for the server device at `resume`, and only then opens and parses the
  * state, which may already connect to MCP servers. The approvals that the state claims are dropped. Denied, it opens
@@ -30,7 +22,7 @@ export async function gateResume<Context, Output extends AgentOutputType, T>(
   guard: Guard,
   { runId, signal }: { readonly runId: string; readonly signal?: AbortSignal | undefined },
   open: () => Promise<Paused<Context, Output>>,
-  goOn: (state: RunState<Context, Agent<Context, Output>>, resumed: Resumed) => Promise<T>,
+  goOn: (state: RunState<Context, Agent<Context, Output>>, admitted: Admitted) => Promise<T>,
 ): Promise<RunOutcome<T>> {
   const at = { surface: guard.surface(SERVER_SURFACE), boundary: 'resume', runId, signal } as const
   const read = async () => {
@@ -45,19 +37,12 @@ export async function gateResume<Context, Output extends AgentOutputType, T>(
     guard.reach('run.state_opened')
     return state
   }
-  const checked = await guard.check(at)
-  if (!checked.allowed) return checked
-  const { permit, decision } = checked
-  // Only reading goes on under this permit. The run has a session, which knows the stops that concern it: the signal of
-  // this permit would end also a run that was allowed anew since.
-  const started = permit.start(() =>
-    guard.track<RunOutcome<T>>(signal, async (work) => {
-      let isStopped = false
-      const unwatch = guard.watch(decision, () => (isStopped = true))
-      const state = await read().finally(unwatch)
-      if (isStopped) return { allowed: false, decision: guard.denyNow(at, 'STOP_PUSHED') }
-      return { allowed: true, value: await goOn(state, { work, decision }), decision }
-    }),
-  )
-  return started.started ? started.value : { allowed: false, decision: started.denied }
+  return gateRun<T>(guard, at, async (admitted) => {
+    const { decision } = admitted
+    let isStopped = false
+    const unwatch = guard.watch(decision, () => (isStopped = true))
+    const state = await read().finally(unwatch)
+    if (isStopped) return { allowed: false, decision: guard.denyNow(at, 'STOP_PUSHED') }
+    return { allowed: true, value: await goOn(state, admitted), decision }
+  })
 }

@@ -83,8 +83,8 @@ export interface DriveOptions<Context, Output extends AgentOutputType> extends R
 > {
   readonly runId: string
   readonly signal: AbortSignal
-  /** The allow under which a paused run goes on. */
-  readonly resumedUnder?: Allowed | undefined
+  /** The allow under which it begins or goes on, where it was asked for before its first model call. */
+  readonly allowed?: Allowed | undefined
   /** What a hosted run adds. */
   readonly hosted?: HostedRun | undefined
 }
@@ -126,9 +126,9 @@ export async function drive<Context, Output extends AgentOutputType>(
 ): Promise<Driven<Context, Output>> {
   guard.observe(traceQuestion)
   gateModelCalls()
-  const { runId, surface = guard.surface(SERVER_SURFACE), caller, hosted, resumedUnder } = options
+  const { runId, surface = guard.surface(SERVER_SURFACE), caller, hosted, allowed } = options
   const session = new Session({ runId, surface, caller, signal: options.signal, hosted })
-  if (resumedUnder !== undefined) session.goOnUnder(resumedUnder)
+  if (allowed !== undefined) session.goOnUnder(allowed)
   const ended = await inSession(session, () => runInSession(session, agent, input, options))
   session.end()
   return { session, ...ended }

@@ -23,11 +23,11 @@ export function showBatch(
   )
   cli.show({
     json: batch,
-    text:
-      results.length === 0
-        ? 'No device fits: nothing was changed.'
-        : `${rows}\n${done} ${count(changed, 'device')}.${until}`,
+    text: results.length === 0 ? '' : `${rows}\n${done} ${count(changed, 'device')}.${until}`,
   })
+  if (results.length === 0) {
+    throw new CliError('NO_DEVICE_FITS', 'No device fits: nothing was changed. See: holdpoint devices ls')
+  }
   const left = results.length - changed
   if (left > 0)
     throw new CliError(

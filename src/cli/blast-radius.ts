@@ -3,8 +3,10 @@ import type { z } from 'zod'
 import { CALLS, type Call, type CallInput } from '../machineid/calls.ts'
 import type { PreviewResponse } from '../machineid/wire-devices.ts'
 import type { ReplicaBody } from '../machineid/wire-stops.ts'
-import type { Cli } from './cli.ts'
+import { EXIT, type Cli } from './cli.ts'
+import { CliError } from './cli-error.ts'
 import type { OperatorClient } from './operator-client.ts'
+import { isNotOurs } from './operator-refusal.ts'
 import { count } from './plural.ts'
 import { table } from './table.ts'
 
@@ -23,13 +25,15 @@ export async function blastRadius<C extends Call>(
   call: C,
   input: CallInput<C>,
 ): Promise<BlastRadius> {
-  const [preview, known] = await Promise.all([
-    operator.preview(call, input),
-    operator.call(CALLS.replicas, {}).then(
-      (answer) => answer.replicas,
-      () => undefined,
-    ),
-  ])
+  // Asked first: an authority that does not know this does not know previews either, and would make the stop.
+  const known = await operator.call(CALLS.replicas, {}).then(
+    (answer) => answer.replicas,
+    (error: unknown) => {
+      if (isNotOurs(error)) throw noPreview(operator.url, error)
+      return undefined
+    },
+  )
+  const preview = await operator.preview(call, input)
   const hit = new Set(preview.devices.map(({ deviceId }) => deviceId))
   const counts = (known ?? []).map((replica) => inFlightIn(replica, hit)).filter((calls) => calls > 0)
   const inFlightOf = new Map<string, number>()
@@ -38,6 +42,15 @@ export async function blastRadius<C extends Call>(
   }
   const inFlight = known === undefined ? null : counts.reduce((sum, calls) => sum + calls, 0)
   return { preview, inFlight, replicas: counts.length, inFlightOf }
+}
+
+function noPreview(url: string, cause: unknown): CliError {
+  return new CliError(
+    'NO_PREVIEW',
+    `What answers at ${url} cannot say what a stop would hit, so nothing was asked of it. Is that the control plane?`,
+    EXIT.error,
+    { cause },
+  )
 }
 
 /**

@@ -1,7 +1,9 @@
 import {
-  chownSync,
   closeSync,
   existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -32,7 +34,7 @@ export function readCallersFile(file: string): readonly CallerRecord[] {
 }
 
 /**
- * Changes a file of callers: whole or not at all, and one at a time. Owner and mode stay, so that the tool server can
+ * Changes a file of callers: whole or not at all, and one at a time. Owner, group and mode stay, so that the tool server can
  * read it on; a new one has mode 0600.
  */
 export function editCallersFile(
@@ -60,18 +62,31 @@ export function editCallersFile(
 
 /** Whoever has the draft edits. */
 function openDraft(draft: string, path: string): number {
+  let handle: number | undefined
   try {
-    const before = statSync(path, { throwIfNoEntry: false })
-    const handle = openSync(draft, 'wx', before === undefined ? 0o600 : before.mode & 0o777)
-    if (before !== undefined && before.uid !== process.getuid?.()) chownSync(draft, before.uid, before.gid)
+    handle = openSync(draft, 'wx', 0o600)
+    keepAccess(handle, path)
     return handle
   } catch (cause) {
+    if (handle !== undefined) {
+      closeSync(handle)
+      unlinkSync(draft)
+    }
     const why =
       codeOf(cause) === 'EEXIST'
         ? `${draft} is there: somebody else edits it now, or was cut off while they did. Wait, or delete that file`
         : messageOf(cause)
     throw new CliError('CALLERS_NOT_WRITABLE', `${path} cannot be changed: ${why}.`, EXIT.error, { cause })
   }
+}
+
+/** Owner, group and mode as the file has them, whatever the umask and the group of whoever edits it. */
+function keepAccess(handle: number, path: string): void {
+  const before = statSync(path, { throwIfNoEntry: false })
+  if (before === undefined) return
+  const { uid, gid } = fstatSync(handle)
+  if (uid !== before.uid || gid !== before.gid) fchownSync(handle, before.uid, before.gid)
+  fchmodSync(handle, before.mode & 0o777)
 }
 
 function realPathOf(file: string): string {

@@ -23,16 +23,18 @@ export interface CliParts {
   readonly stderr: Out
   readonly signal: AbortSignal
   readonly nowMs?: () => number
+  /** A text with its commands as they are to be typed here. */
+  readonly asTyped: (text: string) => string
 }
 
 /** Opens nothing. */
 export function createCli(parts: CliParts): Cli {
-  const { config, http, options, stdin, stdout, stderr, signal, nowMs = Date.now } = parts
+  const { config, http, options, stdin, stdout, stderr, signal, nowMs = Date.now, asTyped } = parts
   const isJson = options.json === true
   const isTerminal = stdout.isTTY === true
   const keys = keysAtHand(config)
   const print = (text: string) => void stdout.write(`${text}\n`)
-  const asText = (text: string | (() => string)) => shown(typeof text === 'string' ? text : text())
+  const asText = (text: string | (() => string)) => shown(asTyped(typeof text === 'string' ? text : text()))
   return {
     show: ({ json, text, secret }) => {
       if (isJson) return print(jsonText(json, 2))
@@ -43,7 +45,7 @@ export function createCli(parts: CliParts): Cli {
     line: ({ json, text }) => print(isJson ? jsonText(json) : asText(text)),
     progress: (text) =>
       isJson || stderr.isTTY !== true ? { update: () => {}, end: () => {} } : spin(stderr, text),
-    note: (text) => void stderr.write(`${shown(text)}\n`),
+    note: (text) => void stderr.write(`${shown(asTyped(text))}\n`),
     confirm: async (question) => {
       if (options.yes === true) return true
       if (stdin.isTTY !== true || stderr.isTTY !== true) throw nobodyToAsk(question)

@@ -21,7 +21,7 @@ export function replicaFindings({
     })
   }
   if (told === undefined) return findings
-  const { replicas } = told
+  const replicas = told.replicas.filter((replica) => !isGone(replica, told.diagnosis.now))
   if (replicas.length === 0) {
     findings.push({
       check: 'replicas',
@@ -33,6 +33,13 @@ export function replicaFindings({
     })
   }
   return [...findings, ...replicas.flatMap(ofReplica), ...shared(replicas)]
+}
+
+/** As long as a stop waits for word from it. The list shows it for a day. */
+const GONE_AFTER_MS = 3_600_000
+
+function isGone({ stream: state, lastSeenAt }: ReplicaBody, now: string): boolean {
+  return state === 'down' && Date.parse(now) - Date.parse(lastSeenAt) > GONE_AFTER_MS
 }
 
 function ofReplica(replica: ReplicaBody): Finding[] {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { z } from 'zod'
 
 import { CALLS } from '../machineid/calls.ts'
@@ -14,6 +15,8 @@ type Decision = z.output<typeof DecisionsResponse>['decisions'][number]
 type Stop = NonNullable<NonNullable<Decision['explanation']>['stop']>
 
 const LOCAL = 'local_'
+/** Denials are stored in batches: one that has just been made may not be there yet. */
+const STORED_WITHIN_MS = 500
 
 /** Why one call was denied, and what would let it through. */
 export const explainCommands: Commands = (program, cli) => {
@@ -35,7 +38,13 @@ async function explain(cli: Cli, requestId: string, code: string | undefined): P
     explainLocal(cli, requestId, code)
     return
   }
-  const { decisions, note } = await cli.operator('evidence').call(CALLS.decisions, { request_id: requestId })
+  const operator = cli.operator('evidence')
+  const look = () => operator.call(CALLS.decisions, { request_id: requestId })
+  let { decisions, note } = await look()
+  if (decisions.length === 0) {
+    await sleep(STORED_WITHIN_MS, undefined, { signal: cli.signal })
+    ;({ decisions, note } = await look())
+  }
   if (decisions.length === 0) {
     throw new CliError(
       'NOT_FOUND',

@@ -28,7 +28,11 @@ export interface OperatorClient {
   /** Throws on a refusal: status 3 for 401 and 403, else 1. */
   call<C extends Call>(call: C, input: CallInput<C>, options?: CallOptions): Promise<CallOutput<C>>
   /** What a stop would hit. Changes nothing. */
-  preview<C extends Call>(call: C, input: CallInput<C>): Promise<z.output<typeof PreviewResponse>>
+  preview<C extends Call>(
+    call: C,
+    input: CallInput<C>,
+    options?: CallOptions,
+  ): Promise<z.output<typeof PreviewResponse>>
   /** A stream of events, continued after a lost connection. Ends when `signal` aborts; throws on a refusal. */
   events(path: string, query: Query, signal: AbortSignal, told?: EventsOptions): AsyncIterable<OperatorEvent>
   /** A long answer, piece by piece. */
@@ -66,7 +70,7 @@ export function createOperatorClient(http: Http, url: string, key: KeyAtHand): O
     url,
     key: { kind: key.kind, from: key.from },
     call: async (call, input, options) => read(call.output, await send(call, input, false, options)) as never,
-    preview: async (call, input) => read(PreviewResponse, await send(call, input, true)),
+    preview: async (call, input, options) => read(PreviewResponse, await send(call, input, true, options)),
     events: (path, query, signal, options = {}) =>
       continued({ http, peer, key, path: withQuery(path, query), signal, ...options }),
     download: async (path, query) => {

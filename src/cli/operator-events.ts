@@ -7,7 +7,7 @@ import { CliError } from './cli-error.ts'
 import type { Http, Peer } from './http.ts'
 import type { KeyAtHand } from './keys-at-hand.ts'
 import type { EventsOptions, OperatorEvent } from './operator-client.ts'
-import { refusal } from './operator-refusal.ts'
+import { goesBy, refusal } from './operator-refusal.ts'
 
 export async function streamRefusal(
   { status, body }: { readonly status: number; readonly body: AsyncIterable<Buffer> },
@@ -40,7 +40,7 @@ export async function* continued(following: Following): AsyncGenerator<OperatorE
       onState?.('down', 'the control plane ended the stream')
     } catch (error) {
       if (signal.aborted) return
-      if (!place.wasUp || !goesBy(error)) throw error
+      if (!place.wasUp || (error instanceof CliError && !goesBy(error))) throw error
       onState?.('down', messageOf(error))
     }
     // Ended by the signal, it is looked at above.
@@ -90,18 +90,6 @@ function isRepeated(id: string, { told }: Place): boolean {
   if (told.size > MAX_TOLD) told.delete(first)
   return false
 }
-
-function goesBy(error: unknown): boolean {
-  return !(error instanceof CliError) || GOES_BY.has(error.code)
-}
-
-const GOES_BY = new Set([
-  'UNREACHABLE',
-  'OVERLOADED',
-  'STORE_UNAVAILABLE',
-  'TOO_MANY_STREAMS',
-  'RATE_LIMITED',
-])
 
 async function* eventsOf(body: AsyncIterable<Buffer>): AsyncGenerator<OperatorEvent, void, void> {
   const events = ReadableStream.from(body)

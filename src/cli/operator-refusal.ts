@@ -54,13 +54,37 @@ const UNSURE = {
 /** What is not known after a request that was sent and not answered. */
 export function interrupted(error: unknown, { does }: Call): unknown {
   if (!(error instanceof CliError) || does === 'look') return error
-  const isUnsure = error.code === 'INTERRUPTED' || (error.code === 'UNREACHABLE' && !wasNotSent(error))
+  const isUnsure = error.code === 'INTERRUPTED' || (error.code === 'UNREACHABLE' && !wasNeverSent(error))
   if (!isUnsure) return error
   return new CliError(error.code, `${error.message} ${UNSURE[does]}`, error.status, { cause: error.cause })
 }
 
-function wasNotSent({ cause }: CliError): boolean {
-  return (
-    cause instanceof Error && 'code' in cause && ['ECONNREFUSED', 'ENOTFOUND'].includes(String(cause.code))
-  )
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])
+
+/** Whether the request cannot have reached anybody. */
+export function wasNeverSent({ cause }: CliError): boolean {
+  return cause instanceof Error && 'code' in cause && NEVER_SENT.has(String(cause.code))
+}
+
+const GOES_BY = new Set([
+  'UNREACHABLE',
+  // A proxy before a control plane that is not there.
+  'ANSWER_UNREADABLE',
+  'OVERLOADED',
+  'STORE_UNAVAILABLE',
+  'INTERNAL',
+  'RATE_LIMITED',
+  'TOO_MANY_STREAMS',
+])
+
+/** No answer, or one that says no more than "not now": what is urgent is tried again. */
+export function goesBy(error: CliError): boolean {
+  return GOES_BY.has(error.code)
+}
+
+const NOT_OURS = new Set(['ANSWER_UNREADABLE', 'NOT_FOUND'])
+
+/** Whether somebody answers a call that every control plane has as one that does not know it. */
+export function isNotOurs(error: unknown): boolean {
+  return error instanceof CliError && NOT_OURS.has(error.code)
 }

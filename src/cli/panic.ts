@@ -6,11 +6,11 @@ import type { StopBody } from '../machineid/wire-stops.ts'
 import { blastText, showDryRun } from './blast-radius.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
-import { quotedPattern } from './next-commands.ts'
 import type { OperatorClient } from './operator-client.ts'
 import { blastOf, quickBlastOf, type Target } from './panic-preview.ts'
 import { stopLines } from './stop-text.ts'
 import { stopUntilAcked, TRY_TIMEOUT_MS, type Tries } from './stop-tries.ts'
+import { checkSurfaceHit } from './surface-hit.ts'
 import { surfacePattern } from './surface-pattern.ts'
 import { countsOf, watchStop, type Watched } from './watch-stop.ts'
 
@@ -101,10 +101,10 @@ async function stopAndWatch(
     json: result,
     text: () => `${confirmationText(cli, watched)}\nTo restore: ${cli.paint.bold(result.restore)}`,
   })
-  if (target.surface !== undefined) await warnOfNone(cli, operator, target)
   if (watched.interrupted) {
     throw new CliError('INTERRUPTED', 'Interrupted while waiting. The stop holds.', EXIT.interrupted)
   }
+  if (target.surface !== undefined) await checkSurfaceHit(cli, operator, target.surface)
   if (options.waitConfirmed === true && !result.confirmed) {
     throw new CliError(
       'STOP_UNCONFIRMED',
@@ -169,17 +169,6 @@ async function watchedStop(
 function confirmationText(cli: Cli, { stop, trouble }: Watched): string {
   if (stop !== undefined) return stopLines(stop, cli)
   return `Whether it is confirmed is not known: ${trouble ?? 'nobody has looked'}`
-}
-
-/** A lock that hits nothing is most often a name that was mistyped. */
-async function warnOfNone(cli: Cli, operator: OperatorClient, target: Target): Promise<void> {
-  const blast = await quickBlastOf(operator, target)
-  if (target.surface === undefined || typeof blast === 'string' || blast.preview.deviceCount > 0) return
-  const { name, pattern } = target.surface
-  cli.note(
-    `No device fits ${quotedPattern(pattern)} now, so this stops nothing that runs. Is "${name}" its name? A surface ` +
-      'that is mapped to the server device is stopped with that. See: holdpoint devices ls',
-  )
 }
 
 function repeatOf({ surface }: Target): string {

@@ -10,10 +10,17 @@ export async function runOnThisProcess(args: readonly string[]): Promise<number>
   const onSignal = () => (interrupt.signal.aborted ? process.exit(EXIT.interrupted) : interrupt.abort())
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
+  // The terminal was closed.
+  process.on('SIGHUP', () => interrupt.abort())
   const { stdin, stdout, stderr } = process
-  // Whoever reads has closed the pipe, as `head` does.
-  stdout.on('error', (error: NodeJS.ErrnoException) =>
-    process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.error),
-  )
-  return runCli(args, { env: programEnv(), stdin, stdout, stderr, signal: interrupt.signal })
+  // Whoever reads has closed the pipe, as `head` does. Only its time is over: what was stopped for a while is restored.
+  let isUnread = false
+  stdout.on('error', () => {
+    isUnread = true
+    interrupt.abort()
+  })
+  // Notes that nobody reads keep nobody from stopping.
+  stderr.on('error', () => {})
+  const status = await runCli(args, { env: programEnv(), stdin, stdout, stderr, signal: interrupt.signal })
+  return isUnread && status === EXIT.interrupted ? EXIT.ok : status
 }

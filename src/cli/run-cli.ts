@@ -6,7 +6,7 @@ import { readCliConfig, type CliConfig, type Env } from '../config.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
-import { createCli, type GlobalOptions } from './create-cli.ts'
+import { createCli, type CliParts, type GlobalOptions } from './create-cli.ts'
 import { registerAll } from './commands.ts'
 import { createHttp, type Http } from './http.ts'
 import { shown, type In, type Out } from './terminal.ts'
@@ -30,17 +30,20 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   let http: Http | undefined
   let cli: Cli | undefined
   const program = createProgram(context)
+  const asTyped = (text: string) =>
+    context.env['npm_command'] === 'exec' ? throughNpx(text, program.commands) : text
   const makeCli = () => {
     const config = readCliConfig(context.env)
     http = createHttp({ caPem: caOf(config), signal })
-    return createCli({ ...context, config, http, options: program.opts<GlobalOptions>() })
+    return createCli({ ...context, config, http, options: program.opts<GlobalOptions>(), asTyped })
   }
   register(program, () => (cli ??= makeCli()))
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return signal.aborted ? EXIT.interrupted : EXIT.ok
   } catch (error) {
-    return tell(error, { stderr, signal, isJson: program.opts<GlobalOptions>().json === true })
+    const isJson = program.opts<GlobalOptions>().json === true
+    return tell(error, { stderr, signal, isJson, asTyped })
   } finally {
     await http?.close()
     await Promise.all([drained(stdout), drained(stderr)])
@@ -77,6 +80,13 @@ function createProgram({ stdout, stderr }: CliContext): Command {
   )
 }
 
+/** The commands in a text as somebody has to type them who has no `holdpoint` but `npx holdpoint`. */
+function throughNpx(text: string, commands: readonly Command[]): string {
+  const names = commands.map((command) => command.name()).join('|')
+  const before = '^|[\\s"\'`(]|\u001B\\[\\d+m'
+  return text.replace(new RegExp(`(?<=${before})(?<!npx )holdpoint (?=(?:${names})\\b)`, 'gm'), 'npx $&')
+}
+
 function version(): string {
   const { version: said } = JSON.parse(
     readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
@@ -106,7 +116,8 @@ function tell(
     stderr,
     signal,
     isJson,
-  }: { readonly stderr: Out; readonly signal: AbortSignal; readonly isJson: boolean },
+    asTyped,
+  }: Pick<CliContext, 'stderr' | 'signal'> & Pick<CliParts, 'asTyped'> & { readonly isJson: boolean },
 ): number {
   // Commander has said it itself; help and version are no errors.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
@@ -114,8 +125,9 @@ function tell(
   const isInterrupted = signal.aborted
   const message = messageOf(error)
   if (isJson) stderr.write(`${shown(JSON.stringify({ error: { code, message } }))}\n`)
-  else stderr.write(`${shown(message)}${message.includes(code) ? '' : ` (${code})`}\n`)
-  return isInterrupted ? EXIT.interrupted : status
+  else stderr.write(`${shown(asTyped(message))}${message.includes(code) ? '' : ` (${code})`}\n`)
+  // A stop that did not hold is not made good by whoever does not want to wait for the rest.
+  return isInterrupted && status !== EXIT.denied ? EXIT.interrupted : status
 }
 
 function about(error: unknown): { readonly code: string; readonly status: number } {

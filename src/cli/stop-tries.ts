@@ -1,10 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { CliError } from './cli-error.ts'
+import { goesBy, wasNeverSent } from './operator-refusal.ts'
 
-/** What goes by: the stop is tried again. Everything else is an answer. */
-const GOES_BY = new Set(['UNREACHABLE', 'ANSWER_UNREADABLE', 'OVERLOADED', 'STORE_UNAVAILABLE', 'INTERNAL'])
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])
 const FIRST_PAUSE_MS = 100
 const LAST_PAUSE_MS = 1000
 export const TRY_TIMEOUT_MS = 3000
@@ -39,7 +37,7 @@ export async function stopUntilAcked<T>(options: TriesOptions<T>): Promise<Tries
       return { result, tries, ackMs: performance.now() - sentMs }
     } catch (error) {
       if (!(error instanceof CliError)) throw error
-      if (!GOES_BY.has(error.code)) throw maybeMade ? unsure(error, repeat) : error
+      if (!goesBy(error)) throw maybeMade ? unsure(error, repeat) : error
       maybeMade ||= !wasNeverSent(error)
       onFailed(tries, error.message)
       const passedMs = performance.now() - begunMs
@@ -49,10 +47,6 @@ export async function stopUntilAcked<T>(options: TriesOptions<T>): Promise<Tries
     await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
     pauseMs = Math.min(pauseMs * 2, LAST_PAUSE_MS)
   }
-}
-
-function wasNeverSent({ cause }: CliError): boolean {
-  return cause instanceof Error && 'code' in cause && NEVER_SENT.has(String(cause.code))
 }
 
 interface GaveUp {

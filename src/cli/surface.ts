@@ -4,6 +4,7 @@ import { CliError } from './cli-error.ts'
 import { untilText } from './devices.ts'
 import { releaseLock } from './locks.ts'
 import { remindAfterSeconds, stopAfterAsking, withStopOptions, type StopOptions } from './stop-asking.ts'
+import { checkSurfaceHit } from './surface-hit.ts'
 import { surfacePattern } from './surface-pattern.ts'
 
 interface Where {
@@ -50,14 +51,7 @@ async function stop(cli: Cli, name: string, options: StopOptions & Where): Promi
       text: `Stopped surface ${name}, also on replicas to come (${pattern}, epoch ${locked.epoch}).${untilText(options)} Undo: ${undo(name, options)}`,
     })
   }
-  // The stop holds, whether this can be looked up or not.
-  const hit = await operator.preview(call, input).catch(() => undefined)
-  if (hit?.deviceCount === 0) {
-    cli.note(
-      `No device matches ${pattern} now. A surface that has no device of its own (as records in the shipped setup) stops ` +
-        'with its server: holdpoint surface stop tool-server',
-    )
-  }
+  if (locked !== undefined) await checkSurfaceHit(cli, operator, { name, pattern })
 }
 
 function undo(name: string, { env, service }: Where): string {

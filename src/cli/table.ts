@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 
 import type { Cli } from './cli.ts'
+import { oneLine } from './one-line.ts'
 
 export interface Column<Row> {
   readonly title: string
@@ -65,8 +66,4 @@ function shortened(cell: string, width: number): string {
   return `${Array.from(cell)
     .slice(0, width - 1)
     .join('')}…`
-}
-
-function oneLine(cell: string): string {
-  return cell.replace(/[\t\r\n]+/g, ' ')
 }

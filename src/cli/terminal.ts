@@ -23,9 +23,10 @@ export function createPaint(isColoured: boolean): Paint {
 
 // What others wrote (reasons, labels, names of tools) must not steer the terminal of who looks at it.
 const STEERS = /\p{Cc}(?:\[\d{1,2}m)?|\p{Bidi_Control}/gu
-const COLOUR = /^\[\d{1,2}m$/
+// What `createPaint` writes. Others hide what stands behind them, or paint it in the colour of the background.
+const COLOUR = /^\[(?:1|2|22|31|32|33|39)m$/
 
-/** Without keys, and without anything that would steer a terminal but colours, line breaks and tabs. */
+/** Without keys, and without anything that would steer a terminal but our colours, line breaks and tabs. */
 export function shown(text: string): string {
   return redact(text).replace(STEERS, (found) => {
     const isHarmless =

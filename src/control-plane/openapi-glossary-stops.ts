@@ -6,6 +6,8 @@ export const STOP_DESCRIPTIONS: Readonly<Record<string, string>> = {
   'StopsQuery.devices': 'Its devices, with commas: stops that hit none of them are not told.',
   'StopsQuery.after': 'Stops after this epoch are told first. The header `last-event-id` goes before it.',
   heartbeatMs: 'How often a silent stream shows that it lives, in milliseconds.',
+  ackAfterMs:
+    'About how long to wait with the acknowledgement, so that thousands do not answer while others are being told.',
   keyKind: 'The kind of the key that it came with.',
   'StopEvent.epoch': 'Of the stop; with `current`: everything up to it has been told.',
   'StopEvent.deviceIds': "Those of the stream's devices that it stops.",

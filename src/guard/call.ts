@@ -102,8 +102,9 @@ export async function guardCall<T, Context>(
         const ended = await settled(() => body(active))
         await commits.settle()
         const broken = commits.refusal !== undefined || 'thrown' in ended
-        if (commits.unknown) work.ends('unknown')
-        else if (broken && work.signal.aborted) work.ends('aborted')
+        const executed = executedOf(commits.reports)
+        if (executed === 'unknown') work.ends('unknown')
+        else if (broken && !executed && work.signal.aborted) work.ends('aborted')
         return ended
       },
       underOf(at, checked.decision),
@@ -142,10 +143,12 @@ function failure(guard: Guard, at: HoldPoint, thrown: unknown, decision: Allowed
 }
 
 function refused<T>(refusal: Refusal, effects: readonly EffectReport[]): CallOutcome<T> {
+  return { ok: false, refusal, effects, executed: executedOf(effects) }
+}
+
+/** Whether anything has happened outside. */
+function executedOf(effects: readonly EffectReport[]): boolean | 'unknown' {
   const states = new Set(effects.map((effect) => effect.state))
-  const executed =
-    states.has('unknown') || states.has('in_progress')
-      ? 'unknown'
-      : states.has('done') || states.has('replayed')
-  return { ok: false, refusal, effects, executed }
+  if (states.has('unknown') || states.has('in_progress')) return 'unknown'
+  return states.has('done') || states.has('replayed')
 }

@@ -61,11 +61,6 @@ export class Commits {
     this.#allowed = allowed
   }
 
-  /** Whether nobody can tell what became of one of them. */
-  get unknown(): boolean {
-    return this.reports.some(({ state }) => state === 'unknown' || state === 'in_progress')
-  }
-
   /** The body has ended: what has not started never will (C6), what has started is awaited. */
   async settle(): Promise<void> {
     this.#settled = true
@@ -231,7 +226,7 @@ export class Commits {
   async #reconcile(attempt: Attempt, { token }: Held, mayBeAbsent: boolean): Promise<Committed<unknown>> {
     const { effect, input } = attempt
     const deadline = new AbortController()
-    const signal = effectSignal(this.#guard, attempt, [deadline.signal])
+    const signal = effectSignal(this.#guard, attempt, { deadline, stopped: attempt.body.signal })
     const context = effectContext(attempt, this.#call, signal, this.#allowed.epoch)
     const asking = (async () => effect.reconcile?.(input, context))()
     const { journal } = this.#guard

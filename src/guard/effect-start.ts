@@ -37,8 +37,11 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
   if (!checked.allowed) return { started: false, denied: checked.decision }
   const deadline = new AbortController()
   // Of its own devices: a stop of its surface reaches it also where that is not its tool's.
-  const running = new Running(underOf(attempt.at, checked.decision), { within: attempt.body })
-  const signal = effectSignal(guard, attempt, [deadline.signal], [running.signal])
+  const running = new Running(underOf(attempt.at, checked.decision), {
+    caller: call.signal,
+    within: attempt.body,
+  })
+  const signal = effectSignal(guard, attempt, { deadline, stopped: running.signal })
   const context = effectContext(attempt, call, signal, checked.decision.epoch)
   // C2: from here to the effect's first line everything is one tick.
   const run = (transaction?: unknown): unknown => {
@@ -116,18 +119,14 @@ function mayNotStart(guard: Guard, { attempt, held, refusal }: EffectStart): Loc
   return isStoredInput(attempt) ? undefined : 'GUARD_MISCONFIGURED'
 }
 
-/**
- * What can abort a started effect: what is in `always`, the end of a shutdown, and with `onStop: 'abort'` also a stop:
- * of its own devices, in `onStop`, or of its body's.
- */
+/** What can abort an effect: its deadline, the end of a shutdown, and with `onStop: 'abort'` also `stopped`. */
 export function effectSignal(
   guard: Guard,
-  { effect, body }: Attempt,
-  always: readonly AbortSignal[],
-  onStop: readonly AbortSignal[] = [],
+  { effect }: Attempt,
+  { deadline, stopped }: { readonly deadline: AbortController; readonly stopped: AbortSignal },
 ): AbortSignal {
-  const signals = [...always, guard.shutdownSignal]
-  return AbortSignal.any(effect.onStop === 'abort' ? [...signals, ...onStop, body.signal] : signals)
+  const signals = [deadline.signal, guard.shutdownSignal]
+  return AbortSignal.any(effect.onStop === 'abort' ? [...signals, stopped] : signals)
 }
 
 /** What became of it, as operators are told who stopped it meanwhile. */

@@ -16,7 +16,8 @@ export class Floors {
   firstAbove(deviceIds: readonly string[], epoch: number | undefined): string | undefined {
     // An allow that does not say when it was given may be older than any stop.
     const at = epoch ?? Number.NEGATIVE_INFINITY
-    return deviceIds.find((one) => at < Math.max(this.#all, this.#floorOf(one)))
+    // Written so that an epoch that is not a number denies, here and in a floor.
+    return deviceIds.find((one) => !(at >= Math.max(this.#all, this.#floorOf(one))))
   }
 
   #floorOf(deviceId: string): number {

@@ -146,13 +146,13 @@ export class Guard {
 
   /** How busy this process is. */
   presence(): Presence {
-    const devices = inFlightOf(this.#deviceIds, this.#stops.bodies.all())
+    const devices = inFlightOf(this.#deviceIds, this.#stops.inFlight.all())
     return { devices, timeoutMs: this.timeoutMs, latencyMs: this.#questions.latencyMs }
   }
 
   /** Bodies that are running now. */
   get inFlight(): number {
-    return this.#stops.bodies.count
+    return this.#stops.inFlight.count
   }
 
   /** Aborted when the grace time of a shutdown is over: also effects that wanted to finish must end now. */
@@ -214,7 +214,9 @@ export class Guard {
   async run<T>(at: HoldPoint, body: (work: Work) => T | Promise<T>): Promise<RunOutcome<T>> {
     const checked = await this.check(at)
     if (!checked.allowed) return checked
-    const started = checked.permit.start(() => this.track(at.signal, body, underOf(at, checked.decision)))
+    const started = checked.permit.start(() =>
+      this.track(at.signal, ({ signal }) => body({ signal }), underOf(at, checked.decision)),
+    )
     if (!started.started) return { allowed: false, decision: started.denied }
     return { allowed: true, value: await started.value, decision: checked.decision }
   }
@@ -241,17 +243,17 @@ export class Guard {
     body: (work: Running) => T | Promise<T>,
     under?: Under,
   ): Promise<T> {
-    return this.#stops.bodies.track(signal, body, under)
+    return this.#stops.inFlight.track(signal, body, under)
   }
 
   /** An effect has begun, in this tick. For commits only. */
   effectBegan(effect: Running): void {
-    this.#stops.bodies.begin(effect)
+    this.#stops.inFlight.begin(effect)
   }
 
   /** Does nothing for one that never began. For commits only. */
   effectEnded(effect: Running, end: StoppedEnd): void {
-    this.#stops.bodies.end(effect, end)
+    this.#stops.inFlight.end(effect, end)
   }
 
   /**
@@ -278,16 +280,18 @@ export class Guard {
   async #close(graceMs: number): Promise<boolean> {
     this.#state = 'shutting_down'
     this.#registrar.stop()
-    const { bodies } = this.#stops
-    bodies.abortAll(new Error('The guard is shutting down.'))
-    const ended = await bodies.idle(graceMs)
+    const { inFlight } = this.#stops
+    inFlight.abortAll(new Error('The guard is shutting down.'))
+    const ended = await inFlight.idle(graceMs)
     this.#shutdown.abort(new Error('The grace time of the shutdown is over.'))
     // Effects that heed their signal settle and write their outcome; the others stay an intent, which becomes unknown.
-    const settled = ended || (await bodies.idle(SETTLE_MS))
+    if (!ended) await inFlight.idle(SETTLE_MS)
+    // Nobody waits for an effect that outlived its deadline, but a stop must not be confirmed without it.
+    const allEnded = inFlight.isEmpty
     // Last, so that what stops found in flight can be told to have ended.
-    await this.#stops.close()
+    await this.#stops.close({ leaving: allEnded })
     await this.#options.onClose?.()
-    return settled
+    return allEnded
   }
 
   /** Whoever only wants to know cannot change a decision by throwing. */

@@ -6,8 +6,6 @@ import type { StoppedEnd } from './stop-stream.ts'
 export interface Work {
   /** Aborted when the caller gives up, when the guard shuts down, or when a stop reaches it. */
   readonly signal: AbortSignal
-  /** How it ends, for operators, where that it resolved or rejected does not say it. */
-  readonly ends: (end: StoppedEnd) => void
 }
 
 /** The allow that a body runs under, and what it is. */
@@ -47,7 +45,8 @@ export class Running implements Work {
     return this.within ?? this
   }
 
-  readonly ends = (end: StoppedEnd): void => {
+  /** How it ends, for operators, where that it resolved or rejected does not say it. */
+  ends(end: StoppedEnd): void {
     this.#end = end
   }
 
@@ -81,6 +80,11 @@ export class InFlight {
   /** Bodies. An effect belongs to one, which waits for it: at most until the effect's deadline. */
   get count(): number {
     return this.#bodies
+  }
+
+  /** Neither a body runs nor an effect, one that outlived its deadline included. */
+  get isEmpty(): boolean {
+    return this.#running.size === 0
   }
 
   /** Bodies and effects. */

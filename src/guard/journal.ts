@@ -122,6 +122,8 @@ export interface Journal {
   settle(token: string, outcome: Outcome): Promise<boolean | 'overruled'>
   /** Unknown outcomes, oldest first, those whose lease and deadline have passed included. */
   listUnknown(): Promise<readonly JournalEntry[]>
+  /** How many `listUnknown` would give, without a look into them: health checks ask often. */
+  countUnknown(): Promise<number>
   /** What a run of this caller has on record, oldest first. */
   listRun(run: { readonly caller: string; readonly runId: string }): Promise<readonly JournalEntry[]>
   /** An operator's word on an unknown outcome. False when it is not unknown, or its own attempt is still at it. */

@@ -89,6 +89,11 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
     return overruled ? 'overruled' : true
   }
 
+  const isUnknown = (row: Row): boolean => {
+    expire(row)
+    return row.state === 'unknown'
+  }
+
   function list(wanted: (row: Row) => boolean): JournalEntry[] {
     const all = [...rows.values()]
     all.forEach(expire)
@@ -107,7 +112,8 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): Journal
       return true
     },
     settle: async (token, outcome) => settle(byToken.get(token), outcome),
-    listUnknown: async () => list((row) => row.state === 'unknown'),
+    listUnknown: async () => list(isUnknown),
+    countUnknown: async () => rows.values().filter(isUnknown).toArray().length,
     listRun: async ({ caller, runId }) =>
       list(({ intent }) => intent.caller === caller && intent.runId === runId),
     resolveUnknown: async (key, outcome) => {

@@ -12,8 +12,10 @@ export class StopRecord {
   readonly epoch: number
   /** Calls of which something still runs. */
   running = 0
-  readonly #found = new Set<Running>()
-  readonly #calls = new Map<Running, FoundCall>()
+  readonly #calls: FoundCall[] = []
+  // Weak, so that a stop that is remembered keeps nothing alive of what has ended.
+  readonly #found = new WeakSet<Running>()
+  readonly #callOf = new WeakMap<Running, FoundCall>()
 
   constructor(epoch: number) {
     this.epoch = epoch
@@ -27,21 +29,23 @@ export class StopRecord {
     for (const running of hit) {
       if (this.#found.has(running)) continue
       this.#found.add(running)
-      const { callId, runId, tool } = running.under ?? {}
-      const call = this.#calls.get(running.call) ?? {
-        parts: new Set(),
-        found: { callId, runId, tool },
-        end: undefined,
-      }
+      const call = this.#callOf.get(running.call) ?? this.#newCall(running)
       if (call.parts.size === 0) this.running += 1
       call.parts.add(running)
-      this.#calls.set(running.call, call)
     }
+  }
+
+  #newCall({ call: running, under }: Running): FoundCall {
+    const { callId, runId, tool } = under ?? {}
+    const call: FoundCall = { parts: new Set(), found: { callId, runId, tool }, end: undefined }
+    this.#callOf.set(running, call)
+    this.#calls.push(call)
+    return call
   }
 
   /** True when it was found by this stop. */
   ended(running: Running, end: StoppedEnd): boolean {
-    const call = this.#calls.get(running.call)
+    const call = this.#callOf.get(running.call)
     if (call?.parts.delete(running) !== true) return false
     call.end = call.end === undefined ? end : graver(call.end, end)
     if (call.parts.size === 0) this.running -= 1
@@ -50,7 +54,7 @@ export class StopRecord {
 
   ack(phase: StopAck['phase']): StopAck {
     const calls: StoppedCall[] = []
-    for (const { parts, found, end } of this.#calls.values()) {
+    for (const { parts, found, end } of this.#calls) {
       if (parts.size === 0 && end !== undefined) calls.push({ ...found, end })
     }
     return { epoch: this.epoch, phase, running: this.running, calls }

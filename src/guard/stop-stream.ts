@@ -62,6 +62,9 @@ export interface StopStream {
   readonly state: StopStreamState
   /** Delivered as soon as it can be; kept and tried again until then. */
   acknowledge(ack: StopAck): void
-  /** Says that this process leaves, and ends the stream. Never rejects. */
-  close(): Promise<void>
+  /**
+   * Ends the stream. Never rejects. `leaving`: says that this process leaves, so that no stop waits for word from it any
+   * more; false while anything is in flight here.
+   */
+  close(options: { readonly leaving: boolean }): Promise<void>
 }

@@ -29,7 +29,7 @@ const REMEMBERED_STOPS = 1000
  * anything is signalled, so that nothing starts in between. P4: `settled` is told only when all has truly ended.
  */
 export class Stops {
-  readonly bodies = new InFlight((running, end) => {
+  readonly inFlight = new InFlight((running, end) => {
     for (const record of this.#unsettled) {
       if (record.ended(running, end) && record.running === 0) this.#settle(record)
     }
@@ -73,24 +73,28 @@ export class Stops {
     return () => void this.#watches.delete(watch)
   }
 
-  async close(): Promise<void> {
-    await this.#stream?.close()
+  async close(options: { readonly leaving: boolean }): Promise<void> {
+    await this.#stream?.close(options)
   }
 
-  #onStop({ epoch, deviceIds }: PushedStop): void {
+  #onStop(stop: PushedStop): void {
+    const { epoch, deviceIds } = stop
     this.#floors.raise(deviceIds, epoch) // P3
-    const floors = new Floors()
-    floors.raise(deviceIds, epoch)
-    const hit = [...this.bodies.all()].filter(({ under }) => isHit(floors, under))
+    const hit = [...this.inFlight.all()].filter((running) => isHit(stop, running))
     const known = this.#records.get(epoch)
-    if (known?.hasAll(hit) === true) return
-    const record = known ?? this.#remember(new StopRecord(epoch))
+    if (known?.hasAll(hit) !== true) {
+      const record = known ?? this.#remember(new StopRecord(epoch))
+      this.#found(record, hit, deviceIds)
+    }
+    this.#tellWatches(this.#watches)
+  }
+
+  #found(record: StopRecord, hit: readonly Running[], deviceIds = this.#options.deviceIds): void {
+    const { epoch } = record
     record.add(hit)
     const reason = new Error(`Stopped at epoch ${epoch}.`)
     for (const running of hit) running.abort(reason)
-    this.#tellWatches(this.#watches)
-    const line = { epoch, device_ids: deviceIds ?? this.#options.deviceIds, in_flight: record.running }
-    this.#options.log.warn(line, 'stop pushed')
+    this.#options.log.warn({ epoch, device_ids: deviceIds, in_flight: record.running }, 'stop pushed')
     this.#stream?.acknowledge(record.ack('received'))
     if (record.running === 0) this.#settle(record)
     else this.#unsettled.add(record)
@@ -102,13 +106,18 @@ export class Stops {
   }
 
   #remember(record: StopRecord): StopRecord {
+    if (this.#records.size >= REMEMBERED_STOPS) this.#forgetOne()
     this.#records.set(record.epoch, record)
-    const [oldest] = this.#records.values()
-    if (oldest !== undefined && this.#records.size > REMEMBERED_STOPS) {
-      this.#records.delete(oldest.epoch)
-      this.#unsettled.delete(oldest)
-    }
     return record
+  }
+
+  /** The oldest that is settled: it has nothing left to tell. One that is not would never be told as settled. */
+  #forgetOne(): void {
+    const records = [...this.#records.values()]
+    const forgotten = records.find((record) => !this.#unsettled.has(record)) ?? records[0]
+    if (forgotten === undefined) return
+    this.#records.delete(forgotten.epoch)
+    this.#unsettled.delete(forgotten)
   }
 
   #tellWatches(watches: Iterable<Watch>): void {
@@ -120,9 +129,13 @@ export class Stops {
   }
 }
 
-/** P2. */
-function isHit(floors: Floors, under: Under | undefined): boolean {
-  return under !== undefined && floors.firstAbove(under.deviceIds, under.epoch) !== undefined
+/** An effect goes with its body, unless it was allowed since. */
+function isHit(stop: PushedStop, { under, within }: Running): boolean {
+  // P2, written so that an epoch that is not a number is hit.
+  if (under === undefined || (under.epoch ?? Number.NEGATIVE_INFINITY) >= stop.epoch) return false
+  const { deviceIds } = stop
+  const isNamed = deviceIds === undefined || under.deviceIds.some((one) => deviceIds.includes(one))
+  return isNamed || (within !== undefined && isHit(stop, within))
 }
 
 /** Calls in flight on each device: an effect counts with its call, not once more. */

@@ -11,7 +11,7 @@ export interface StopEventHandlers {
   readonly onEvent: (event: StopEventBody) => void
   /** It should have been one of ours, and is not. */
   readonly onBadEvent: () => void
-  /** Something came, if only a heartbeat. */
+  /** Something came, if only a heartbeat. Told after the event that it was. */
   readonly onAlive: () => void
   /** It cannot be read any further. */
   readonly onTooLarge: () => void
@@ -35,11 +35,12 @@ export function stopEventReader(handlers: StopEventHandlers): (text: string) => 
     onEvent: ({ event: type, data }) => {
       if (terminated) return
       if (data.length > MAX_EVENT_CHARS) return tooLarge()
+      if (TYPES.has(type)) {
+        const event = StopEvent.safeParse(parseStrictObject(Buffer.from(data)))
+        if (event.success && event.data.type === type) handlers.onEvent(event.data)
+        else handlers.onBadEvent()
+      }
       handlers.onAlive()
-      if (!TYPES.has(type)) return
-      const event = StopEvent.safeParse(parseStrictObject(Buffer.from(data)))
-      if (event.success && event.data.type === type) handlers.onEvent(event.data)
-      else handlers.onBadEvent()
     },
   })
   return (text) => {

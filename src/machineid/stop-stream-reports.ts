@@ -1,6 +1,7 @@
 import type { Presence, StopAck } from '../guard/stop-stream.ts'
 import { jittered } from '../jitter.ts'
 import { manage, type Result } from './management.ts'
+import { OrgKey } from './org-key.ts'
 import type { Connection } from './profile.ts'
 import { PATHS, type KeyKind } from './wire.ts'
 import { MAX_TOLD_CALLS, PresenceResponse, StopAckResponse, type StopAckBody } from './wire-stops.ts'
@@ -36,7 +37,9 @@ export class StopReports {
   readonly #options: ReportsOptions
   readonly #waiting = new Set<StopAckBody>()
   #delivering: Promise<void> | undefined
+  #telling: Promise<void> | undefined
   #failures = 0
+  #quietUntilMs = 0
   #retryTimer: NodeJS.Timeout | undefined
   #presenceTimer: NodeJS.Timeout | undefined
   #presenceTold: { readonly devices: string; readonly atMs: number } | undefined
@@ -60,15 +63,16 @@ export class StopReports {
 
   /** Presence is told from now on, whether the stream is open or not: a process that only lost it is not silent. */
   begin(): void {
-    if (this.#closed) return
     clearTimeout(this.#presenceTimer)
     const delayMs = jittered(this.#options.timing.presenceChangedMs)
     this.#presenceTimer = setTimeout(() => this.#tellPresence(), delayMs).unref()
   }
 
   #tellPresence(): void {
+    // The last word is that it leaves.
+    if (this.#closed) return
     this.begin()
-    if (!this.#keyCut && this.#presenceIsNews()) void this.#postPresence(this.#options.timeoutMs, false)
+    if (!this.#keyCut && this.#presenceIsNews()) this.#telling = this.#postPresence(this.#options.timeoutMs)
   }
 
   /** Nothing can be delivered with this key any more. What waits is kept for one that replaces it. */
@@ -81,25 +85,40 @@ export class StopReports {
     this.#waiting.add(ackBody(ack))
     const [oldest] = this.#waiting
     if (oldest !== undefined && this.#waiting.size > MAX_WAITING_ACKS) this.#waiting.delete(oldest)
+    const waitMs = this.#quietUntilMs - performance.now()
     // Those of one tick go together.
-    queueMicrotask(() => this.#deliverNow())
+    if (waitMs <= 0) queueMicrotask(() => this.#deliverNow())
+    else this.#deliverIn(waitMs)
   }
 
-  /** The last word: what waits, once more, and that this process leaves. */
-  async close(): Promise<void> {
+  /** Nothing is acknowledged before some of this time is over: the authority has others to tell first. */
+  waitFor(delayMs: number): void {
+    this.#quietUntilMs = Math.max(this.#quietUntilMs, performance.now() + jittered(delayMs))
+  }
+
+  /** Under this key nobody is to wait for word from us any more. */
+  leave(orgKey: string): void {
+    const { clock } = this.#connection
+    const connection = { ...this.#connection, key: new OrgKey({ orgKey }, clock) }
+    void this.#postPresence(this.#options.timeoutMs, { leaving: true, connection })
+  }
+
+  /** The last word: what waits, once more, and with `leaving` that this process leaves. */
+  async close({ leaving }: { readonly leaving: boolean }): Promise<void> {
     this.#closed = true
     clearTimeout(this.#retryTimer)
     clearTimeout(this.#presenceTimer)
-    await this.#delivering
+    await Promise.all([this.#delivering, this.#telling])
     if (!this.#isKnown || this.#keyCut) return
-    await this.#deliver(CLOSE_TIMEOUT_MS)
-    if (this.#waiting.size === 0) await this.#postPresence(CLOSE_TIMEOUT_MS, true)
+    const untilMs = performance.now() + CLOSE_TIMEOUT_MS
+    await this.#deliver(() => untilMs - performance.now())
+    if (leaving && this.#waiting.size === 0) await this.#postPresence(CLOSE_TIMEOUT_MS, { leaving: true })
   }
 
   #deliverNow(): void {
     if (this.#delivering !== undefined || this.#keyCut || this.#closed) return
     clearTimeout(this.#retryTimer)
-    this.#delivering = this.#deliver(this.#options.timeoutMs).finally(() => {
+    this.#delivering = this.#deliver(() => (this.#closed ? 0 : this.#options.timeoutMs)).finally(() => {
       this.#delivering = undefined
       if (this.#waiting.size > 0 && !this.#keyCut && !this.#closed) this.#deliverLater()
     })
@@ -107,15 +126,21 @@ export class StopReports {
 
   #deliverLater(): void {
     const { retryMinMs, retryMaxMs } = this.#options.timing
-    const delayMs = jittered(Math.min(retryMinMs * 2 ** Math.max(this.#failures - 1, 0), retryMaxMs))
+    this.#deliverIn(jittered(Math.min(retryMinMs * 2 ** Math.max(this.#failures - 1, 0), retryMaxMs)))
+  }
+
+  #deliverIn(delayMs: number): void {
+    clearTimeout(this.#retryTimer)
     this.#retryTimer = setTimeout(() => this.#deliverNow(), delayMs).unref()
   }
 
-  /** Until all are delivered, or one post was not. */
-  async #deliver(timeoutMs: number): Promise<void> {
+  /** Until all are delivered, one post was not, or there is no time for another. */
+  async #deliver(timeLeftMs: () => number): Promise<void> {
     while (this.#waiting.size > 0) {
+      const timeoutMs = timeLeftMs()
+      if (timeoutMs <= 0) return
       const acks = nextPost(this.#waiting)
-      const result = await this.#post(PATHS.stopsAck, { acks }, StopAckResponse, timeoutMs)
+      const result = await this.#post(PATHS.stopsAck, { acks }, StopAckResponse, { timeoutMs })
       // What the authority itself refuses it would refuse again.
       if (!result.ok && !result.answered) {
         this.#failures += 1
@@ -136,11 +161,14 @@ export class StopReports {
     return true
   }
 
-  async #postPresence(timeoutMs: number, leaving: boolean): Promise<void> {
+  async #postPresence(
+    timeoutMs: number,
+    { leaving = false, connection = this.#connection } = {},
+  ): Promise<void> {
     const { devices, timeoutMs: budgetMs, latencyMs = null } = this.#options.presence()
     const body = { devices, timeoutMs: budgetMs, latencyMs, ...(leaving ? { leaving } : {}) }
-    const result = await this.#post(PATHS.presence, body, PresenceResponse, timeoutMs)
-    if (!result.ok) return
+    const result = await this.#post(PATHS.presence, body, PresenceResponse, { timeoutMs, connection })
+    if (!result.ok || leaving) return
     this.#isKnown = true
     this.#options.onKeyKind(result.value.keyKind)
   }
@@ -149,9 +177,9 @@ export class StopReports {
     path: string,
     body: object,
     schema: Parameters<typeof manage<T>>[1]['schema'],
-    timeoutMs: number,
+    { timeoutMs, connection = this.#connection }: { timeoutMs: number; connection?: Connection },
   ): Promise<Result<T>> {
-    return manage(this.#connection, {
+    return manage(connection, {
       method: 'POST',
       path,
       body: { replica: this.#options.replica, ...body },

@@ -68,6 +68,7 @@ class OpenStopStream implements StopStream {
   #code: DenialCode | undefined
   #keyKind: string | undefined
   #lastEpoch: number | undefined
+  #openedWith: string | undefined
   #failures = 0
   #closing: Promise<void> | undefined
   /** Events that should have been ours and were not: not 0 means that the two ends differ. */
@@ -115,13 +116,13 @@ class OpenStopStream implements StopStream {
     this.#reports.add(ack)
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  close({ leaving }: { readonly leaving: boolean }): Promise<void> {
+    return (this.#closing ??= this.#close(leaving))
   }
 
-  async #close(): Promise<void> {
+  async #close(leaving: boolean): Promise<void> {
     clearTimeout(this.#retryTimer)
-    await this.#reports.close()
+    await this.#reports.close({ leaving })
     this.#hangUp(new AuthorityFailure('GUARD_SHUTTING_DOWN', 'The stream is closed.'))
     await this.#transport.close()
   }
@@ -133,6 +134,7 @@ class OpenStopStream implements StopStream {
     const after = afterEpoch === undefined ? '' : `&after=${afterEpoch}`
     const headers = requestHeaders(key, { hasBody: false, accept: 'text/event-stream' })
     if (this.#lastEpoch !== undefined) headers.push('last-event-id', String(this.#lastEpoch))
+    this.#openedWith = key.current()
     this.#greeted = false
     this.#watch(this.#timing.openWithinMs)
     const read = stopEventReader({
@@ -140,9 +142,7 @@ class OpenStopStream implements StopStream {
       onBadEvent: () => {
         this.badEvents += 1
       },
-      onAlive: () => {
-        if (this.#up) this.#watch(this.#heartbeatMs * WATCHDOG_HEARTBEATS)
-      },
+      onAlive: () => this.#isAlive(),
       onTooLarge: () => this.#drop('AUTHORITY_BODY_TOO_LARGE', 'An event of the stream is too large.'),
     })
     this.#hangUp = openEventSocket({
@@ -167,6 +167,7 @@ class OpenStopStream implements StopStream {
       case 'stop': {
         this.#reached(event.epoch)
         const deviceIds = event.deviceIds.filter((id) => this.#deviceIds.includes(id))
+        if (event.ackAfterMs !== undefined) this.#reports.waitFor(event.ackAfterMs)
         if (deviceIds.length > 0) this.#options.onStop({ epoch: event.epoch, deviceIds })
         return
       }
@@ -188,6 +189,16 @@ class OpenStopStream implements StopStream {
     this.#greeted = true
     this.#keyKind = keyKind
     this.#heartbeatMs = Math.min(Math.max(heartbeatMs, HEARTBEAT_MS.min), HEARTBEAT_MS.max)
+  }
+
+  #isAlive(): void {
+    if (!this.#up) return
+    this.#watch(this.#heartbeatMs * WATCHDOG_HEARTBEATS)
+    const { key } = this.#connection
+    if (this.#openedWith === undefined || key.current() === this.#openedWith) return
+    // Replicas are told apart by their key too, and one that was replaced may be burned without anything to stop here.
+    this.#reports.leave(this.#openedWith)
+    this.#drop('AUTHORITY_UNAUTHORIZED', 'The key that opened the stream was replaced.')
   }
 
   #reached(epoch: number): void {

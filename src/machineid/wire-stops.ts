@@ -58,6 +58,8 @@ export const StopEvent = z.discriminatedUnion('type', [
     deviceIds: z.array(z.string()).min(1),
     /** For example `device.revoke`, `lock.add`, `org.disable`. */
     action: z.string(),
+    /** About how long to wait with the acknowledgement: so that thousands do not answer while others are being told. */
+    ackAfterMs: z.number().int().min(0).max(10_000).optional(),
   }),
   /** Everything up to this epoch has been told. */
   z.object({ type: z.literal('current'), epoch }),

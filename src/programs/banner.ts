@@ -38,14 +38,17 @@ function curlConfig(header: string, certificateFile: string | undefined): string
 export interface BannerOptions {
   readonly children: readonly Child[]
   readonly dataDir: string
+  readonly certificateFile: string | undefined
   readonly paymentsDevice: string | undefined
   /** There is no key for a real model. */
   readonly scriptedModel: boolean
 }
 
 /** What runs where, and what to try next. The commands work as printed, in the folder where they were printed. */
-export function banner({ children, dataDir, paymentsDevice, scriptedModel }: BannerOptions): string {
+export function banner(options: BannerOptions): string {
+  const { children, dataDir, paymentsDevice, scriptedModel } = options
   const curl = commands(children, dataDir)
+  const holdpoint = commandLine(options)
   const lines = children.map((child) => whatRuns(child, dataDir))
   if (scriptedModel) lines.push(`${lines.pop()}  (agent on a scripted model: OPENAI_API_KEY is not set)`)
   const run = [curl.start, curl.approve, curl.resume]
@@ -57,11 +60,11 @@ export function banner({ children, dataDir, paymentsDevice, scriptedModel }: Ban
     )
   } else {
     lines.push(
-      `${HERE}: let the agent pay, approve, resume; stop payments, try to pay, restore. (CALL, DIGEST and EPOCH stand in the answers. ${ALL_IN_ONE})`,
+      `${HERE}: let the agent pay, approve, resume; stop payments, try to pay, restore. (CALL and DIGEST stand in the first answer. ${ALL_IN_ONE})`,
       ...run,
-      curl.operate('stop', 'devices/revoke', `{"deviceId":"${paymentsDevice}"}`),
+      holdpoint(`devices revoke ${paymentsDevice}`),
       curl.pay(1),
-      curl.operate('operator', 'devices/unrevoke', `{"deviceId":"${paymentsDevice}","ifEpoch":EPOCH}`),
+      holdpoint(`devices restore ${paymentsDevice}`),
     )
   }
   return lines.join('\n')
@@ -73,29 +76,27 @@ const ALL_IN_ONE = 'All in one go: npm run demo'
 export interface StoppedBannerOptions {
   readonly children: readonly Child[]
   readonly dataDir: string
+  readonly certificateFile: string | undefined
   readonly denied: ProgramEndedError
 }
 
 /** The control plane runs, the tool server was denied: how to undo the stop. */
-export function stoppedBanner({ children, dataDir, denied }: StoppedBannerOptions): string {
-  const curl = commands(children, dataDir)
-  const undo =
-    denied.denied?.code === 'ORG_DISABLED'
-      ? [curl.operate('admin', 'usage'), curl.operate('admin', 'org/enable', '{"ifEpoch":EPOCH}')]
-      : [
-          curl.operate('operator', 'devices/list'),
-          curl.operate(
-            'operator',
-            'devices/unrevoke',
-            `{"deviceId":"${denied.denied?.deviceId}","ifEpoch":EPOCH}`,
-          ),
-        ]
+export function stoppedBanner({ children, denied, ...here }: StoppedBannerOptions): string {
+  const holdpoint = commandLine(here)
+  const { code = '', deviceId = '' } = denied.denied ?? {}
   return [
-    ...children.map((child) => whatRuns(child, dataDir)),
+    ...children.map((child) => whatRuns(child, here.dataDir)),
     `The tool server does not run. ${denied.message}`,
-    'To undo the stop: look up its epoch (org.epoch, or the epoch of the device), restore, then end this and run npm start again.',
-    ...undo,
+    'Who stopped it and why, and how to undo it; then end this and run npm start again:',
+    holdpoint('status'),
+    holdpoint(UNDO[code]?.(deviceId) ?? `devices restore ${deviceId}`),
   ].join('\n')
+}
+
+const UNDO: Readonly<Record<string, (deviceId: string) => string>> = {
+  ORG_DISABLED: () => 'org enable',
+  DEVICE_LOCKED: () => 'lock ls',
+  DEVICE_REMOVED: (deviceId) => `devices register ${deviceId} --restore-removed`,
 }
 
 function whatRuns({ program, url, operatorUrl }: Child, dataDir: string): string {
@@ -105,11 +106,10 @@ function whatRuns({ program, url, operatorUrl }: Child, dataDir: string): string
 
 function commands(children: readonly Child[], dataDir: string) {
   const toolServer = children.find((child) => child.program === 'tool-server')?.url
-  const operatorUrl = children.find((child) => child.program === 'control-plane')?.operatorUrl
   const call = (file: string, path: string, body: string) =>
     `  curl -K ${quoted(file)} ${toolServer}${path} -d '${body}'`
   return {
-    hasControlPlane: operatorUrl !== undefined,
+    hasControlPlane: children.some((child) => child.program === 'control-plane'),
     pay: (index: number) => call(callerCurl(dataDir), '/tools/send_payment', JSON.stringify(payment(index))),
     start: call(callerCurl(dataDir), '/runs', JSON.stringify(FIRST_RUN)),
     approve: call(
@@ -118,9 +118,14 @@ function commands(children: readonly Child[], dataDir: string) {
       '{"decisions":[{"callId":"CALL","digest":"DIGEST","approve":true}]}',
     ),
     resume: call(callerCurl(dataDir), `/runs/${FIRST_RUN.runId}/resume`, '{}'),
-    operate: (key: (typeof OPERATOR_KEYS)[number], call: string, body?: string) =>
-      `  curl -K ${quoted(operatorCurl(dataDir, key))} ${fromHere(operatorUrl ?? '')}/api/v1/${call}${body === undefined ? '' : ` -d '${body}'`}`,
   }
+}
+
+/** The command line finds keys and addresses in DATA_DIR. */
+function commandLine(here: Pick<BannerOptions, 'dataDir' | 'certificateFile'>) {
+  const dataDir = here.dataDir === './data' ? '' : `DATA_DIR=${quoted(here.dataDir)} `
+  const trust = here.certificateFile === undefined ? '' : `TLS_CERT_FILE=${quoted(here.certificateFile)} `
+  return (args: string) => `  ${dataDir}${trust}npx holdpoint ${args}`
 }
 
 /** Its id is fixed, so that the commands go together; repeated, the first one shows the run that is there. */

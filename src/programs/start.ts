@@ -45,10 +45,11 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
         ? banner({
             children,
             dataDir,
+            certificateFile: toolServer.TLS_CERT_FILE,
             paymentsDevice: paymentsDevice(toolServer),
             scriptedModel: toolServer.OPENAI_API_KEY === undefined,
           })
-        : stoppedBanner({ children, dataDir, denied }),
+        : stoppedBanner({ children, dataDir, certificateFile: toolServer.TLS_CERT_FILE, denied }),
     )
     const ended = Promise.race(children.map((child) => child.ended.then(() => child)))
     const first = await Promise.race([asked.promise, ended])

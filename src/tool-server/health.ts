@@ -22,7 +22,7 @@ export function healthRoutes({ guard, runs, about }: HealthOptions): Router {
   router.get('/healthz', (_request, response) => sendJson(response, 200, { status: 'ok' }))
   router.get('/readyz', async (request, response) => {
     const { started, lastAnswer } = guard
-    const unknownOutcomes = await orNull(async () => (await guard.journal.listUnknown()).length)
+    const unknownOutcomes = await orNull(() => guard.journal.countUnknown())
     const { state, since, reason } = stopStreamState(guard, about)
     // Without its journal it carries nothing out.
     const ready = started && lastAnswer?.answered === true && unknownOutcomes !== null && state !== 'down'

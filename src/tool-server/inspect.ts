@@ -64,7 +64,7 @@ function journalOf({ journal }: ToolServerAbout): Omit<InspectBody['journal'], '
 /** Null when the journal cannot tell. */
 async function unknownOutcomes({ journal }: Guard): Promise<number | null> {
   try {
-    return (await journal.listUnknown()).length
+    return await journal.countUnknown()
   } catch {
     return null
   }

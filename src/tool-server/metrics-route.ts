@@ -4,8 +4,15 @@ import { comesFromHere } from '../loopback.ts'
 import { requireScope } from './auth.ts'
 import type { ToolServerMetrics } from './metrics.ts'
 
-/** `GET /metrics`, for this machine, and for callers with `runs:approve` from elsewhere. */
-export function metricsRoute(metrics: ToolServerMetrics, identify: RequestHandler): Router {
+export interface MetricsRouteOptions {
+  readonly metrics: ToolServerMetrics
+  readonly identify: RequestHandler
+  /** Something relays requests to here, which need not say so: then none counts as one of this machine. */
+  readonly relayed: boolean
+}
+
+/** `GET /metrics`, for this machine unless it is `relayed` to, and for callers with `runs:approve` from anywhere. */
+export function metricsRoute({ metrics, identify, relayed }: MetricsRouteOptions): Router {
   const router = Router({ caseSensitive: true, strict: true })
   const answer: RequestHandler = async (_request, response) => {
     response.setHeader('cache-control', 'no-store')
@@ -13,7 +20,7 @@ export function metricsRoute(metrics: ToolServerMetrics, identify: RequestHandle
     response.end(await metrics.text())
   }
   const ofHere: RequestHandler = (request, response, next) =>
-    comesFromHere(request) ? answer(request, response, next) : next()
+    !relayed && comesFromHere(request) ? answer(request, response, next) : next()
   router.get('/metrics', ofHere, identify, requireScope('runs:approve'), answer)
   return router
 }

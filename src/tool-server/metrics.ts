@@ -32,10 +32,8 @@ export function createToolServerMetrics(guard: Guard): ToolServerMetrics {
     registers,
   })
   gauge('in_flight', 'Guarded bodies that run now.', () => guard.inFlight)
-  gauge(
-    'unknown_outcomes',
-    'Effects of which nobody knows whether they happened.',
-    async () => (await guard.journal.listUnknown()).length,
+  gauge('unknown_outcomes', 'Effects of which nobody knows whether they happened.', () =>
+    guard.journal.countUnknown(),
   )
   gauge('stop_stream_up', 'Whether stops are pushed here. Absent where the authority pushes none.', () => {
     const state = guard.stopStream

@@ -53,7 +53,7 @@ export interface ToolServerOptions {
   readonly runs?: ToolServerRunsOptions | undefined
   /** Who may call. Without, everybody on this machine may, and nobody else. */
   readonly callers?: Callers | undefined
-  /** Where callers reach it, when that is not loopback, for example `https://tools.example.com`. */
+  /** Where callers reach it, when that is not loopback: `https://tools.example.com`. Then `/metrics` always takes a token. */
   readonly publicUrl?: string | undefined
   /** More host names by which it may be reached. */
   readonly allowedHosts?: readonly string[] | undefined
@@ -109,7 +109,8 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   app.use(healthRoutes({ guard, runs: runs?.runs, about }))
   app.use(hostCheck(options))
   const identified = identify(callers, log)
-  app.use(metricsRoute(createToolServerMetrics(guard), identified))
+  const metrics = createToolServerMetrics(guard)
+  app.use(metricsRoute({ metrics, identify: identified, relayed: publicUrl !== undefined }))
   app.use(identified)
   app.use(inspectRoute({ guard, tools, agents, about }))
   app.use(canaryRoute(guard))

@@ -1,12 +1,21 @@
 // A stop that is pushed ends what runs at once, not at its next boundary (DESIGN 8).
 
-import { run, tool } from '@openai/agents'
+import { run, shellTool, tool } from '@openai/agents'
 import { functionCall, modelResponder } from '@openai/agents/testing'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { Answer } from '../../src/guard/authority.ts'
-import { guardedTool, resumeAgent, runAgent, serializeState, type Guard } from 'holdpoint'
+import {
+  guardAgent,
+  guardedTool,
+  guardTool,
+  resumeAgent,
+  runAgent,
+  serializeState,
+  type Guard,
+} from 'holdpoint'
 import { PAYMENTS, SERVER, startedGuard } from '../fixtures/guard.ts'
+import { shellCall } from './action-tools.ts'
 import { Bank, done, gate, refundCall, refundTool, scripted } from './helpers.ts'
 import { hangingCall } from './pushing.ts'
 
@@ -209,6 +218,89 @@ test('an older answer that comes late, for a slower agent of the run, does not b
   authority.epoch = 3
   authority.stopNow(SERVER)
   expect(await running).toMatchObject(STOPPED)
+})
+
+describe('what a stop does not count as in flight', () => {
+  /** A function tool of somebody else, which heeds no signal and runs until `end`. */
+  async function foreignAtWork(options: { readonly inRunAgent: boolean }) {
+    const { guard, authority } = await startedGuard()
+    const [started, end] = [gate(), gate()]
+    let signal: AbortSignal | undefined
+    const foreign = tool({
+      name: 'foreign',
+      description: 'x',
+      parameters: z.object({}),
+      execute: async (_args, _context, details) => {
+        signal = details?.signal
+        started.resolve()
+        await end.promise
+        return 'ran'
+      },
+    })
+    const gated = guardTool(foreign, guard.surface('payments'))
+    const { agent } = scripted([gated], [[functionCall('foreign', {}, { callId: 'c1' })], done])
+    const running = options.inRunAgent ? runAgent(guard, agent, 'go') : run(agent, 'go')
+    await started.promise
+    const stop = (deviceId: string) => {
+      const epoch = authority.stopNow(deviceId)
+      const settledAtOnce = [`received ${epoch}: 0 running`, `settled ${epoch}: `]
+      expect(authority.stream?.told.slice(-2)).toEqual(settledAtOnce)
+      return { aborted: signal?.aborted }
+    }
+    return { stop, end: async () => (end.resolve(), running) }
+  }
+
+  test('a foreign function tool: a stop of its surface alone neither aborts it nor waits for it', async () => {
+    const { stop, end } = await foreignAtWork({ inRunAgent: true })
+    expect(stop(PAYMENTS)).toEqual({ aborted: false })
+    expect(await end()).toMatchObject({ status: 'completed' })
+  })
+
+  test('a foreign function tool: a stop of what its run asks for aborts it, and does not wait for it', async () => {
+    const { stop, end } = await foreignAtWork({ inRunAgent: true })
+    expect(stop(SERVER)).toEqual({ aborted: true })
+    expect(await end()).toMatchObject(STOPPED)
+  })
+
+  test('a foreign function tool outside of a session: nothing aborts it', async () => {
+    const { stop, end } = await foreignAtWork({ inRunAgent: false })
+    expect(stop(SERVER).aborted).not.toBe(true)
+    await end()
+  })
+
+  test('a model call: it is aborted, and not waited for', async () => {
+    const { guard, authority } = await startedGuard()
+    const call = hangingCall()
+    const { agent } = scripted([], [call.step])
+    const running = runAgent(guard, agent, 'go')
+    await call.sent
+    const epoch = authority.stopNow(SERVER)
+    expect(authority.stream?.told).toEqual([`received ${epoch}: 0 running`, `settled ${epoch}: `])
+    expect(await running).toMatchObject(STOPPED)
+  })
+
+  test('a local shell is counted: its command runs in the permit itself', async () => {
+    const { guard, authority } = await startedGuard()
+    const [started, end] = [gate(), gate()]
+    const shell = shellTool({
+      shell: {
+        run: async () => {
+          started.resolve()
+          await end.promise
+          return { output: [{ stdout: 'ran', stderr: '', outcome: { type: 'exit', exitCode: 0 } }] }
+        },
+      },
+    })
+    const { agent } = scripted([shell], [[shellCall('c1', 'ls')], done])
+    guardAgent(agent, guard.surface('payments'))
+    const running = runAgent(guard, agent, 'go')
+    await started.promise
+    const epoch = authority.stopNow(PAYMENTS)
+    expect(authority.stream?.told).toEqual([`received ${epoch}: 1 running`])
+    end.resolve()
+    await running
+    expect(authority.stream?.told.at(-1)).toBe(`settled ${epoch}: finished`)
+  })
 })
 
 test('a plain run has no session: its tools are stopped, it goes on', async () => {

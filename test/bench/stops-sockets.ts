@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net'
 
 import { PATHS } from '../../src/machineid/wire.ts'
-import { serveRemote } from '../faults/stops-remote.ts'
+import { machineMs, serveRemote } from '../faults/stops-remote.ts'
 
 export interface SocketsSettings {
   readonly url: string
@@ -24,7 +24,14 @@ const { url, key, name, count, devices, slow = false } = settings
 const { hostname, port } = new URL(url)
 let open = 0
 let cameBack = 0
-const stops = new Map<number, number>()
+/** By epoch: when each stream was told. */
+const stops = new Map<number, number[]>()
+
+function note(epoch: number): void {
+  const told = stops.get(epoch)
+  if (told === undefined) stops.set(epoch, [machineMs()])
+  else told.push(machineMs())
+}
 
 function openOne(index: number, after?: number): Promise<void> {
   const query = new URLSearchParams({ replica: `${name}/${index}`, devices: devices.join(',') })
@@ -47,7 +54,7 @@ function openOne(index: number, after?: number): Promise<void> {
       if (line.startsWith('HTTP/1.1') && !line.includes(' 200 ')) reject(new Error(line))
       if (!line.startsWith('data: ')) continue
       const { type, epoch } = JSON.parse(line.slice(6)) as { type: string; epoch: number }
-      if (type === 'stop') stops.set(epoch, (stops.get(epoch) ?? 0) + 1)
+      if (type === 'stop') note(epoch)
       if (type === 'stop' || type === 'current') lastEpoch = epoch
       if (type === 'current') {
         current = true
@@ -72,9 +79,11 @@ const api = {
   open: () => open,
   cameBack: () => cameBack,
   /** How many streams were told of this stop. */
-  told: (epoch: number) => stops.get(epoch) ?? 0,
+  told: (epoch: number) => stops.get(epoch)?.length ?? 0,
+  /** When, in `machineMs`. */
+  toldMs: (epoch: number) => stops.get(epoch) ?? [],
   /** How many stops came, over all streams. */
-  stops: () => stops.values().reduce((sum, one) => sum + one, 0),
+  stops: () => stops.values().reduce((sum, one) => sum + one.length, 0),
 }
 
 serveRemote(api)

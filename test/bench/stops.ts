@@ -1,5 +1,5 @@
-// npm run bench:stops [-- --json --streams=1000 --processes=4 --rounds=5 --idle=10000]. How long after the ack of a
-// stop the calls that it finds in flight are aborted, one on each of many streams: beside a bare server that writes one
+// npm run bench:stops [-- --json --streams=1000 --processes=4 --rounds=5 --idle=10000 --only=push --stop=org.disable].
+// `only`: push, cut, idle or deaths, as often as one likes. How long after the ack of a stop the calls that it finds in flight are aborted, one on each of many streams: beside a bare server that writes one
 // event to as many connections of the same processes. Then the same with stops kept back: nothing starts all the same
 // (G1). Then what becomes of the others while readers are slow, processes die, and the control plane is killed.
 // Operator, control plane, bare server and replicas are processes of their own. Their times are of one clock, see
@@ -24,6 +24,7 @@ import {
 } from '../faults/stops-world.ts'
 import { end, quantile, start } from './processes.ts'
 import type { ProxyApi } from './stops-proxy.ts'
+import type { SocketsApi, SocketsSettings } from './stops-sockets.ts'
 
 const { values } = parseArgs({
   options: {
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     idle: { type: 'string', default: '10000' },
     only: { type: 'string', multiple: true },
+    stop: { type: 'string', multiple: true },
   },
 })
 const PROCESSES = Number(values.processes)
@@ -40,10 +42,11 @@ const ROUNDS = Number(values.rounds)
 const EACH = Math.ceil(Number(values.streams) / PROCESSES)
 const STREAMS = EACH * PROCESSES
 /** Of the calls that each process goes on to make. */
-const CALL_EVERY_MS = 20
+const CALL_EVERY_MS = 50
 const GOES_ON_MS = 500
 const WITHIN_MS = 20_000
 const LIMIT_MS = 50
+const EMAIL = 'openai-agent:bench:email:01'
 const parts = new Set(values.only ?? ['push', 'cut', 'idle', 'deaths'])
 
 /** How each kind of stop is made and undone. */
@@ -119,7 +122,36 @@ async function bareRound(bare: Client, fleets: readonly Fleet[]) {
   return { sentMs, ackMs, heard }
 }
 
+/** The control plane's part alone: as many streams on sockets, of which nobody does anything with what comes. */
+async function told(): Promise<Times> {
+  await using world = await startStopsWorld()
+  await world.operate(PATHS.register, { deviceId: EMAIL })
+  const { url, keys } = world
+  const sockets = await Promise.all(
+    Array.from({ length: PROCESSES }, (_, index) => {
+      const settings = { url, key: keys.runtime, name: `told-${index}`, count: EACH, devices: [EMAIL] }
+      return start('stops-sockets.ts', [JSON.stringify(settings satisfies SocketsSettings)])
+    }),
+  )
+  const asks = sockets.map(({ process: child }) => remoteOf<SocketsApi>(child))
+  const sinceAck: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    await delay(GOES_ON_MS)
+    const { epoch, ackMs } = await world.revoke(EMAIL)
+    await delay(GOES_ON_MS)
+    const toldMs = (await Promise.all(asks.map((ask) => ask('toldMs', epoch)))).flat()
+    must(toldMs.length === STREAMS, `${toldMs.length} of ${STREAMS} sockets were told`)
+    sinceAck.push(...toldMs.map((ms) => ms - ackMs))
+    await world.restore(EMAIL)
+  }
+  await Promise.all(sockets.map(end))
+  return timesOf(sinceAck)
+}
+
 async function pushed(): Promise<void> {
+  const toldSinceAck = await told()
+  report['told'] = { streams: STREAMS, rounds: ROUNDS, toldSinceAck }
+  say(`told, ${ROUNDS} × ${STREAMS} streams on bare sockets, from the ack: ${shown(toldSinceAck)}`)
   await using world = await startStopsWorld()
   const bareServer = await start<{ url: string }>('stops-bare.ts')
   const bare = new Client(bareServer.ready.url)
@@ -128,6 +160,7 @@ async function pushed(): Promise<void> {
   await bareRound(bare, fleets)
 
   for (const [action, stop] of Object.entries(STOPS)) {
+    if (values.stop?.includes(action) === false) continue
     const sinceAck: number[] = []
     const sinceSent: number[] = []
     const bareSinceAck: number[] = []
@@ -144,12 +177,12 @@ async function pushed(): Promise<void> {
       must(aborted.length === STREAMS, `${action}: ${aborted.length} of ${STREAMS} were aborted`)
       sinceAck.push(...aborted.map((ms) => ms - acked.ackMs))
       sinceSent.push(...aborted.map((ms) => ms - acked.sentMs))
-      const told = await eventually(
+      const seen = await eventually(
         () => world.stopOf(acked.epoch),
         ({ state }) => state === 'confirmed',
       )
-      must(told.state === 'confirmed', `${action}: it is ${told.state}`)
-      must(told.replicas.length === STREAMS, `${action}: ${told.replicas.length} replicas are told of`)
+      must(seen.state === 'confirmed', `${action}: it is ${seen.state}`)
+      must(seen.replicas.length === STREAMS, `${action}: ${seen.replicas.length} replicas confirmed`)
       confirmed.push(machineMs() - acked.ackMs)
       await delay(GOES_ON_MS)
       starts.push(await startsAfter(fleets, acked.ackMs))
@@ -181,7 +214,9 @@ async function pushed(): Promise<void> {
     }
     report[action] = result
     say(`${action}, ${ROUNDS} × ${STREAMS} calls in flight on ${STREAMS} streams`)
-    say(`  abort, from the ack     ${shown(result.abortSinceAck)}  (to reach: p99 ≤ ${LIMIT_MS} ms)`)
+    say(
+      `  abort, from the ack     ${shown(result.abortSinceAck)}  (to reach: p99 ≤ ${LIMIT_MS} ms: ${result.withinLimit ? 'reached' : 'not reached'})`,
+    )
     say(`  bare event, from its ack ${shown(result.bareSinceAck)}`)
     say(`  abort, from the request ${shown(result.abortSinceSent)}`)
     say(
@@ -264,5 +299,5 @@ if (parts.has('deaths')) {
 }
 report['problems'] = problems
 if (values.json) console.log(JSON.stringify(report, undefined, 2))
-else console.log(problems.length === 0 ? 'All held.' : problems.join('\n'))
+else console.log(problems.length === 0 ? 'Every guarantee held.' : problems.join('\n'))
 if (problems.length > 0) process.exitCode = 1

@@ -393,6 +393,21 @@ describe('what several replicas share', () => {
     expect(checks([{ ...replica, silent: true, stream: 'down' }, second])).toEqual([])
   })
 
+  test('one that ended without saying so is looked at for an hour, as a stop waits for it, and no longer', () => {
+    const ago = (ms: number) => ({
+      ...second,
+      stream: 'down' as const,
+      silent: true,
+      lastSeenAt: new Date(Date.parse(AT) - ms).toISOString(),
+    })
+    const about = (ms: number) =>
+      findingsOf(facts({ told: { replicas: [replica, ago(ms)] } })).filter(
+        (finding) => finding.about === second.replica && finding.level !== 'ok',
+      )
+    expect(about(3_600_000).map(({ check }) => check)).toEqual(['stop-stream'])
+    expect(about(3_600_001)).toEqual([])
+  })
+
   test('nobody there is a warning of its own', () => {
     const found = bad(
       findingsOf(

@@ -74,7 +74,7 @@ async function fakeToolServer(
       code: 'ALLOW',
     }
     const body = request.url === '/inspect' ? inspected : await answer(JSON.parse(text))
-    if (body === undefined) return request.socket.destroy()
+    if (body === undefined) return void request.socket.destroy()
     response.setHeader('content-type', 'application/json')
     response.end(JSON.stringify(request.url === '/inspect' ? body : { ...said, ...body }))
   }).listen(0, '127.0.0.1')
@@ -113,6 +113,20 @@ describe('a stop that does not hold', () => {
     const listed = await world.run(['drill', 'ls', '--json'], [])
     expect(listed.json.drills[0].held).toBe(false)
     expect(listed.json.drills[0].startedAfterAck).toBeGreaterThan(0)
+  })
+
+  test('Ctrl-C once it has shown does not make it good: status 3 all the same (G1)', async () => {
+    const url = await fakeToolServer(allow)
+    const interrupt = new AbortController()
+    const { status, err } = await world.run(['drill', '--for', '1', '--rate', '60', '--no-cut'], [url], {
+      signal: interrupt.signal,
+      onErr: (text) => {
+        if (text.includes('DID NOT HOLD')) interrupt.abort()
+      },
+    })
+
+    expect(status, err).toBe(3)
+    expect(err).toContain('STOP_DID_NOT_HOLD')
   })
 
   test('a tool server that hangs up instead of saying so has shown nothing: status 1', async () => {
@@ -163,7 +177,11 @@ describe('what a drill leaves behind', () => {
     await until(async () => (await device(DEVICE('payments', '01'))).revoked)
     interrupt.abort()
 
-    expect((await running).status).toBe(130)
+    const { status, err } = await running
+    expect(status).toBe(130)
+    expect(err).toContain(
+      `A second Ctrl-C would leave it stopped; by hand: holdpoint devices restore ${DEVICE('payments', '01')}`,
+    )
     expect((await device(DEVICE('payments', '01'))).revoked).toBe(false)
   })
 

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdtempSync,
   readFileSync,
@@ -196,10 +197,15 @@ describe('callers', () => {
     const file = join(dir, 'real.json')
     const link = join(dir, 'link.json')
     writeFileSync(file, '{"callers":[]}')
-    chmodSync(file, 0o640)
+    // Group-writable, which most umasks take away from new files.
+    chmodSync(file, 0o660)
+    const group = process.getgroups?.().find((one) => one !== process.getgid?.()) ?? process.getgid?.() ?? 0
+    const asRoot = process.getuid?.() === 0
+    chownSync(file, process.getuid?.() ?? 0, asRoot ? 12_345 : group)
     symlinkSync(file, link)
     await create(link)
-    expect(statSync(file).mode & 0o777).toBe(0o640)
+    expect(statSync(file).mode & 0o777).toBe(0o660)
+    expect(statSync(file).gid).toBe(asRoot ? 12_345 : group)
     expect(JSON.parse(readFileSync(file, 'utf8')).callers).toHaveLength(1)
     expect(existsSync(`${file}.draft`)).toBe(false)
   })

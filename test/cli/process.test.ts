@@ -2,7 +2,7 @@ import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
 import { PATHS } from '../../src/machineid/wire.ts'
 import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
@@ -105,6 +105,41 @@ describe('holdpoint as a process', () => {
       ),
     )
     expect(stdout).toBe('Usage: holdpoint [options] <command>\n0\n')
+  })
+
+  test.each(['2>&1 | true', '2>&1 | (read line; exit)'])(
+    'panic goes on until it is acked, whoever has ended to read what it says: %s',
+    async (reader) => {
+      let tries = 0
+      await using relay = await startRelay(authority.operatorUrl, (asked) =>
+        asked.endsWith(PATHS.orgDisable) ? ++tries > 3 : true,
+      )
+      // Only the third answer comes through; by then nobody reads the notes about the first two.
+      const command = `${process.execPath} ${HOLDPOINT} panic --yes --wait 5 ${reader}`
+      await new Promise((resolve) =>
+        execFile(
+          '/bin/sh',
+          ['-c', command],
+          { env: envOf({ CONSOLE_URL: relay.url }), cwd: authority.dir },
+          resolve,
+        ),
+      )
+      await vi.waitFor(() => expect(tries).toBeGreaterThan(3), { timeout: 5000 })
+      const { org } = (await authority.get(PATHS.usage, authority.keys.viewer)).body
+      await authority.post(PATHS.orgEnable, { ifEpoch: org.epoch }, authority.keys.admin)
+    },
+  )
+
+  test('a terminal that is closed is as Ctrl-C: what is on its way ends in order', async () => {
+    const arrived = Promise.withResolvers<void>()
+    await using relay = await startRelay(authority.operatorUrl, () => {
+      arrived.resolve()
+      return new Promise<boolean>(() => {})
+    })
+    const { child, ended } = holdpoint(['devices', 'ls'], { CONSOLE_URL: relay.url })
+    await arrived.promise
+    child.kill('SIGHUP')
+    expect((await ended).status).toBe(130)
   })
 
   test('Ctrl-C while a stop is on its way: status 130, and that it may have been made', async () => {

@@ -80,10 +80,17 @@ describe('tables', () => {
 describe('what is shown', () => {
   test('steers no terminal and shows no key', () => {
     const bad =
-      '\u001B[31mred\u001B[0m \u001B]8;;http://x\u0007 \u009B31m \u202Eback \u001B[2J\r org_admin_abcdefgh'
+      '\u001B[31mred\u001B[39m \u001B]8;;http://x\u0007 \u009B31m \u202Eback \u001B[2J\r org_admin_abcdefgh'
     expect(shown(bad)).toBe(
-      '\u001B[31mred\u001B[0m \uFFFD]8;;http://x\uFFFD \uFFFD31m \uFFFDback \uFFFD[2J\uFFFD org_[redacted]',
+      '\u001B[31mred\u001B[39m \uFFFD]8;;http://x\uFFFD \uFFFD31m \uFFFDback \uFFFD[2J\uFFFD org_[redacted]',
     )
+  })
+
+  test('what others wrote hides nothing and paints nothing over: only our own colours pass', () => {
+    for (const code of [5, 7, 8, 30, 40, 90, 97])
+      expect(shown(`\u001B[${code}mthe rest`)).toBe(`\uFFFD[${code}mthe rest`)
+    const { bold, dim, red, green, yellow } = createPaint(true)
+    for (const one of [bold, dim, red, green, yellow]) expect(shown(one('x'))).toBe(one('x'))
   })
 
   test('progress shows after a second, on one line, and goes away', async () => {

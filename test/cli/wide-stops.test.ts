@@ -48,10 +48,25 @@ describe('surface', () => {
     expect(await codeOf(PAYMENTS)).toBe('ALLOW')
   })
 
+  test.each([
+    ['mail', ['surface', 'stop', 'mail', '--yes']],
+    ['post', ['panic', '--surface', 'post', '--yes', '--wait', '0']],
+  ])('%s: a device of it without an instance is passed by, and that is no success', async (name, args) => {
+    const ids = [`openai-agent:prod:${name}`, `openai-agent:prod:${name}:01`] as const
+    for (const id of ids) await authority.register(id)
+    const { status, stderr } = await run(args)
+    expect(status).toBe(1)
+    expect(stderr).toContain(`not for devices of ${name} without an instance: ${ids[0]}.`)
+    expect(stderr).toContain(`holdpoint lock add '*:*:${name}'`)
+    expect([await codeOf(ids[0]), await codeOf(ids[1])]).toEqual(['ALLOW', 'DEVICE_LOCKED'])
+    await run(['surface', 'restore', name])
+    for (const id of ids) await run(['devices', 'rm', id])
+  })
+
   test('one that no device has is locked all the same, and said', async () => {
     const { status, stderr } = await run(['surface', 'stop', 'records', '--yes'])
     expect(status).toBe(0)
-    expect(stderr).toContain('No device matches *:*:records:* now.')
+    expect(stderr).toContain("No device fits '*:*:records:*' now")
     await run(['surface', 'restore', 'records'])
   })
 
@@ -79,6 +94,16 @@ describe('surface', () => {
     expect((await run(['surface', 'stop', name, '--yes'])).status).toBe(2)
   })
 })
+
+test.each(['--pattern=openai-agent:prod:paymnts:*', '--label=team=nobody'])(
+  'a revoke that hits no device has stopped nothing, and is no success: %s',
+  async (which) => {
+    const { status, stdout, stderr } = await run(['devices', 'revoke', which, '--yes', '--json'])
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({ changed: 0, results: [] })
+    expect(stderr).toContain('NO_DEVICE_FITS')
+  },
+)
 
 describe('lock', () => {
   test('add, ls and release, by ID or by pattern', async () => {

@@ -178,6 +178,7 @@ export function describeJournal(name: string, create: (nowMs: () => number) => J
       })
       await journal.settle(await begun(intent('done')), { state: 'done', result: undefined })
       expect((await journal.listUnknown()).map((entry) => entry.key)).toEqual(['told'])
+      expect(await journal.countUnknown()).toBe(1)
       now = startedAt + LEASE_MS
       await begun(intent('young'))
       const unknown = await journal.listUnknown()
@@ -195,6 +196,26 @@ export function describeJournal(name: string, create: (nowMs: () => number) => J
           sinceFirstAttemptMs: LEASE_MS - 1,
         },
       ])
+    })
+
+    test('unknown outcomes are counted as they are listed: from the instant that lease and deadline have passed', async () => {
+      expect(await journal.countUnknown()).toBe(0)
+      await begun(intent('short'))
+      await begun(intent('long', { deadlineMs: LEASE_MS + 1 }))
+      await journal.settle(await begun(intent('done')), { state: 'done', result: undefined })
+      await journal.settle(await begun(intent('told')), { state: 'unknown', leaseMs: LEASE_MS })
+      const counts = []
+      for (const afterMs of [LEASE_MS - 1, 1, 1]) {
+        now += afterMs
+        counts.push([await journal.countUnknown(), (await journal.listUnknown()).length])
+      }
+      expect(counts).toEqual([
+        [1, 1],
+        [2, 2],
+        [3, 3],
+      ])
+      await journal.resolveUnknown('short', { state: 'failed' })
+      expect(await journal.countUnknown()).toBe(2)
     })
 
     describe('E3: an unknown outcome whose own attempt is still at it', () => {

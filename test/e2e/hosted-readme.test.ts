@@ -1,44 +1,24 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import type { ApprovalView } from '../../src/agents/hosted/run-types.ts'
-import { writeCurlFiles } from '../../src/programs/banner.ts'
-import { spawnProgram, type Child } from '../../src/programs/supervisor.ts'
 import { createLedger } from '../../tools/ledger.ts'
 import { pages } from '../docs/markdown.ts'
+import { hasCurl, startReadmePrograms, type ReadmePrograms } from '../fixtures/readme-programs.ts'
 
-const hasCurl = spawnSync('curl', ['--version']).status === 0
-if (!hasCurl) console.warn("skipped: the README's commands need curl, which is not on this machine")
+const canRun = hasCurl("the README's commands")
 
 const COMMANDS = pages()
   .find(({ file }) => file === 'README.md')
   ?.blocks.flatMap(({ text }) => text.split('\n').filter((line) => line.startsWith('curl ')))
 
-let dataDir: string
-const children: Child[] = []
-
+let programs: ReadmePrograms
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), 'holdpoint-readme-'))
-  const ports = { CONTROL_PLANE_PORT: '0', OPERATOR_PORT: '0', TOOL_SERVER_PORT: '0' }
-  const start = {
-    logDir: join(dataDir, 'logs'),
-    env: { PATH: process.env['PATH'], DATA_DIR: dataDir, VALIDATE_TIMEOUT_MS: '3000', ...ports },
-  }
-  const controlPlane = await spawnProgram({ ...start, program: 'control-plane' })
-  children.push(controlPlane)
-  const env = { ...start.env, MACHINEID_BASE_URL: controlPlane.url }
-  children.push(await spawnProgram({ ...start, env, program: 'tool-server' }))
-  writeCurlFiles(dataDir, undefined)
+  programs = await startReadmePrograms()
 }, 60_000)
-afterAll(async () => {
-  for (const child of children.toReversed()) await child.stop()
-  rmSync(dataDir, { recursive: true, force: true })
-}, 60_000)
+afterAll(() => programs.close(), 60_000)
 
-test.skipIf(!hasCurl)(
+test.skipIf(!canRun)(
   "the README's three commands start a run, approve its payment, and resume it, which pays once",
   () => {
     expect(COMMANDS).toHaveLength(3)
@@ -62,18 +42,12 @@ test.skipIf(!hasCurl)(
   60_000,
 )
 
-/** As it stands in the README, with this server's port and folder. */
 function run(command: string): Record<string, unknown> {
-  const here = command
-    .replace('http://127.0.0.1:4200', children[1]?.url ?? '')
-    .replace(/ data\//, ` ${dataDir}/`)
-  expect(here).not.toBe(command)
-  const { stdout } = spawnSync('sh', ['-c', `${here} --silent`], { encoding: 'utf8' })
-  return JSON.parse(stdout) as Record<string, unknown>
+  return JSON.parse(programs.curl(command)) as Record<string, unknown>
 }
 
 function payments(): string[] {
-  const ledger = createLedger({ file: join(dataDir, 'ledger.sqlite') })
+  const ledger = createLedger({ file: join(programs.dataDir, 'ledger.sqlite') })
   try {
     return ledger.payments().map(({ invoiceId }) => invoiceId)
   } finally {

@@ -125,6 +125,10 @@ describe('a stop that arrives', () => {
       }),
     )
     expect(events.filter(({ type }) => type === 'stop')).toHaveLength(1)
+    expect(proxy.acks.map(({ phase, running }) => [phase, running])).toEqual([
+      ['received', 1],
+      ['settled', 0],
+    ])
   })
 
   test('out of order lowers nothing: the newer one counts, and the older one finds only what is older', async () => {
@@ -167,7 +171,7 @@ describe('a stop that arrives', () => {
     await settle()
     expect(await read(guard)).toBeUndefined()
     await authority.restore(PAYMENTS)
-    for (const { send } of [...seen]) send()
+    for (const { send } of seen) send()
     await settle()
     expect(await read(guard)).toBeDefined()
   })

@@ -26,7 +26,7 @@ export interface ProofOptions {
 }
 
 /** Descriptors that one process may have open. */
-export function maxOpenFiles(): number {
+function maxOpenFiles(): number {
   const told = execFileSync('sh', ['-c', 'ulimit -n'], { encoding: 'utf8' }).trim()
   return told === 'unlimited' ? Number.POSITIVE_INFINITY : Number(told)
 }

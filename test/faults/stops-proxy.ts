@@ -4,7 +4,12 @@ import { createServer, Agent, request, type IncomingMessage, type ServerResponse
 
 import { listen } from '../../src/http.ts'
 import { PATHS } from '../../src/machineid/wire.ts'
-import { StopEvent, type StopEventBody } from '../../src/machineid/wire-stops.ts'
+import {
+  StopAckRequest,
+  StopEvent,
+  type StopAckBody,
+  type StopEventBody,
+} from '../../src/machineid/wire-stops.ts'
 
 /** One event on its way to one stream. */
 export interface PassingEvent {
@@ -17,6 +22,8 @@ export interface StopsProxy extends AsyncDisposable {
   readonly url: string
   /** What happens to each event. Default: it is sent on at once. */
   onEvent: (event: PassingEvent) => void
+  /** Each acknowledgement that was sent, lost or not. */
+  readonly acks: readonly StopAckBody[]
   /** Acknowledgements are hung up on. Default false. */
   losesAcks: boolean
   /** New streams are hung up on. Default false. */
@@ -30,15 +37,18 @@ export interface StopsProxy extends AsyncDisposable {
 export async function startStopsProxy(target: string): Promise<StopsProxy> {
   const agent = new Agent({ keepAlive: true })
   const streams = new Set<ServerResponse>()
+  const acks: StopAckBody[] = []
 
-  const forward = (incoming: IncomingMessage, response: ServerResponse) => {
-    const path = incoming.url?.split('?')[0]
+  const forward = async (incoming: IncomingMessage, response: ServerResponse) => {
+    const { method, headers, url: asked } = incoming
+    const path = asked?.split('?')[0]
     const isStream = path === PATHS.stops
+    const body = Buffer.concat((await incoming.toArray()) as Buffer[])
+    if (path === PATHS.stopsAck) acks.push(...StopAckRequest.parse(JSON.parse(body.toString())).acks)
     if ((path === PATHS.stopsAck && proxy.losesAcks) || (isStream && proxy.refusesStreams)) {
       incoming.socket.destroy()
       return
     }
-    const { method, headers, url: asked } = incoming
     const upstream = request(
       `${target}${asked}`,
       { method: method ?? 'GET', headers, agent: isStream ? false : agent },
@@ -55,7 +65,7 @@ export async function startStopsProxy(target: string): Promise<StopsProxy> {
       streams.delete(response)
       upstream.destroy()
     })
-    incoming.pipe(upstream)
+    upstream.end(body)
   }
 
   const pass = (answer: IncomingMessage, response: ServerResponse) => {
@@ -79,11 +89,14 @@ export async function startStopsProxy(target: string): Promise<StopsProxy> {
     })
   }
 
-  const server = createServer({ keepAliveTimeout: 65_000 }, forward)
+  const server = createServer({ keepAliveTimeout: 65_000 }, (incoming, response) => {
+    forward(incoming, response).catch(() => incoming.socket.destroy())
+  })
   const { url } = await listen(server, { host: '127.0.0.1', port: 0 })
   const proxy: StopsProxy = {
     url,
     onEvent: ({ send }) => send(),
+    acks,
     losesAcks: false,
     refusesStreams: false,
     keepsStreams: false,

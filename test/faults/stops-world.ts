@@ -12,7 +12,7 @@ import type { GuardsApi, GuardsSettings } from '../bench/stops-guards.ts'
 import { machineMs, remoteOf, type Remote } from './stops-remote.ts'
 
 export const SERVER = 'openai-agent:bench:tool-server:01'
-export const SURFACE = 'payments'
+const SURFACE = 'payments'
 export const PAYMENTS = 'openai-agent:bench:payments:01'
 
 interface Ready {

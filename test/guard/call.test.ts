@@ -252,6 +252,30 @@ describe('ending', () => {
     expect(charges).toEqual([])
   })
 
+  test.each([
+    ['abort', true],
+    ['finish', false],
+  ] as const)(
+    'the caller gives up while an effect runs: with onStop %s its signal is aborted: %s',
+    async (onStop, is) => {
+      const { guard, request } = await paymentsGuard()
+      const caller = new AbortController()
+      let aborted: boolean | undefined
+      const effect = defineEffect({
+        kind: 'write',
+        name: 'write',
+        key: 'each-call',
+        onStop,
+        run: (_input: object, { signal }) => {
+          caller.abort()
+          aborted = signal.aborted
+        },
+      })
+      await guard.call({ ...request, signal: caller.signal }, (call) => call.commit(effect, {}))
+      expect(aborted).toBe(is)
+    },
+  )
+
   test('a shutdown denies new boundaries, signals running bodies, waits for them, and answers that all ended', async () => {
     const { guard, request, charge, charges } = await paymentsGuard()
     const seen: string[] = []

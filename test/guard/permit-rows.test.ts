@@ -26,6 +26,8 @@ async function startedGuard(clock: Clock, options: Partial<GuardOptions> = {}): 
   let holding = false
   const waiting: (() => void)[] = []
   const handler: RawHandler = (request, socket) => {
+    // Without a stream of stops.
+    if (request.path !== PATHS.register && request.path !== PATHS.validateBatch) return void socket.destroy()
     const text =
       request.path === PATHS.register ? goodRegistration(request) : goodAnswer('holdpoint', request).text
     const answer = (): void => void socket.write(httpAnswer(text))

@@ -88,6 +88,24 @@ describe('an effect in flight when its tool is stopped', () => {
     expect(stream.told.at(-1)).toBe(`settled ${epoch}: aborted`)
   })
 
+  test('that was over before is no less done: the call that then breaks off is told finished', async () => {
+    const paid = Promise.withResolvers<void>()
+    const { authority, stream, outcome, finish } = await inEffect({
+      body: async (call, commit) => {
+        await commit()
+        paid.resolve()
+        await new Promise((_, reject) =>
+          call.signal.addEventListener('abort', () => reject(new Error('gave up'))),
+        )
+      },
+    })
+    finish()
+    await paid.promise
+    const epoch = authority.stopNow(PAYMENTS)
+    expect(await outcome).toMatchObject({ ok: false, executed: true })
+    expect(stream.told.at(-1)).toBe(`settled ${epoch}: finished`)
+  })
+
   test('whose outcome nobody can tell is told unknown', async () => {
     const { authority, stream, outcome, fail } = await inEffect()
     const epoch = authority.stopNow(PAYMENTS)
@@ -107,6 +125,16 @@ describe('an effect in flight when its tool is stopped', () => {
     finish()
     await vi.advanceTimersByTimeAsync(0)
     expect(stream.told.at(-1)).toBe(`settled ${epoch}: unknown`)
+  })
+
+  test('that outlives its deadline and a shutdown too: the process does not say that it leaves', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+    const { guard, stream, outcome, finish } = await inEffect({ deadlineMs: 50 })
+    await vi.advanceTimersByTimeAsync(50)
+    await outcome
+    expect(await guard.close()).toBe(false)
+    expect(stream).toMatchObject({ closed: true, left: false })
+    finish()
   })
 
   test('no further effect of that call starts: STOP_PUSHED where its answer was overtaken', async () => {
@@ -162,6 +190,26 @@ describe('an effect on another surface than its tool', () => {
     expect(stream.told.at(-1)).toBe(`settled ${epoch}: aborted`)
   })
 
+  test("is aborted by a stop of its tool's surface with onStop: 'abort', as its body is", async () => {
+    const { authority, stream, aborted, outcome } = await inEffect({ surface: 'email', onStop: 'abort' })
+    const epoch = authority.stopNow(PAYMENTS)
+    expect(aborted()).toEqual({ body: true, effect: true })
+    await outcome
+    expect(stream.told.at(-1)).toBe(`settled ${epoch}: aborted`)
+  })
+
+  test('past its deadline settles a stop of its tool only when it has truly ended', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+    const { authority, stream, outcome, finish } = await inEffect({ surface: 'email', deadlineMs: 50 })
+    const epoch = authority.stopNow(PAYMENTS)
+    await vi.advanceTimersByTimeAsync(50)
+    await outcome
+    expect(stream.told).toEqual([`received ${epoch}: 1 running`])
+    finish()
+    await vi.advanceTimersByTimeAsync(0)
+    expect(stream.told.at(-1)).toBe(`settled ${epoch}: unknown`)
+  })
+
   test('is settled when it has ended, while its body still runs', async () => {
     const rest = Promise.withResolvers<void>()
     const { authority, stream, outcome, finish } = await inEffect({
@@ -210,6 +258,16 @@ test('a stopped call is told unknown also for an effect on a surface that was no
 })
 
 describe('G6: an effect that was allowed after a restore', () => {
+  test('is not touched by a late stop that ends its body', async () => {
+    const { authority, stream, aborted, outcome, finish } = await inEffectAfterRestore()
+    const epoch = authority.epoch - 1
+    stream.push(epoch, [SERVER])
+    expect(aborted()).toEqual({ body: true, effect: false })
+    finish()
+    expect(await outcome).toMatchObject({ ok: true })
+    expect(stream.told).toEqual([`received ${epoch}: 1 running`, `settled ${epoch}: finished`])
+  })
+
   test('is not touched by the late stop of its surface', async () => {
     const { authority, stream, aborted, outcome, finish } = await inEffectAfterRestore()
     stream.push(authority.epoch - 1, [EMAIL])

@@ -1,4 +1,6 @@
-import { describe, expect, test } from 'vitest'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 
 import type { GuardOptions, HoldPoint } from '../../src/guard/guard.ts'
 import type { Work } from '../../src/guard/in-flight.ts'
@@ -35,6 +37,18 @@ async function reader({ guard, at }: Made, surface: string, { heeds = true } = {
   )
   const { signal } = await begun.promise
   return { signal, ended, finish: end.resolve }
+}
+
+async function stoppedReader(all: Made) {
+  const body = await reader(all, 'payments')
+  all.authority.stopNow(PAYMENTS)
+  await body.ended
+  return body
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc()')
 }
 
 /** An answer that has left the authority and is still on its way. */
@@ -171,6 +185,26 @@ describe('G1, G6: an allow of the epoch of a stop, or of a newer one, is never t
   })
 })
 
+test.each([Number.NaN, '9' as unknown as number])(
+  'P1: an epoch that is no number lowers nothing: %s',
+  async (epoch) => {
+    const all = await made()
+    const answer = await answerOnItsWay(all, 'payments')
+    all.authority.stopNow(PAYMENTS)
+    all.stream.push(epoch, [PAYMENTS])
+    expect((await answer.arrives()).decision.code).toBe('STOP_PUSHED')
+  },
+)
+
+test('an allow whose epoch is no number is older than any stop', async () => {
+  const all = await made()
+  all.authority.stopNow(PAYMENTS)
+  all.authority.restore(PAYMENTS)
+  all.authority.epoch = Number.NaN
+  const { decision } = await all.guard.run(all.at('payments'), () => undefined)
+  expect(decision.code).toBe('STOP_PUSHED')
+})
+
 describe('bodies in flight', () => {
   test('of an older allow are aborted, and only those of the devices that it stops', async () => {
     const all = await made()
@@ -240,16 +274,31 @@ describe('acknowledgements', () => {
     other.finish()
   })
 
-  test('a body that says that its end is unknown is told so', async () => {
+  test('a body is given its signal alone: it neither says how it ends nor aborts itself', async () => {
+    const { guard, at } = await made()
+    const ran = await guard.run(at('payments'), (work) => Object.keys(work))
+    expect(ran).toMatchObject({ value: ['signal'] })
+  })
+
+  test('a stop that waits for a body is remembered longer than those that have settled', async () => {
     const all = await made()
-    const ended = all.guard.run(all.at('payments'), (work) => {
-      const epoch = all.authority.stopNow(PAYMENTS)
-      work.ends('unknown')
-      return epoch
-    })
-    const outcome = await ended
-    if (!outcome.allowed) throw new Error(outcome.decision.code)
-    expect(all.stream.told.at(-1)).toBe(`settled ${outcome.value}: unknown`)
+    const body = await reader(all, 'payments', { heeds: false })
+    const epoch = all.authority.stopNow(PAYMENTS)
+    for (let other = 0; other < 1500; other += 1) all.authority.stopNow(EMAIL)
+    body.finish()
+    await body.ended
+    expect(all.stream.told.at(-1)).toBe(`settled ${epoch}: finished`)
+  })
+
+  test('stops that all wait are remembered up to a bound, the newest of them for sure', async () => {
+    const all = await made()
+    const body = await reader(all, 'payments', { heeds: false })
+    for (let stop = 0; stop < 1001; stop += 1) all.authority.stopNow(PAYMENTS)
+    body.finish()
+    await body.ended
+    const settled = all.stream.acks.filter(({ phase }) => phase === 'settled').map(({ epoch }) => epoch)
+    expect(settled).toHaveLength(1000)
+    expect(settled.at(-1)).toBe(all.authority.epoch)
   })
 
   test('the same stop twice is acknowledged once', async () => {
@@ -276,6 +325,12 @@ describe('acknowledgements', () => {
     ])
   })
 
+  test('a stop that is remembered keeps nothing alive of what it found', async () => {
+    const all = await made()
+    const signal = new WeakRef((await stoppedReader(all)).signal)
+    await expect.poll(() => (collectGarbage(), signal.deref() === undefined)).toBe(true)
+  })
+
   test('what ends during a shutdown is told before the stream is closed', async () => {
     const all = await made()
     const body = await reader(all, 'payments', { heeds: false })
@@ -285,7 +340,19 @@ describe('acknowledgements', () => {
     body.finish()
     await closing
     expect(all.stream.told.at(-1)).toBe(`settled ${epoch}: finished`)
-    expect(all.stream.closed).toBe(true)
+    expect(all.stream).toMatchObject({ closed: true, left: true })
+  })
+
+  test('a body that outlives a shutdown: it does not say that it leaves, so that no stop is confirmed without it', async () => {
+    const all = await made()
+    const body = await reader(all, 'payments', { heeds: false })
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const closing = all.guard.close({ graceMs: 10 })
+    await vi.runAllTimersAsync()
+    expect(await closing).toBe(false)
+    expect(all.stream).toMatchObject({ closed: true, left: false })
+    body.finish()
   })
 })
 
@@ -352,6 +419,17 @@ describe('guard.watch', () => {
     authority.stopNow(SERVER)
     let told = 0
     guard.watch(checked.decision, () => (told += 1))
+    expect(told).toBe(1)
+  })
+
+  test('tells also of a stop that is known already, for a device that it had not named', async () => {
+    const { guard, authority, stream, at } = await made()
+    const checked = await guard.check(at('payments'))
+    if (!checked.allowed) throw new Error(checked.decision.code)
+    let told = 0
+    guard.watch(checked.decision, () => (told += 1))
+    const epoch = authority.stopNow(EMAIL)
+    stream.push(epoch, [PAYMENTS])
     expect(told).toBe(1)
   })
 

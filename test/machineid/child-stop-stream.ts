@@ -17,4 +17,4 @@ const stream = client.openStops?.({
   }),
 })
 while (stream?.state.up !== true) await sleep(5)
-if (what === 'close') await stream.close()
+if (what === 'close') await stream.close({ leaving: true })

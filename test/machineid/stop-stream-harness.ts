@@ -60,6 +60,8 @@ export interface StreamPlan {
   readonly ack?: (n: number) => Buffer
   /** What `POST /presence` gets. */
   readonly presence?: (n: number) => Buffer
+  /** How long acknowledgements and presence wait for their answer. Default 0. */
+  readonly delayMs?: number
   readonly timing?: Partial<StopStreamTiming>
   readonly key?: { readonly orgKey: string } | { readonly orgKeyFile: string }
   readonly orgId?: string
@@ -91,10 +93,12 @@ export async function streamTo(plan: StreamPlan = {}) {
     const earlier = server.requests.filter((one) => one.path.split('?')[0] === request.path.split('?')[0])
     const n = earlier.length - 1
     if (path === PATHS.stops) (plan.stops ?? ((to) => to.write(opened())))(socket, n, request)
-    else if (path === PATHS.stopsAck) socket.write((plan.ack ?? stored)(n))
-    else if (path === PATHS.presence) socket.write((plan.presence ?? present)(n))
+    else if (path === PATHS.stopsAck) later(() => socket.write((plan.ack ?? stored)(n)))
+    else if (path === PATHS.presence) later(() => socket.write((plan.presence ?? present)(n)))
     else socket.destroy()
   }
+  const later = (answer: () => void) =>
+    plan.delayMs === undefined ? answer() : setTimeout(answer, plan.delayMs)
   const server = await startRawServer(handler, plan.server)
   const { clock = systemClock, caPem, pathPrefix = '', orgId = ORG, afterEpoch } = plan
   const network = { origin: server.url, caPem, connectTimeoutMs: 500, clock }
@@ -118,7 +122,7 @@ export async function streamTo(plan: StreamPlan = {}) {
     { ...FAST, ...plan.timing },
   )
   onTestFinished(async () => {
-    await stream.close()
+    await stream.close({ leaving: true })
     await server.close()
   })
   const to = (path: string) => server.requests.filter((one) => one.path.startsWith(pathPrefix + path))

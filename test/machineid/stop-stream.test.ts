@@ -184,7 +184,7 @@ describe('a stream that was lost', () => {
       timing: { retryMinMs: 20, retryMaxMs: 10_000, stableMs: 5000 },
       stops: (socket, n) => {
         at.push(performance.now())
-        if (n < 4) return socket.destroy()
+        if (n < 4) return void socket.destroy()
         socket.write(opened(), () => {
           setTimeout(() => {
             clock.advance(5000)
@@ -336,6 +336,21 @@ describe('acknowledgements', () => {
     })
   })
 
+  test('wait for as long as a stop asks them to, some of it at random, and then go together', async () => {
+    const asks = event('stop', { epoch: 9, deviceIds: [PAYMENTS], action: 'org.disable', ackAfterMs: 400 })
+    const { stream, stops, reaches, acks, ackPosts } = await streamTo({
+      stops: (socket) => socket.write(`${opened()}${asks}`),
+    })
+    await reaches(() => stops.length === 1)
+    const startMs = performance.now()
+    stream.acknowledge(ack({ epoch: 9 }))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    stream.acknowledge(ack({ epoch: 9, phase: 'settled' }))
+    await reaches(() => acks().length === 2)
+    expect(ackPosts()).toHaveLength(1)
+    expect(performance.now() - startMs).toBeGreaterThan(150)
+  })
+
   test('that cannot be delivered are kept up to 1,000, the newest', async () => {
     let broken = true
     const { stream, up, reaches, acks, ackPosts } = await streamTo({
@@ -397,26 +412,82 @@ describe('presence', () => {
     const { stream, up, presences, server } = await streamTo()
     await up()
     stream.acknowledge(ack())
-    await stream.close()
+    await stream.close({ leaving: true })
     expect(presences().at(-1)).toMatchObject({ leaving: true })
     expect(server.requests.at(-1)?.path).toBe('/api/v1/presence')
     expect(server.requests.map(({ path }) => path)).toContain('/api/v1/stops/ack')
     await vi.waitFor(() => expect(server.openCount).toBe(0))
   })
 
+  test('does not say that we leave while something still runs here, and delivers what waits all the same', async () => {
+    const { stream, up, presences, acks, server } = await streamTo()
+    await up()
+    stream.acknowledge(ack())
+    await stream.close({ leaving: false })
+    expect(acks()).toHaveLength(1)
+    expect(presences().filter(({ leaving }) => leaving === true)).toEqual([])
+    await vi.waitFor(() => expect(server.openCount).toBe(0))
+  })
+
+  test('a client that is closed under a stream cannot know what still runs, and does not say that we leave', async () => {
+    const { server } = await streamTo()
+    const client = new MachineID({ orgKey: ORG_KEY, baseUrl: server.url, orgId: ORG, replica: 'pod-7' })
+    const stream = client.openStops?.({
+      deviceIds: [SERVER],
+      afterEpoch: 1,
+      onStop: () => {},
+      presence: () => ({ devices: [], timeoutMs: 1, latencyMs: undefined }),
+    })
+    await vi.waitFor(() => expect(stream?.state.up).toBe(true))
+    await client.close()
+    const bodies = server.requests.map(({ json }) => json as Record<string, unknown> | undefined)
+    expect(bodies.filter((body) => body?.['replica'] === 'pod-7' && body['leaving'] === true)).toEqual([])
+  })
+
   test('a close that nobody answers ends all the same', async () => {
     const { stream, up, server } = await streamTo({ presence: () => Buffer.alloc(0) })
     await up()
     const startMs = performance.now()
-    await stream.close()
+    await stream.close({ leaving: true })
     expect(performance.now() - startMs).toBeLessThan(2000)
     await vi.waitFor(() => expect(server.openCount).toBe(0))
+  })
+
+  test('a close that is answered slowly does not wait for every acknowledgement', async () => {
+    const { stream, up, ackPosts } = await streamTo({ ack: stored, delayMs: 200 })
+    await up()
+    const call = { callId: 'c'.repeat(200), runId: 'r', tool: 't', end: 'finished' as const }
+    const calls = Array.from({ length: 100 }, () => call)
+    for (let epoch = 10; epoch < 50; epoch += 1) stream.acknowledge(ack({ epoch, phase: 'settled', calls }))
+    const startMs = performance.now()
+    await stream.close({ leaving: true })
+    expect(performance.now() - startMs).toBeLessThan(2500)
+    expect(ackPosts().length).toBeGreaterThan(1)
+  })
+
+  test('whose stream comes up while it leaves does not say that it is there again', async () => {
+    let open = () => {}
+    const { stream, up, presences, reaches, connections } = await streamTo({
+      delayMs: 100,
+      timing: { openWithinMs: 3000 },
+      stops: (socket, n) => {
+        if (n === 0) socket.write(opened(), () => setTimeout(() => socket.destroy(), 20))
+        else open = () => void socket.write(opened())
+      },
+    })
+    await up()
+    await reaches(() => connections().length === 2 && presences().length > 0)
+    const closing = stream.close({ leaving: true })
+    await reaches(() => presences().at(-1)?.['leaving'] === true)
+    open()
+    await closing
+    expect(presences().at(-1)).toMatchObject({ leaving: true })
   })
 
   test('a closed stream does not come back', async () => {
     const { stream, up, connections } = await streamTo()
     await up()
-    await stream.close()
+    await stream.close({ leaving: true })
     await new Promise((resolve) => setTimeout(resolve, 150))
     expect(connections()).toHaveLength(1)
     expect(stream.state).toMatchObject({ up: false, code: 'GUARD_SHUTTING_DOWN' })

@@ -63,7 +63,7 @@ test('no device, tool, run or caller is in it', async () => {
 
 test('what nobody can tell has no sample: the stream where there is none, outcomes of a journal that fails', async () => {
   const journal = createMemoryJournal()
-  journal.listUnknown = () => Promise.reject(new Error('disk'))
+  journal.countUnknown = () => Promise.reject(new Error('disk'))
   const { text } = await scriptedServer({
     prepare: (authority) => (authority.openStops = undefined),
     guardOptions: { journal },
@@ -76,7 +76,7 @@ test('what nobody can tell has no sample: the stream where there is none, outcom
 
 test('a stream that is lost is 0', async () => {
   const { text, authority } = await scriptedServer()
-  await authority.stream?.close()
+  await authority.stream?.close({ leaving: false })
   expect(samples(await text('/metrics'), 'holdpoint_stop_stream_up')).toEqual({ '': 0 })
 })
 
@@ -102,6 +102,18 @@ test('from this machine no token is needed, but a request that was relayed is fr
     'text/plain; version=0.0.4; charset=utf-8',
   ])
   expect(found.headers.get('cache-control')).toBe('no-store')
+})
+
+test('behind a public URL a request from this machine may be anybody’s, with or without word of a proxy: it takes a token', async () => {
+  const approver = tokenWith(['runs:approve'])
+  const caller = tokenWith(['tools:call'])
+  const callers = callersOf([approver.record, caller.record])
+  const { url } = await scriptedServer({ callers, publicUrl: 'https://tools.example.com' })
+  const status = async (headers: Record<string, string>) =>
+    (await fetch(`${url}/metrics`, { headers })).status
+  expect(await status({})).toBe(401)
+  expect(await status({ authorization: `Bearer ${caller.token}` })).toBe(403)
+  expect(await status({ authorization: `Bearer ${approver.token}` })).toBe(200)
 })
 
 const outside = Object.values(networkInterfaces())

@@ -57,7 +57,7 @@ test('before the start it is off, because there is no stream yet, and ?strict fa
 
 test('a journal that cannot tell fails ?strict as before', async () => {
   const journal = createMemoryJournal()
-  journal.listUnknown = () => Promise.reject(new Error('disk'))
+  journal.countUnknown = () => Promise.reject(new Error('disk'))
   const { get } = await scriptedServer({ guardOptions: { journal } })
   expect(await get('/readyz?strict')).toMatchObject({ status: 503, body: { unknown_outcomes: null } })
 })

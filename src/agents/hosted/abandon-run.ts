@@ -18,7 +18,8 @@ export async function abandonRun(host: Host, claim: Claim, execution: Execution)
   )
   const end = { resumable: false, waiting: [] } as const
   if (ending === 'cancelled') return saveRun(host, claim, execution, { ...end, status: 'cancelled' })
-  if (ending === undefined && denial !== undefined)
+  // As with one that has ended: stopped before it asked the model again, it is paused as before.
+  if (ending === undefined && denial !== undefined && denial.boundary !== 'resume')
     return saveRun(host, claim, execution, { ...end, status: 'denied', denial })
   return saveRun(host, claim, execution, undefined)
 }

@@ -1,9 +1,11 @@
 import type { AgentInputItem } from '@openai/agents'
 import { messageOf } from '../../errors.ts'
+import type { Allowed } from '../../guard/decision.ts'
 import { refusalOf } from '../../guard/refusal.ts'
 import { SERVER_SURFACE } from '../../guard/surface.ts'
 import { jittered } from '../../jitter.ts'
 import { refusalBody } from '../model-text.ts'
+import { gateRun } from '../run-gate.ts'
 import { drainOn, withClaim, type Claim, type Execution } from './execution.ts'
 import { hostedAgent, type Host } from './host.ts'
 import { RUN_LEASE_MS } from './lease.ts'
@@ -67,10 +69,10 @@ export function createQueue(host: Host): Queue {
       runId,
       signal: execution.signal,
     } as const
-    const outcome = await guard.run(at, (work) => {
+    const outcome = await gateRun(guard, at, async ({ work, decision }) => {
       guard.reach('run.picked')
       drainOn(host, execution, work)
-      return runQueued(host, claim, execution)
+      return { allowed: true, value: await runQueued(host, claim, execution, decision), decision }
     })
     if (outcome.allowed) {
       denials.delete(runId)
@@ -133,14 +135,14 @@ export async function sweep({ store, log, executions }: Host): Promise<readonly 
   }
 }
 
-async function runQueued(host: Host, claim: Claim, execution: Execution): Promise<RunView> {
+async function runQueued(host: Host, claim: Claim, execution: Execution, allowed: Allowed): Promise<RunView> {
   const { run, token } = claim
   let input: string | AgentInputItem[]
   try {
     const hosted = hostedAgent(host, run.agent)
     input = openInput(host, claim)
     if (!(await host.store.markStarted(token))) execution.end('lost')
-    return await beginRun(host, claim, execution, { hosted, input, context: undefined })
+    return await beginRun(host, claim, execution, { hosted, input, context: undefined, allowed })
   } catch (thrown) {
     if (!(thrown instanceof RunRefused) || !CANNOT_BEGIN.has(thrown.code)) throw thrown
     // It would be picked again and again.

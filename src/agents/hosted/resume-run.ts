@@ -43,14 +43,14 @@ async function passGate(
       guard,
       { runId, signal: execution.signal },
       () => opened(host, claim, context),
-      async (state, { work, decision: resumedUnder }) => {
+      async (state, { work, decision: allowed }) => {
         const hosted = hostedAgent(host, claim.run.agent)
         const waited = await applyStored(host, hosted, runId, state)
         guard.reach('run.approvals_applied')
         drainOn(host, execution, work)
         execution.steps.emit({ type: 'run_resumed', runId })
         isRunning = true
-        return runPart(host, claim, execution, { hosted, input: state, context, waited, resumedUnder })
+        return runPart(host, claim, execution, { hosted, input: state, context, waited, allowed })
       },
     )
     if (outcome.allowed) return outcome.value

@@ -47,8 +47,11 @@ export function endOf(driven: AnyDriven, execution: Execution): RunEnd | undefin
 }
 
 function deniedEnd(denial: RefusalBody, driven: AnyDriven, execution: Execution): RunEnd | undefined {
-  // Stopped before it asked the model again: it is paused as before, and the journal knows what its calls have done.
-  if (denial.boundary === 'resume') return undefined
+  // Stopped before it asked the model again: it is paused as by a shutdown, with what its calls have given.
+  if (denial.boundary === 'resume') {
+    const paused = shutdownEnd(driven, execution)
+    return paused && { ...paused, denial }
+  }
   // A tool that stops or aborts a run ends it for good.
   const state = denial.boundary === 'task' ? stateToGoOnFrom(driven, execution) : undefined
   return { status: 'denied', denial, ...goingOn(state), waiting: [] }

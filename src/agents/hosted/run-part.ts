@@ -23,8 +23,8 @@ export interface RunPart {
   readonly context: unknown
   /** The calls that waited in a saved state and go on. Undefined at the start of a run, when there is no such state. */
   readonly waited?: ReadonlySet<string> | undefined
-  /** With `waited`. */
-  readonly resumedUnder?: Allowed | undefined
+  /** The allow under which it begins or goes on, where it was asked for before its first model call. */
+  readonly allowed?: Allowed | undefined
 }
 
 /** What this run's agent gets as its context. */
@@ -63,7 +63,7 @@ export async function runPart(
   host: Host,
   claim: Claim,
   execution: Execution,
-  { hosted, input, context, waited, resumedUnder }: RunPart,
+  { hosted, input, context, waited, allowed }: RunPart,
 ): Promise<RunView> {
   const { runId, caller } = claim.run
   host.guard.observe(observerOf(host))
@@ -75,7 +75,7 @@ export async function runPart(
     caller,
     context,
     signal: execution.signal,
-    resumedUnder,
+    allowed,
     hosted: hostedSession(host, execution, { hosted, asked, waited }),
     // It streams also where nobody listens: only so there is a state when a run is denied or fails.
     onEvent: (event: RunStreamEvent) => tellOfEvent(execution, event),

@@ -5,6 +5,7 @@ import { CALLS } from '../../machineid/calls.ts'
 import { CliError } from '../cli-error.ts'
 import { EXIT, type Cli } from '../cli.ts'
 import type { OperatorClient } from '../operator-client.ts'
+import { isNotOurs } from '../operator-refusal.ts'
 import { registerCanaries, type Canaries } from './canary-device.ts'
 import { confirmed } from './confirm.ts'
 import { registerHosted } from './hosted.ts'
@@ -95,8 +96,6 @@ function managerOf(cli: Cli): OperatorClient {
 }
 
 const NO_ORG = 'Hosted MachineID cannot disable an org. Leave out --org.'
-/** These say that an authority is there, and is not ours. */
-const NOT_OURS = new Set(['ANSWER_UNREADABLE', 'NOT_FOUND'])
 
 async function orgOf(operator: OperatorClient, { actors }: Stage): Promise<Org> {
   try {
@@ -104,8 +103,7 @@ async function orgOf(operator: OperatorClient, { actors }: Stage): Promise<Org> 
     return { orgId, isHosted: false }
   } catch (error) {
     const mayBeHosted = [...actors.values()].every(({ inspected }) => inspected.profile === 'machineid')
-    if (mayBeHosted && error instanceof CliError && NOT_OURS.has(error.code))
-      return { orgId: 'unknown', isHosted: true }
+    if (mayBeHosted && isNotOurs(error)) return { orgId: 'unknown', isHosted: true }
     throw error
   }
 }

@@ -99,6 +99,10 @@ export async function runDrill(plan: DrillPlan, world: DrillWorld): Promise<Dril
     failure = error
   }
   traffic.pause()
+  if (world.signal.aborted) {
+    for (const { what, command } of stopped.held())
+      world.onTrouble(`Restoring ${what} first. A second Ctrl-C would leave it stopped; by hand: ${command}`)
+  }
   const left = [...done.leftStopped, ...(await stopped.restoreAll())]
   // One that is left stopped stays where it can be looked at: a tombstone would keep its stop for the next drill.
   const canariesLeft = left.length === 0 ? ((await canaries?.remove()) ?? []) : (canaries?.keep() ?? [])

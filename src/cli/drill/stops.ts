@@ -1,4 +1,5 @@
 import { CALLS } from '../../machineid/calls.ts'
+import type { StopBody } from '../../machineid/wire-stops.ts'
 import { CliError } from '../cli-error.ts'
 import type { OperatorClient } from '../operator-client.ts'
 
@@ -7,6 +8,8 @@ export interface DrillStop {
   readonly what: string
   /** Restores it by hand. */
   readonly command: string
+  /** Right before it. Throws `CliError` when somebody else has stopped it: a stop on top of that would be restored with it. */
+  look?(): Promise<void>
   /** Resolves with the ack. Its epoch is null with hosted MachineID, which has none. */
   make(): Promise<{ readonly epoch: number | null }>
   /** Restores with the epoch of that very stop (G6). May be repeated. */
@@ -33,8 +36,16 @@ export function deviceStop(
     const { devices } = await operator.call(CALLS.devices, {}, ANYWAY)
     return devices.filter(({ deviceId, revoked }) => revoked && deviceIds.includes(deviceId))
   }
+  const others = othersStops(operator)
   return {
     what: deviceIds.join(', '),
+    look: async () => {
+      const { devices, orgEpoch } = await operator.call(CALLS.devices, {}, ANYWAY)
+      const stopped = devices.filter(({ deviceId, revoked }) => revoked && deviceIds.includes(deviceId))
+      if (stopped.length > 0)
+        throw stoppedAlready(stopped.map((device) => whoElse(device.deviceId, device)).join('; '))
+      others.since(orgEpoch)
+    },
     command: `holdpoint devices restore ${deviceIds.join(' ')}`,
     make: async () => {
       const { results } = await operator.call(
@@ -51,17 +62,31 @@ export function deviceStop(
       )
     },
     undo: async (epoch) => {
-      const items = deviceIds.map((deviceId) => ({ deviceId, ...(epoch === null ? {} : { ifEpoch: epoch }) }))
-      const { results } = await operator.call(CALLS.unrevokeBatch, { items, reason }, ANYWAY)
+      const notOurs = await others.before(epoch, ({ action, deviceIds: hit, deviceCount }) =>
+        action !== 'device.revoke' ? [] : deviceCount > hit.length ? deviceIds : hit,
+      )
+      const items = deviceIds
+        .filter((deviceId) => !notOurs.has(deviceId))
+        .map((deviceId) => ({ deviceId, ...(epoch === null ? {} : { ifEpoch: epoch }) }))
+      const { results } =
+        items.length === 0
+          ? { results: [] }
+          : await operator.call(CALLS.unrevokeBatch, { items, reason }, ANYWAY)
       const failed = results.filter(({ ok }) => !ok)
       // Stale: it is stopped anew, or a first try of ours was done and its answer lost.
       const stopped = failed.length === 0 ? [] : await current()
       const left = stopped.filter(({ deviceId }) => failed.some((result) => result.deviceId === deviceId))
       const restored = results.find(({ ok }) => ok)
+      const whose = [
+        ...left.map((device) => whoElse(device.deviceId, device)),
+        ...deviceIds.flatMap((deviceId) => {
+          const stop = notOurs.get(deviceId)
+          return stop === undefined ? [] : [whoElse(deviceId, stop)]
+        }),
+      ]
       return {
         epoch: restored?.epoch ?? null,
-        leftStopped:
-          left.length === 0 ? undefined : left.map((device) => whoElse(device.deviceId, device)).join('; '),
+        leftStopped: whose.length === 0 ? undefined : whose.join('; '),
       }
     },
     find: async () => {
@@ -73,11 +98,19 @@ export function deviceStop(
 
 export function orgStop(operator: OperatorClient, reason: string): DrillStop {
   const current = async () => (await operator.call(CALLS.usage, {}, ANYWAY)).org
+  const others = othersStops(operator)
   return {
     what: 'the whole org',
+    look: async () => {
+      const { org, orgEpoch } = await operator.call(CALLS.usage, {}, ANYWAY)
+      if (org.disabled) throw stoppedAlready(whoElse('the org', org))
+      others.since(orgEpoch)
+    },
     command: 'holdpoint org enable',
     make: async () => ({ epoch: (await operator.call(CALLS.orgDisable, { reason }, ANYWAY)).epoch }),
     undo: async (epoch) => {
+      const notOurs = await others.before(epoch, ({ action }) => (action === 'org.disable' ? [action] : []))
+      for (const stop of notOurs.values()) return { epoch: null, leftStopped: whoElse('the org', stop) }
       try {
         const answer = await operator.call(
           CALLS.orgEnable,
@@ -117,6 +150,33 @@ export function cutOff(operator: OperatorClient, canaries: readonly string[], se
     },
     find: async () => ({ epoch: null }),
   }
+}
+
+/** What somebody else stopped after the look and before the drill did: the epoch of the drill's own stop hides it. */
+function othersStops(operator: OperatorClient) {
+  let sinceEpoch: number | undefined
+  return {
+    since: (epoch: number) => (sinceEpoch = epoch),
+    /** Each thing that `hit` names of a stop, with the newest such stop. */
+    before: async (epoch: number | null, hit: (stop: StopBody) => readonly string[]) => {
+      const found = new Map<string, StopBody>()
+      if (epoch === null || sinceEpoch === undefined) return found
+      let cursor: string | undefined
+      for (;;) {
+        const page = await operator.call(CALLS.stopHistory, { cursor }, ANYWAY)
+        for (const stop of page.stops) {
+          if (stop.epoch <= sinceEpoch) return found
+          if (stop.epoch < epoch) for (const one of hit(stop)) if (!found.has(one)) found.set(one, stop)
+        }
+        if (page.nextCursor === null) return found
+        cursor = page.nextCursor
+      }
+    },
+  }
+}
+
+function stoppedAlready(who: string): CliError {
+  return new CliError('STOPPED_ALREADY', `Not stopped by this drill: ${who}.`)
 }
 
 function whoElse(

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.ts'
 import { jittered } from '../../jitter.ts'
 import { CliError } from '../cli-error.ts'
+import { goesBy } from '../operator-refusal.ts'
 import type { DrillStop, Undone } from './stops.ts'
 
 export interface Acked {
@@ -17,6 +18,8 @@ export interface Stopped {
   stop(what: DrillStop): Promise<Acked>
   /** Restores that one; throws when it cannot, and it stays on the list. */
   restore(what: DrillStop): Promise<Acked & Undone>
+  /** What is not restored yet. */
+  held(): readonly DrillStop[]
   /** Restores all, the newest first, and tries hard. Never throws: what is left stopped is said in sentences. */
   restoreAll(): Promise<readonly string[]>
 }
@@ -31,14 +34,6 @@ export interface StoppedOptions {
 /** `asked`: it got no answer, so that it may be stopped or not. */
 type Held = { readonly stop: DrillStop } & ({ readonly asked: true } | { readonly epoch: number | null })
 
-const GOES_BY = new Set([
-  'UNREACHABLE',
-  'ANSWER_UNREADABLE',
-  'OVERLOADED',
-  'STORE_UNAVAILABLE',
-  'INTERNAL_ERROR',
-  'RATE_LIMITED',
-])
 const FIRST_PAUSE_MS = 200
 const LAST_PAUSE_MS = 2000
 
@@ -66,8 +61,7 @@ export function createStopped({ nowMs, tryForMs = 30_000, onRetry }: StoppedOpti
       try {
         return await undo(one)
       } catch (error) {
-        const goesBy = error instanceof CliError && GOES_BY.has(error.code)
-        if (!goesBy || nowMs() + pauseMs > endMs) throw error
+        if (!(error instanceof CliError && goesBy(error)) || nowMs() + pauseMs > endMs) throw error
         onRetry?.(one.stop, error.message)
         await sleep(jittered(pauseMs))
       }
@@ -75,6 +69,7 @@ export function createStopped({ nowMs, tryForMs = 30_000, onRetry }: StoppedOpti
   }
   return {
     stop: async (what) => {
+      await what.look?.()
       // Before it is asked for: whatever happens, it is restored.
       held.push({ stop: what, asked: true })
       const acked = await timed(() => what.make())
@@ -89,6 +84,7 @@ export function createStopped({ nowMs, tryForMs = 30_000, onRetry }: StoppedOpti
       forget(what)
       return done
     },
+    held: () => held.map(({ stop }) => stop),
     restoreAll: async () => {
       const left: string[] = []
       for (const one of held.toReversed()) {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { messageOf } from '../../errors.ts'
 import { CALLS } from '../../machineid/calls.ts'
 import { verifyDrill } from '../../machineid/drill-signature.ts'
-import { MAX_REPORT_BYTES, type SignedDrillBody } from '../../machineid/wire-drills.ts'
+import { MAX_REPORT_BYTES, type DrillReportBody, type SignedDrillBody } from '../../machineid/wire-drills.ts'
 import { CliError } from '../cli-error.ts'
 import { EXIT, type Cli } from '../cli.ts'
 import { count } from '../plural.ts'
@@ -81,17 +81,36 @@ async function orgKey(
   }
 }
 
-/** A report whose parts do not agree proves nothing, whoever signed it. */
-function contradictionIn({ report }: SignedDrillBody): string | undefined {
+/** A report whose parts do not agree, or that the audit does not bear out, proves nothing, whoever signed it. */
+function contradictionIn({ report, attestation }: SignedDrillBody): string | undefined {
   if (report.held !== report.steps.every(({ held }) => held))
     return 'It says of the whole something else than of its steps.'
-  const wrong = report.steps.find(
-    ({ held, measures }) => held && measures.some(({ startedAfterAck }) => startedAfterAck > 0),
-  )
-  return wrong === undefined
-    ? undefined
-    : `Its step ${wrong.name} counts starts after the ack, and says that it held.`
+  const actions = new Map(attestation.audit.map(({ epoch, row }) => [epoch, row?.action]))
+  for (const { name, held, epoch, measures } of report.steps) {
+    if (held && measures.some(({ startedAfterAck }) => startedAfterAck > 0))
+      return `Its step ${name} counts starts after the ack, and says that it held.`
+    const action = ACTION[name]
+    if (!held || action === undefined) continue
+    if (epoch === null) {
+      // A restore whose first try was done and its answer lost has none.
+      if (STOPPING.has(name)) return `Its step ${name} says that it held, and names no epoch.`
+    } else if (actions.get(epoch) === undefined) {
+      return `The control plane had no row of epoch ${epoch} in its audit: that did not happen as told.`
+    } else if (actions.get(epoch) !== action) {
+      return `Its step ${name} has epoch ${epoch}, which is that of ${actions.get(epoch)}.`
+    }
+  }
+  return undefined
 }
+
+/** What the audit calls it. */
+const ACTION: Partial<Record<DrillReportBody['steps'][number]['name'], string>> = {
+  stop: 'device.revoke',
+  restore: 'device.unrevoke',
+  disable_org: 'org.disable',
+  enable_org: 'org.enable',
+}
+const STOPPING = new Set(['stop', 'disable_org'])
 
 async function readJson(file: string): Promise<unknown> {
   let text: string

@@ -23,14 +23,20 @@ export function confirmationOf(
   for (const replica of replicas) {
     const ack = others.get(idOf(replica))
     others.delete(idOf(replica))
-    if (ack === undefined && !(isConcerned(replica, atMs) && hits.replica(replica))) continue
+    if (!wasTold(ack) && !(isConcerned(replica, atMs) && hits.replica(replica))) continue
     concerned.push(stopReplica({ name: replica.replica, replica, ack, denied: deniedSince(replica) }))
   }
   // Of those that are forgotten what they said is known all the same.
   for (const ack of others.values()) {
+    if (!wasTold(ack)) continue
     concerned.push(stopReplica({ name: ack.replica, replica: undefined, ack, denied: null }))
   }
   return { state: stateOf(concerned), replicas: concerned }
+}
+
+/** We wrote it to its stream, so it is its own. What it says of a stop by itself anybody with a key could say. */
+function wasTold(ack: StopAckRecord | undefined): boolean {
+  return ack !== undefined && ack.toldAtMs !== null
 }
 
 function stateOf(replicas: readonly Pick<StopReplica, 'state'>[]): StopBody['state'] {

@@ -9,6 +9,7 @@ import type { StopEvidence, StopStore } from './stop-store.ts'
 const FLUSH_AFTER_MS = 100
 /** One write, so that a stop never waits for more than that. */
 const ROWS_PER_WRITE = 100
+/** Rows, also those on their way to the disk. */
 const MAX_WAITING = 50_000
 
 export interface StopEvidenceLog {
@@ -54,6 +55,7 @@ export function createStopEvidenceLog(options: {
   const writeParts = async (evidence: Waiting) => {
     for (const part of partsOf(evidence)) {
       await attempt(() => store.recordStopEvidence(part))
+      rows -= countOf(part)
       // Stops go first.
       await nextTurn()
     }
@@ -63,12 +65,12 @@ export function createStopEvidenceLog(options: {
     timer = undefined
     start()
     if (dropped > 0) log.error({ dropped }, 'more evidence of stops came than the disk could store')
-    if (rows > 0) {
+    if (countOf(waiting) > 0) {
       const taken = waiting
       turns = turns.then(() => writeParts(taken))
     }
     waiting = none()
-    rows = dropped = 0
+    dropped = 0
     return turns
   }
 
@@ -76,7 +78,7 @@ export function createStopEvidenceLog(options: {
     start,
     observe: ({ seen = [], told = [], acks = [] }) => {
       if (isClosed) return
-      const count = seen.length + told.length + acks.length
+      const count = countOf({ seen, told, acks })
       if (rows + count > MAX_WAITING) return void (dropped += count)
       rows += count
       for (const one of seen) waiting.seen.push(storable(one))
@@ -96,6 +98,10 @@ type Waiting = { readonly [Name in keyof StopEvidence]: StopEvidence[Name][numbe
 
 function none(): Waiting {
   return { seen: [], told: [], acks: [] }
+}
+
+function countOf({ seen, told, acks }: StopEvidence): number {
+  return seen.length + told.length + acks.length
 }
 
 /** What callers say of themselves is kept, and shown: never a key that slipped in. */

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { drained } from '../../drained.ts'
 import { eventText } from './lane-events.ts'
@@ -9,6 +8,8 @@ import type { StopReader } from './stop-store.ts'
 
 /** Of what a stream missed, so many at a time. */
 const PAGE_ROWS = 256
+/** As much as may wait for a slow reader, or less: what was missed is no reason to hold more for it. */
+const PAGE_CHARACTERS = 32 * 1024
 
 /**
  * Tells what a stream missed, then lets it live. A stop is in the store before anybody is told of it, so the tick that
@@ -19,6 +20,8 @@ export async function catchUp(options: {
   readonly stops: StopReader
   readonly listener: StopListener
   readonly response: ServerResponse
+  /** Resolves when the next page is due: of all streams that catch up together. */
+  readonly turn: () => Promise<void>
   /** Sent first. */
   readonly hello: string
   /** Of the org, read before any of this. */
@@ -36,7 +39,12 @@ export async function catchUp(options: {
     const told: number[] = []
     let text = before
     let cutAt: number | undefined
+    let isWhole = page.length < PAGE_ROWS
     for (const stop of stopsOf(page)) {
+      if (text.length >= PAGE_CHARACTERS) {
+        isWhole = false
+        break
+      }
       if (stop.keyIds.has(listener.keyId)) {
         cutAt = stop.epoch
         break
@@ -49,7 +57,7 @@ export async function catchUp(options: {
     }
     if (text !== '' && stream.send(text)) for (const epoch of told) options.onTold(listener, epoch)
     if (cutAt !== undefined) options.cutKey(listener, cutAt)
-    return page.length < PAGE_ROWS
+    return isWhole
   }
 
   let before = options.hello
@@ -57,7 +65,7 @@ export async function catchUp(options: {
     if (!isOpen()) return
     before = ''
     await drained(response)
-    await nextTurn()
+    await options.turn()
     if (!isOpen()) return
   }
   if (!isOpen()) return

@@ -7,21 +7,34 @@ export interface LaneCuts {
   readonly isCut: (orgId: string, deviceIds: readonly string[]) => boolean
 }
 
+/** Those that have ended are cleared away when there are as many again. */
+const CLEARED_FROM = 1000
+
 export function createLaneCuts(nowMs: () => number): LaneCuts {
   const untilMs = new Map<string, number>()
+  let lastUntilMs = 0
+  let clearedFrom = CLEARED_FROM
   const keyOf = (orgId: string, deviceId: string) => `${orgId} ${deviceId}`
-  const forgetPast = () => {
-    for (const [key, endsAtMs] of untilMs) if (endsAtMs <= nowMs()) untilMs.delete(key)
+  const clear = () => {
+    const now = nowMs()
+    for (const [key, endsAtMs] of untilMs) if (endsAtMs <= now) untilMs.delete(key)
+    clearedFrom = Math.max(CLEARED_FROM, 2 * untilMs.size)
   }
   return {
     cut: (cut) => {
       untilMs.set(keyOf(cut.orgId, cut.deviceId), cut.untilMs)
-      forgetPast()
+      lastUntilMs = Math.max(lastUntilMs, cut.untilMs)
+      if (untilMs.size > clearedFrom) clear()
     },
     isCut: (orgId, deviceIds) => {
       if (untilMs.size === 0) return false
-      forgetPast()
-      return deviceIds.some((deviceId) => untilMs.has(keyOf(orgId, deviceId)))
+      const now = nowMs()
+      if (now >= lastUntilMs) {
+        untilMs.clear()
+        return false
+      }
+      // Every question of every org comes by here: however many are cut, each device is one look.
+      return deviceIds.some((deviceId) => (untilMs.get(keyOf(orgId, deviceId)) ?? 0) > now)
     },
   }
 }

@@ -11,7 +11,7 @@ export interface LaneStop {
   readonly keyIds: ReadonlySet<string>
   readonly hits: (deviceId: string) => boolean
   /** The event for a stream of which it stops these devices. Made once for all of which it stops the same. */
-  readonly textFor: (deviceIds: readonly string[]) => string
+  readonly textFor: (deviceIds: readonly string[], ackAfterMs?: number) => string
   /** Whoever may be concerned, some of them twice; undefined when a while was spent on looking. */
   readonly concerned: (org: OrgListeners) => Iterable<StopListener | undefined>
 }
@@ -37,9 +37,10 @@ function stopOf(records: readonly StopRecord[]): LaneStop {
     epoch,
     keyIds,
     hits: (deviceId) => hitsAll || deviceIds.has(deviceId) || (patterns.length > 0 && matches(deviceId)),
-    textFor: (hit) => {
+    textFor: (hit, ackAfterMs) => {
       const key = hit.join(',')
-      const text = texts.get(key) ?? eventText({ type: 'stop', epoch, deviceIds: [...hit], action })
+      const text =
+        texts.get(key) ?? eventText({ type: 'stop', epoch, deviceIds: [...hit], action, ackAfterMs })
       texts.set(key, text)
       return text
     },

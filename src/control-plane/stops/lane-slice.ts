@@ -19,3 +19,13 @@ export function createSlice(): Slice {
     },
   }
 }
+
+/** For many long works at once: each resolves when its next piece is due, one after the other, all within one slice. */
+export function createTurns(): () => Promise<void> {
+  const slice = createSlice()
+  let last = Promise.resolve()
+  return () =>
+    (last = last.then(async () => {
+      if (slice.isOver()) await slice.next()
+    }))
+}

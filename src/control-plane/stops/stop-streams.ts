@@ -11,7 +11,7 @@ import { eventText, HEARTBEAT } from './lane-events.ts'
 import { createFanOut } from './lane-fan-out.ts'
 import type { LaneStop } from './lane-hits.ts'
 import { createStopListeners, type ReplicaName, type StopListener } from './lane-listeners.ts'
-import { createSlice } from './lane-slice.ts'
+import { createSlice, createTurns } from './lane-slice.ts'
 import type { StopEvidence, StopReader, StopRecord } from './stop-store.ts'
 
 const HEARTBEAT_MS = 15_000
@@ -20,6 +20,7 @@ const WATCH_MS = 1000
 /** What may wait for a reader. */
 const MAX_WAITING_BYTES = 64 * 1024
 const MAX_PER_ORG = 10_000
+const MAX_ACK_AFTER_MS = 5000
 
 export interface StopOpening extends ReplicaName {
   readonly keyKind: StopListener['keyKind']
@@ -71,6 +72,7 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
   const { nowMs, onFailed, heartbeatMs = HEARTBEAT_MS, maxPerOrg = MAX_PER_ORG, maxInAll } = options
   const listeners = createStopListeners({ maxPerOrg, maxInAll })
   const evidence = createLaneEvidence(options)
+  const catchUpTurn = createTurns()
   let closed = false
 
   const leave = (listener: StopListener): boolean => {
@@ -94,10 +96,14 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
   const endAll = () => {
     for (const { all } of listeners.orgs()) for (const listener of all) endQuietly(listener)
   }
-  const cutKey = (listener: StopListener, epoch: number) => {
-    if (listener.stream.send(eventText({ type: 'key_cut', epoch }))) evidence.told(listener, epoch)
+  const sendCut = (listener: StopListener, epoch: number): boolean => {
+    const isSent = listener.stream.send(eventText({ type: 'key_cut', epoch }))
     listener.stream.finish()
     gone(listener)
+    return isSent
+  }
+  const cutKey = (listener: StopListener, epoch: number) => {
+    if (sendCut(listener, epoch)) evidence.told(listener, epoch)
   }
 
   const tell = (listener: StopListener, stop: LaneStop) => {
@@ -106,7 +112,8 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
     const deviceIds = listener.deviceIds.filter(stop.hits)
     if (deviceIds.length === 0) return
     listener.toldEpoch = stop.epoch
-    if (listener.stream.send(stop.textFor(deviceIds))) evidence.told(listener, stop.epoch)
+    const text = stop.textFor(deviceIds, ackAfterMs(listeners.ofOrg(stop.orgId)?.all.size ?? 0))
+    if (listener.stream.send(text)) evidence.told(listener, stop.epoch)
   }
   const fanOut = createFanOut({
     listeners,
@@ -127,7 +134,8 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
         const ended = found === undefined ? 'KEY_EXPIRED' : keyProblem(found.key, nowMs())
         for (const listener of ofKey) {
           if (ended === undefined) listener.stream.send(HEARTBEAT)
-          else if (ended === 'KEY_BURNED') cutKey(listener, found?.orgEpoch ?? 0)
+          // The org's epoch is not that of the burn: it was told of no stop that there is.
+          else if (ended === 'KEY_BURNED') sendCut(listener, found?.orgEpoch ?? 0)
           else end(listener)
           if (slice.isOver()) await slice.next()
         }
@@ -163,6 +171,7 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
       response.on('close', () => gone(listener))
       const catchingUp = catchUp({
         stops: options.stops,
+        turn: catchUpTurn,
         listener,
         response,
         orgEpoch,
@@ -187,6 +196,11 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
     },
     flush: evidence.flush,
   }
+}
+
+/** Few may answer at once; of many, each after a while that grows with their number. */
+function ackAfterMs(streams: number): number | undefined {
+  return streams < 50 ? undefined : Math.min(Math.ceil(streams / 4), MAX_ACK_AFTER_MS)
 }
 
 /** Runs while anybody listens. */

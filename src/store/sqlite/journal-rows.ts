@@ -28,6 +28,7 @@ export type JournalStatements = ReturnType<typeof prepareJournal>
 
 export function prepareJournal(db: DatabaseSync) {
   const passed = 'lease_until_ms <= :now AND deadline_at_ms <= :now'
+  const unknown = `state IN ('intent', 'unknown') AND (state = 'unknown' OR (${passed}))`
   const end = `UPDATE effect_journal
     SET state = :state, result = :result, changed_at_ms = :now, lease_until_ms = :leaseUntilMs, resolved = :resolved
     WHERE`
@@ -64,9 +65,9 @@ export function prepareJournal(db: DatabaseSync) {
     listUnknown: db.prepare(
       `SELECT *, 'unknown' AS state,
          iif(state = 'intent', max(lease_until_ms, deadline_at_ms), changed_at_ms) AS changed_at_ms
-       FROM effect_journal WHERE state IN ('intent', 'unknown') AND (state = 'unknown' OR (${passed}))
-       ORDER BY first_attempt_at_ms, rowid`,
+       FROM effect_journal WHERE ${unknown} ORDER BY first_attempt_at_ms, rowid`,
     ),
+    countUnknown: db.prepare(`SELECT count(*) AS count FROM effect_journal WHERE ${unknown}`),
     listRun: db.prepare(
       `SELECT *, iif(state = 'intent' AND ${passed}, 'unknown', state) AS state
        FROM effect_journal WHERE caller = :caller AND run_id = :runId ORDER BY first_attempt_at_ms, rowid`,

@@ -139,8 +139,13 @@ export function createJournal(opened: OpenToolFile): Journal {
         return statements.renew.run({ leaseUntilMs: now + leaseMs, token, now }).changes === 1
       }),
     settle: async (token, outcome) => writer.transact(() => settle(token, outcome)),
-    // Only reads: health checks ask for it, and must neither wait for the write lock nor take it.
+    // These only read: health checks ask, and must neither wait for the write lock nor take it.
     listUnknown: async () => list(statements.listUnknown, {}),
+    countUnknown: async () => {
+      assertSound(writer)
+      const row = writer.read(() => statements.countUnknown.get({ now: nowMs() }))
+      return (row as { count: number }).count
+    },
     listRun: async ({ caller, runId }) => list(statements.listRun, { caller, runId }),
     resolveUnknown: async (key, outcome, settlement) =>
       writer.transact(() => resolveUnknown(key, outcome, settlement)),

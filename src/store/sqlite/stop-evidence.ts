@@ -7,6 +7,7 @@ import type {
   StopEvidence,
   StopStore,
 } from '../../control-plane/stops/stop-store.ts'
+import { createAckCap } from './ack-cap.ts'
 import { jsonOf, type Row } from './control-plane-rows.ts'
 import { createReplicaCap } from './replica-cap.ts'
 import type { Writer } from './transaction.ts'
@@ -17,9 +18,14 @@ type EvidenceStore = Pick<
 >
 
 /** Who listens for stops, and what became of each stop there. */
-export function createStopEvidence(db: DatabaseSync, { read, transact }: Writer): EvidenceStore {
+export function createStopEvidence(
+  db: DatabaseSync,
+  { read, transact }: Writer,
+  { maxAcksOfKey }: { readonly maxAcksOfKey?: number } = {},
+): EvidenceStore {
   const statements = prepare(db)
   const cap = createReplicaCap(db)
+  const ackCap = createAckCap(db, maxAcksOfKey)
 
   const noteSeen = (seen: StopEvidence['seen'][number]) => {
     const { orgId, keyId, replica, keyKind, atMs, streamUp, leaving, devices, timeoutMs, latencyMs } = seen
@@ -40,6 +46,7 @@ export function createStopEvidence(db: DatabaseSync, { read, transact }: Writer)
   }
   const noteAck = ({ orgId, keyId, replica, atMs, ack }: StopEvidence['acks'][number]) => {
     const { epoch, phase, aborted, finished, unknown, running, calls = [] } = ack
+    if (!ackCap.takes({ orgId, epoch, keyId, replica })) return
     const counts = { aborted, finished, unknown, running, calls: JSON.stringify(calls) }
     statements[phase].run({ orgId, epoch, keyId, replica, atMs, ...counts })
   }
@@ -49,7 +56,8 @@ export function createStopEvidence(db: DatabaseSync, { read, transact }: Writer)
       transact(() => {
         seen.forEach(noteSeen)
         for (const { orgId, keyId, replica, atMs, epoch } of told) {
-          statements.told.run({ orgId, epoch, keyId, replica, atMs })
+          if (ackCap.takes({ orgId, epoch, keyId, replica }))
+            statements.told.run({ orgId, epoch, keyId, replica, atMs })
         }
         acks.forEach(noteAck)
       }),
@@ -62,7 +70,9 @@ export function createStopEvidence(db: DatabaseSync, { read, transact }: Writer)
       transact(() => {
         const replicas = Number(statements.pruneReplicas.run(beforeMs, limit).changes)
         if (replicas > 0) cap.forget()
-        return replicas + Number(statements.pruneAcks.run(beforeMs, limit - replicas).changes)
+        const acks = Number(statements.pruneAcks.run(beforeMs, limit - replicas).changes)
+        if (acks > 0) ackCap.forget()
+        return replicas + acks
       }),
   }
 }

@@ -144,13 +144,35 @@ describe('a replica is waited for at a stop', () => {
     expect(confirmationOf(batch, [REPLICA], []).replicas).toHaveLength(1)
   })
 
-  test('whatever else, when it said something of it', () => {
+  test('whatever else, when it was told of it', () => {
     const elsewhere = { ...REPLICA, devices: [] }
     expect(confirmationOf([STOP], [elsewhere], [{ ...ACK, ...told }]).replicas).toHaveLength(1)
     expect(confirmationOf([STOP], [], [{ ...ACK, ...settled }])).toMatchObject({
       state: 'confirmed',
       replicas: [{ replica: 'r1', lastSeenAt: null }],
     })
+  })
+})
+
+describe('what a process says of a stop that is none of its own counts for nothing', () => {
+  const said = { ...ACK, settledAtMs: AT + 3 }
+  test.each<readonly [string, Partial<StopRecord>, readonly Partial<ReplicaRecord>[]]>([
+    ['one whose devices it does not hit', {}, [{ devices: [{ deviceId: 'x:y:z', inFlight: 0 }] }]],
+    ['one that came after it', {}, [{ firstSeenAtMs: AT + 1 }]],
+    ['one that nobody knows', {}, []],
+    ['of another key', { action: 'key.burn', deviceId: null, keyId: 'k2' }, [{}]],
+  ])('%s', (_, stop, replicas) => {
+    const known = replicas.map((replica) => ({ ...REPLICA, ...replica }))
+    expect(confirmationOf([{ ...STOP, ...stop }], known, [said])).toEqual({
+      state: 'no_replicas',
+      replicas: [],
+    })
+    // Nor does it keep one unconfirmed that others have confirmed.
+    const other = { ...REPLICA, replica: 'r2', keyId: stop.keyId ?? 'k3' }
+    const ofOther = { ...ACK, ...settled, replica: 'r2', keyId: other.keyId }
+    const running = { ...ACK, receivedAtMs: AT + 1, running: 5 }
+    const found = confirmationOf([{ ...STOP, ...stop }], [...known, other], [running, ofOther])
+    expect(found).toMatchObject({ state: 'confirmed', replicas: [{ replica: 'r2' }] })
   })
 })
 

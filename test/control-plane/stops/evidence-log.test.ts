@@ -78,6 +78,28 @@ describe('evidence of stops', () => {
     expect(lines()).toMatchObject([{ dropped: 1 }])
   })
 
+  test('what is on its way to a slow disk counts too', async () => {
+    const store = await openStore()
+    const disk = Promise.withResolvers<void>()
+    const recordStopEvidence = async (evidence: StopEvidence) => {
+      await disk.promise
+      return store.recordStopEvidence(evidence)
+    }
+    const { evidence, lines } = listen({ ...store, recordStopEvidence })
+    for (let flushes = 0; flushes < 3; flushes++) {
+      evidence.observe({ seen: Array.from({ length: 25_000 }, () => seen(`part ${flushes}`)) })
+      void evidence.flush()
+    }
+    disk.resolve()
+    await evidence.flush()
+    expect(await namesIn(store)).toEqual(['part 0', 'part 1'])
+    expect(lines()).toMatchObject([{ dropped: 25_000 }])
+    // What was written has made room.
+    evidence.observe({ seen: [seen('later')] })
+    await evidence.flush()
+    expect(await namesIn(store)).toContain('later')
+  })
+
   test('closes the streams of an earlier process before it notes one of its own', async () => {
     const store = await openStore()
     await store.recordStopEvidence({ seen: [{ ...seen('old'), streamUp: true }], told: [], acks: [] })

@@ -167,8 +167,15 @@ describe('an acknowledgement', () => {
   test('G1: a thousand replicas that share a key acknowledge at once, and none is turned away', async () => {
     await using limited = await startTestControlPlane({ limitCalls: true, clock })
     await limited.register(DEVICE)
-    const epoch = await limited.revoke(DEVICE)
     const names = Array.from({ length: 1000 }, (_, n) => `r${n}`)
+    const { keyId } = (await limited.get(PATHS.keys, limited.keys.admin)).body.keys.find(
+      ({ kind }: { kind: string }) => kind === 'runtime',
+    )
+    const of = { orgId: limited.orgId, keyId, keyKind: 'runtime' as const, atMs: nowMs }
+    limited.controlPlane.observe({
+      seen: names.map((replica) => ({ ...of, replica, devices: [{ deviceId: DEVICE, inFlight: 0 }] })),
+    })
+    const epoch = await limited.revoke(DEVICE)
     const answers = await Promise.all(
       names.flatMap((replica) =>
         (['received', 'settled'] as const).map((phase) =>
