@@ -287,9 +287,14 @@ export function programEnv(): Env {
   return process.env
 }
 
-/** Reads `.env` of the working directory into the environment, if there is one. What is set already stays. */
-export function loadEnvFile(): void {
+/**
+ * Reads `.env` of the working directory into the environment, if there is one. What is set already stays. Answers what
+ * was not: the variables that only `.env` sets.
+ */
+export function loadEnvFile(): ReadonlySet<string> {
+  const before = new Set(Object.keys(process.env))
   if (existsSync('.env')) process.loadEnvFile('.env')
+  return new Set(Object.keys(process.env).filter((name) => !before.has(name)))
 }
 
 /** Which model the demo and the examples run on. There the SDK itself reads `OPENAI_API_KEY` and `OPENAI_BASE_URL`. */

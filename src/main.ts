@@ -38,7 +38,7 @@ const say = (text: string) => void process.stdout.write(`${text}\n`)
 const note = (text: string) => void process.stderr.write(`${text}\n`)
 
 async function main(args: readonly string[]): Promise<number> {
-  loadEnvFile()
+  const fromFile = loadEnvFile()
   const [command, ...rest] = args
   const asksForHelp = rest.some((arg) => arg === '--help' || arg === '-h')
   if (command === undefined || (command === 'start' && rest.length === 0)) {
@@ -54,7 +54,7 @@ async function main(args: readonly string[]): Promise<number> {
   const run = FILE_COMMANDS[onFiles]
   if (run !== undefined && !asksForHelp) return run(given)
   const { runOnThisProcess } = await import('./cli/process.ts')
-  return runOnThisProcess(args)
+  return runOnThisProcess(args, fromFile)
 }
 
 main(process.argv.slice(2)).then(

@@ -44,6 +44,17 @@ export async function blastRadius<C extends Call>(
   return { preview, inFlight, replicas: counts.length, inFlightOf }
 }
 
+const LOOK_TIMEOUT_MS = 2000
+
+/** A look that fails, or takes long, is no reason not to stop: then it says why there is none. */
+export function quickly(look: Promise<BlastRadius>): Promise<BlastRadius | string> {
+  const late = new Promise<string>((resolve) => {
+    setTimeout(resolve, LOOK_TIMEOUT_MS, 'the control plane is slow to answer.').unref()
+  })
+  const failed = (error: unknown) => (error instanceof Error ? error.message : String(error))
+  return Promise.race([look.catch(failed), late])
+}
+
 function noPreview(url: string, cause: unknown): CliError {
   return new CliError(
     'NO_PREVIEW',

@@ -1,6 +1,7 @@
 import type { CliConfig } from '../config.ts'
 import { EXIT, type Cli } from './cli.ts'
 import { CliError } from './cli-error.ts'
+import { checkToolServerWay } from './env-file.ts'
 import type { Http } from './http.ts'
 import { keysAtHand } from './keys-at-hand.ts'
 import { createOperatorClient } from './operator-client.ts'
@@ -16,6 +17,8 @@ export interface GlobalOptions {
 
 export interface CliParts {
   readonly config: CliConfig
+  /** As in `CliContext`. */
+  readonly fromFile?: ReadonlySet<string>
   readonly http: Http
   readonly options: GlobalOptions
   readonly stdin: In
@@ -30,9 +33,10 @@ export interface CliParts {
 /** Opens nothing. */
 export function createCli(parts: CliParts): Cli {
   const { config, http, options, stdin, stdout, stderr, signal, nowMs = Date.now, asTyped } = parts
+  const settings = { config, fromFile: parts.fromFile ?? new Set<string>() }
   const isJson = options.json === true
   const isTerminal = stdout.isTTY === true
-  const keys = keysAtHand(config)
+  const keys = keysAtHand(config, settings.fromFile)
   const print = (text: string) => void stdout.write(`${text}\n`)
   const asText = (text: string | (() => string)) => shown(asTyped(typeof text === 'string' ? text : text()))
   return {
@@ -59,8 +63,9 @@ export function createCli(parts: CliParts): Cli {
     paint: createPaint(isTerminal && !isJson && !config.NO_COLOR),
     columns: isTerminal ? stdout.columns || 80 : undefined,
     isJson,
-    operator: (need) => createOperatorClient(http, keys.operatorUrl(), keys.key(need)),
+    operator: (need) => createOperatorClient(http, keys.operatorUrl(need), keys.key(need)),
     toolServers: () => {
+      checkToolServerWay(settings, options.toolServer !== undefined)
       const urls = options.toolServer ??
         config.TOOL_SERVER_URL ?? [`http://127.0.0.1:${config.TOOL_SERVER_PORT}`]
       return [...new Set(urls.map(checkedUrl))].map((url) => createToolServerClient(http, url, keys.token()))

@@ -13,6 +13,7 @@ import {
   type DeviceState,
   type Selection,
 } from './device-list.ts'
+import { ifEpochOf, withIfEpoch, type IfEpoch } from './if-epoch.ts'
 import { restoreDevices } from './restore-devices.ts'
 import { remindAfterSeconds, stopAfterAsking, withStopOptions, type StopOptions } from './stop-asking.ts'
 
@@ -22,13 +23,12 @@ interface ListOptions {
   readonly state?: DeviceState
 }
 
-interface RegisterOptions {
+interface RegisterOptions extends IfEpoch {
   readonly label?: readonly string[]
   readonly restoreRemoved?: boolean
-  readonly ifEpoch?: string
 }
 
-type SelectingOptions = StopOptions & { readonly pattern?: string; readonly label?: string }
+type SelectingOptions = StopOptions & IfEpoch & { readonly pattern?: string; readonly label?: string }
 
 export const deviceCommands: Commands = (program, cli) => {
   const devices = program.command('devices').description('what may work, and what was stopped')
@@ -59,11 +59,13 @@ export const deviceCommands: Commands = (program, cli) => {
       .option(...pattern)
       .option(...label),
   ).action((ids: string[], options: SelectingOptions) => revoke(cli(), { ...options, ids }))
-  devices
-    .command('restore [devices...]')
-    .description('let one or several work again')
-    .option(...pattern)
-    .option(...label)
+  withIfEpoch(
+    devices
+      .command('restore [devices...]')
+      .description('let one or several work again')
+      .option(...pattern)
+      .option(...label),
+  )
     .option('--reason <text>', 'why, for the audit')
     .option('--dry-run', 'say what it would restore, and change nothing')
     .action((ids: string[], options: SelectingOptions) => restoreDevices(cli(), { ...options, ids }))
@@ -102,7 +104,7 @@ async function register(cli: Cli, deviceId: string, options: RegisterOptions): P
     ...(labels && { labels: Object.fromEntries(labels.map(({ name, value }) => [name, value])) }),
   }
   const operator = cli.operator('restore')
-  const ifEpoch = options.ifEpoch === undefined ? undefined : epochOf(options.ifEpoch)
+  const ifEpoch = ifEpochOf(options)
   const registered = await operator
     .call(CALLS.register, { ...input, ...(ifEpoch !== undefined && { restoreRemoved: true, ifEpoch }) })
     .catch((error: unknown) => {
@@ -121,11 +123,6 @@ async function register(cli: Cli, deviceId: string, options: RegisterOptions): P
   const done = status === 'exists' ? `${deviceId} is registered already.` : `Registered ${deviceId}.`
   cli.show({ json: registered, text: `${done} ${devicesUsed} of ${limit} devices of the plan are used.` })
   if (stillDeniedBy.length > 0) cli.note(`It is still denied by: ${stillDeniedBy.join(', ')}.`)
-}
-
-function epochOf(text: string): number {
-  if (/^\d{1,16}$/.test(text)) return Number(text)
-  throw new CliError('BAD_EPOCH', `An epoch is a whole number, not "${text}".`, EXIT.usage)
 }
 
 /** What the stop is about: exactly one of IDs, pattern and label. */

@@ -6,6 +6,7 @@ import type { CliConfig } from '../config.ts'
 import { KEY_KINDS, orList } from '../machineid/wire.ts'
 import { EXIT, type Need } from './cli.ts'
 import { CliError } from './cli-error.ts'
+import { checkFoundUrl, checkOperatorWay } from './env-file.ts'
 
 /** What `npm start` wrote for operators. Each field may be missing: somebody may have taken keys out. */
 const OperatorFile = z.looseObject({
@@ -45,12 +46,13 @@ export interface KeysAtHand {
   key(need: Need): KeyAtHand
   /** HOLDPOINT_TOKEN, else the approver's that `npm start` made. */
   token(): string | undefined
-  /** CONSOLE_URL, else where the control plane of DATA_DIR answers operators. */
-  operatorUrl(): string
+  /** CONSOLE_URL, else where the control plane of DATA_DIR answers operators. Throws `ADDRESS_NOT_TRUSTED`. */
+  operatorUrl(need: Need): string
 }
 
-/** Reads nothing before it is asked. */
-export function keysAtHand(config: CliConfig): KeysAtHand {
+/** Reads nothing before it is asked. `fromFile`: the variables that only `.env` of the current folder sets. */
+export function keysAtHand(config: CliConfig, fromFile: ReadonlySet<string> = new Set()): KeysAtHand {
+  const settings = { config, fromFile }
   const path = join(config.DATA_DIR, 'operator.json')
   let read: { readonly file: z.infer<typeof OperatorFile> | undefined } | undefined
   const file = () => (read ??= { file: readJson(path, OperatorFile) }).file
@@ -79,8 +81,14 @@ export function keysAtHand(config: CliConfig): KeysAtHand {
         ? (file()?.approverToken ??
           readJson(join(config.DATA_DIR, 'approver.json'), ApproverFile)?.approverToken)
         : checkedSecret(config.HOLDPOINT_TOKEN, 'HOLDPOINT_TOKEN'),
-    operatorUrl: () =>
-      withoutSlash(config.CONSOLE_URL ?? file()?.consoleUrl ?? `http://127.0.0.1:${config.OPERATOR_PORT}`),
+    operatorUrl: (need) => {
+      checkOperatorWay(settings, need)
+      if (config.CONSOLE_URL !== undefined) return withoutSlash(config.CONSOLE_URL)
+      const found = file()?.consoleUrl
+      if (found === undefined) return `http://127.0.0.1:${config.OPERATOR_PORT}`
+      checkFoundUrl(settings, need, found, path)
+      return withoutSlash(found)
+    },
   }
 }
 

@@ -3,6 +3,7 @@ import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { checkPattern } from './device-list.ts'
 import { untilText } from './devices.ts'
+import { ifEpochOf, withIfEpoch, type IfEpoch } from './if-epoch.ts'
 import type { OperatorClient } from './operator-client.ts'
 import { isAllStars, isWide } from './patterns.ts'
 import {
@@ -15,6 +16,7 @@ import {
 import { table } from './table.ts'
 import { when } from './times.ts'
 
+export type ReleaseOptions = Pick<StopOptions, 'reason'> & IfEpoch
 type Lock = CallOutput<typeof CALLS.locks>['locks'][number]
 
 export const lockCommands: Commands = (program, cli) => {
@@ -31,11 +33,9 @@ export const lockCommands: Commands = (program, cli) => {
     .description('list the locks that are held')
     .option('--all', 'the released ones too')
     .action((options: { readonly all?: boolean }) => list(cli(), options))
-  lock
-    .command('release <lock>')
-    .description('release one, by its ID or its pattern')
+  withIfEpoch(lock.command('release <lock>').description('release one, by its ID or its pattern'))
     .option('--reason <text>', 'why, for the audit')
-    .action((idOrPattern: string, options: StopOptions) => release(cli(), idOrPattern, options))
+    .action((idOrPattern: string, options: ReleaseOptions) => release(cli(), idOrPattern, options))
 }
 
 async function add(cli: Cli, pattern: string, options: StopOptions): Promise<void> {
@@ -80,27 +80,28 @@ function stateOf({ active, overdue }: Lock): string {
   return overdue ? 'held, overdue' : 'held'
 }
 
-async function release(cli: Cli, idOrPattern: string, { reason }: StopOptions): Promise<void> {
+async function release(cli: Cli, idOrPattern: string, options: ReleaseOptions): Promise<void> {
+  const ifEpoch = ifEpochOf(options)
   const operator = cli.operator('restore')
   const { locks } = await operator.call(CALLS.locks, {})
   const lock = locks.find(({ lockId, pattern }) => lockId === idOrPattern || pattern === idOrPattern)
   if (lock === undefined) {
     throw new CliError('LOCK_NOT_FOUND', `No lock ${idOrPattern} is held. See: holdpoint lock ls`)
   }
-  await releaseLock(cli, operator, lock, reason)
+  await releaseLock(cli, operator, lock, { reason: options.reason, ifEpoch })
 }
 
-/** Against the epoch that it has just shown (G6). */
+/** Against the epoch that was given, else that it has just shown (G6). */
 export async function releaseLock(
   cli: Cli,
   operator: OperatorClient,
   lock: Lock,
-  reason: string | undefined,
+  { reason, ifEpoch }: { readonly reason: string | undefined; readonly ifEpoch: number | undefined },
 ): Promise<void> {
   const { lockId, pattern, epoch } = lock
   if (!cli.isJson) cli.note(`${pattern}: locked ${when(lock.changedAt, cli)} by ${lock.by}: ${lock.reason}`)
   const released = await underway(cli, 'Releasing …', () =>
-    operator.call(CALLS.lockRelease, { id: lockId, ifEpoch: epoch, reason }),
+    operator.call(CALLS.lockRelease, { id: lockId, ifEpoch: ifEpoch ?? epoch, reason }),
   )
   cli.show({
     json: released,

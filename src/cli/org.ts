@@ -6,6 +6,7 @@ import { blastRadius, blastText, showDryRun } from './blast-radius.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { collected } from './devices.ts'
+import { ifEpochOf, withIfEpoch, type IfEpoch } from './if-epoch.ts'
 import { count } from './plural.ts'
 import { confirmed, stopAfterAsking, underway, withStopOptions, type StopOptions } from './stop-asking.ts'
 import { when } from './times.ts'
@@ -30,11 +31,9 @@ export const orgCommands: Commands = (program, cli) => {
   withStopOptions(org.command('disable').description('stop everything'), { remind: false }).action(
     (options: StopOptions) => disable(cli(), options),
   )
-  org
-    .command('enable')
-    .description('let everything work again that is not stopped on its own')
+  withIfEpoch(org.command('enable').description('let everything work again that is not stopped on its own'))
     .option('--reason <text>', 'why, for the audit')
-    .action((options: StopOptions) => enable(cli(), options))
+    .action((options: Pick<StopOptions, 'reason'> & IfEpoch) => enable(cli(), options))
   org
     .command('usage')
     .description('plan, devices, and whether it is disabled')
@@ -81,8 +80,12 @@ async function disable(cli: Cli, { reason, dryRun }: StopOptions): Promise<void>
   })
 }
 
-/** Against the epoch that it has just shown (G6). */
-async function enable(cli: Cli, { reason }: StopOptions): Promise<void> {
+/** Against the epoch that was given, else that it has just shown (G6). */
+async function enable(
+  cli: Cli,
+  { reason, ...options }: Pick<StopOptions, 'reason'> & IfEpoch,
+): Promise<void> {
+  const given = ifEpochOf(options)
   const operator = cli.operator('manage')
   const now = await operator.call(CALLS.usage, {})
   if (!now.org.disabled) {
@@ -94,7 +97,7 @@ async function enable(cli: Cli, { reason }: StopOptions): Promise<void> {
     () =>
       `Enable org ${now.orgId}, with ${count(now.devicesUsed - now.revoked, 'device')} that would work again?`,
   )
-  const ifEpoch = now.org.epoch
+  const ifEpoch = given ?? now.org.epoch
   const enabled = await underway(cli, 'Enabling …', () => operator.call(CALLS.orgEnable, { ifEpoch, reason }))
   cli.show({
     json: enabled,

@@ -3,16 +3,21 @@ import { InvalidArgumentError } from 'commander'
 
 import { CALLS } from '../machineid/calls.ts'
 import type { StopBody } from '../machineid/wire-stops.ts'
-import { blastText, showDryRun } from './blast-radius.ts'
+import { blastRadius, blastText, quickly, showDryRun, type BlastRadius } from './blast-radius.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import type { OperatorClient } from './operator-client.ts'
-import { blastOf, quickBlastOf, type Target } from './panic-preview.ts'
 import { stopLines } from './stop-text.ts'
 import { stopUntilAcked, TRY_TIMEOUT_MS, type Tries } from './stop-tries.ts'
 import { checkSurfaceHit } from './surface-hit.ts'
 import { surfacePattern } from './surface-pattern.ts'
 import { countsOf, watchStop, type Watched } from './watch-stop.ts'
+
+/** What it stops: everything, or every device of a surface, present or to come. */
+interface Target {
+  readonly surface: { readonly name: string; readonly pattern: string } | undefined
+  readonly reason: string
+}
 
 interface Options {
   readonly surface?: string
@@ -66,10 +71,16 @@ async function panic(cli: Cli, options: Options): Promise<void> {
 }
 
 async function agreed(cli: Cli, operator: OperatorClient, target: Target): Promise<boolean> {
-  const blast = await quickBlastOf(operator, target)
+  const blast = await quickly(blastOf(operator, target))
   const hit = typeof blast === 'string' ? `what it hits cannot be said: ${blast}` : blastText(blast)
   const what = whatOf(target, typeof blast === 'string' ? undefined : blast.preview.orgId)
   return cli.confirm(`Stop ${what}: ${hit}?`)
+}
+
+function blastOf(operator: OperatorClient, { surface, reason }: Target): Promise<BlastRadius> {
+  return surface === undefined
+    ? blastRadius(operator, CALLS.orgDisable, { reason })
+    : blastRadius(operator, CALLS.lock, { pattern: surface.pattern, reason })
 }
 
 function whatOf({ surface }: Target, orgId?: string): string {

@@ -11,18 +11,20 @@ import {
   type Device,
   type Selection,
 } from './device-list.ts'
+import { ifEpochOf, type IfEpoch } from './if-epoch.ts'
 import type { OperatorClient } from './operator-client.ts'
 import { count } from './plural.ts'
 import { confirmed, underway } from './stop-asking.ts'
 
-interface RestoreOptions extends Selection {
+interface RestoreOptions extends Selection, IfEpoch {
   readonly reason?: string
   readonly dryRun?: boolean
 }
 
-/** Restores against the epochs that it has just shown: a stop that comes in between stays (G6). */
+/** Restores against the epochs that it has just shown, or `--if-epoch`: a stop that came after that stays (G6). */
 export async function restoreDevices(cli: Cli, options: RestoreOptions): Promise<void> {
   checkSelection(options)
+  const ifEpoch = ifEpochOf(options)
   const { ids = [], pattern, label, reason, dryRun } = options
   const operator = cli.operator('restore')
   const { orgId, devices } = await listDevices(cli, operator, { ids, pattern, label })
@@ -32,15 +34,18 @@ export async function restoreDevices(cli: Cli, options: RestoreOptions): Promise
   if (dryRun === true || revoked.length === 0) return nothingDone(cli, { orgId, devices, revoked, dryRun })
   if (!cli.isJson) cli.note(deviceTable(cli, revoked))
   if (revoked.length > 1) await confirmed(cli, () => `Restore ${count(revoked.length, 'device')}?`)
-  const items = revoked.map(({ deviceId, epoch }) => ({ deviceId, ifEpoch: epoch }))
+  const items = revoked.map(({ deviceId, epoch }) => ({ deviceId, ifEpoch: ifEpoch ?? epoch }))
   const [one, ...others] = items
   if (one !== undefined && others.length === 0) return restoreOne(cli, operator, { ...one, reason })
   showBatch(cli, await restoreMany(cli, operator, items, reason), { done: 'Restored' })
 }
 
-function checkSelection({ ids = [], pattern, label }: Selection): void {
+function checkSelection({ ids = [], pattern, label, ifEpoch }: RestoreOptions): void {
   if (ids.length === 0 && pattern === undefined && label === undefined) {
     throw new CliError('SELECTION_NEEDED', 'Say which: device IDs, or --pattern, or --label.', EXIT.usage)
+  }
+  if (ifEpoch !== undefined && (new Set(ids).size !== 1 || pattern !== undefined || label !== undefined)) {
+    throw new CliError('SELECTION_NEEDED', '--if-epoch is of one device: give one ID with it.', EXIT.usage)
   }
   if (pattern !== undefined) checkPattern(pattern)
   if (label !== undefined) labelOf(label)

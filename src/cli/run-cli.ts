@@ -13,6 +13,8 @@ import { shown, type In, type Out } from './terminal.ts'
 
 export interface CliContext {
   readonly env: Env
+  /** Variables of `env` that only `.env` of the current folder sets. Default: none. */
+  readonly fromFile?: ReadonlySet<string>
   readonly stdin: In
   readonly stdout: Out
   readonly stderr: Out

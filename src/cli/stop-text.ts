@@ -1,21 +1,23 @@
 import type { StopBody } from '../machineid/wire-stops.ts'
 import type { Cli, Paint } from './cli.ts'
+import { shownStop, type ShownReplica, type ShownStop } from './key-cut.ts'
 import { table } from './table.ts'
 import { span } from './times.ts'
 
-type Replica = StopBody['replicas'][number]
 type Look = Pick<Cli, 'columns' | 'paint'>
 
-const MEANS: Readonly<Record<Replica['state'], string>> = {
+const MEANS: Readonly<Record<ShownReplica['state'], string>> = {
   confirmed: 'nothing runs there any more that the stop found',
   acknowledged: 'denies, and some of what the stop found still runs',
   denying: 'said nothing, but was denied after the stop',
   told: 'the stop was sent to it, no more is known',
   silent: 'nothing was heard of it',
+  cut: 'told that its key is cut, and its stream closed',
 }
 
 /** What every replica is known to have made of a stop, and in the last line what that comes to. */
-export function stopLines(stop: StopBody, look: Look): string {
+export function stopLines(told: StopBody, look: Look): string {
+  const stop = shownStop(told)
   const lines: string[] = []
   if (stop.replicas.length > 0) {
     const calls = stop.replicas.flatMap(({ replica, calls }) => calls.map((call) => ({ replica, ...call })))
@@ -26,7 +28,7 @@ export function stopLines(stop: StopBody, look: Look): string {
   return [...lines, verdict(stop, look.paint)].join('\n')
 }
 
-function replicaTable({ at, replicas }: StopBody, look: Look): string {
+function replicaTable({ at, replicas }: ShownStop, look: Look): string {
   const since = (iso: string | null) =>
     iso === null ? '-' : `+${span(Math.max(0, Date.parse(iso) - Date.parse(at)))}`
   return table(
@@ -48,7 +50,7 @@ function replicaTable({ at, replicas }: StopBody, look: Look): string {
 }
 
 function callTable(
-  calls: readonly (Replica['calls'][number] & { readonly replica: string })[],
+  calls: readonly (ShownReplica['calls'][number] & { readonly replica: string })[],
   look: Look,
 ): string {
   return table(
@@ -65,12 +67,12 @@ function callTable(
 }
 
 /** `2 aborted, 1 running`. */
-function endsOf({ aborted, finished, unknown, running }: Replica): string {
+function endsOf({ aborted, finished, unknown, running }: ShownReplica): string {
   const ends = Object.entries({ aborted, finished, unknown, running }).filter(([, count]) => count > 0)
   return ends.map(([end, count]) => `${count} ${end}`).join(', ') || 'none'
 }
 
-function verdict({ state, replicas }: StopBody, paint: Paint): string {
+function verdict({ state, replicas }: ShownStop, paint: Paint): string {
   switch (state) {
     case 'confirmed': {
       const unknown = replicas.reduce((sum, replica) => sum + replica.unknown, 0)
@@ -91,11 +93,20 @@ function verdict({ state, replicas }: StopBody, paint: Paint): string {
         ...why,
       ].join('\n')
     }
+    case 'cut': {
+      const missed = replicas.filter((replica) => replica.state !== 'cut')
+      return [
+        `${paint.yellow('Cut')}: ${replicas.length - missed.length} of ${replicas.length} told. Nobody can confirm it with a key that is burned; what ran there may still end on its own. Nothing new starts with that key.`,
+        ...missed.map((replica) => `  ${replica.replica}: ${MEANS[replica.state]}`),
+      ].join('\n')
+    }
   }
 }
 
-/** `confirmed`, or how many replicas have. */
-export function confirmationOf({ state, replicas }: StopBody, paint: Paint): string {
+/** `confirmed`, `cut`, or how many replicas have. */
+export function confirmationOf(stop: StopBody, paint: Paint): string {
+  const { state, replicas } = shownStop(stop)
+  if (state === 'cut') return paint.dim('cut')
   if (state === 'confirmed') return paint.green('confirmed')
   if (state === 'no_replicas') return paint.dim('nobody to')
   const confirmed = replicas.filter((replica) => replica.state === 'confirmed').length
@@ -110,7 +121,7 @@ export function whatOf({ action, deviceIds, deviceCount, pattern, keyId }: StopB
   return first ?? pattern ?? (keyId === null ? '-' : `key ${keyId}`)
 }
 
-function colour(state: Replica['state'], paint: Paint): string {
+function colour(state: ShownReplica['state'], paint: Paint): string {
   if (state === 'confirmed') return paint.green(state)
   return state === 'silent' ? paint.red(state) : paint.yellow(state)
 }

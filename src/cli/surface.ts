@@ -2,7 +2,8 @@ import { CALLS } from '../machineid/calls.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { untilText } from './devices.ts'
-import { releaseLock } from './locks.ts'
+import { ifEpochOf, withIfEpoch } from './if-epoch.ts'
+import { releaseLock, type ReleaseOptions } from './locks.ts'
 import { remindAfterSeconds, stopAfterAsking, withStopOptions, type StopOptions } from './stop-asking.ts'
 import { checkSurfaceHit } from './surface-hit.ts'
 import { surfacePattern } from './surface-pattern.ts'
@@ -22,13 +23,11 @@ export const surfaceCommands: Commands = (program, cli) => {
       .option('--env <env>', 'only in this environment, for example prod')
       .option('--service <service>', 'only of this service, for example openai-agent'),
   ).action((name: string, options: StopOptions & Where) => stop(cli(), name, options))
-  surface
-    .command('restore <surface>')
-    .description('release that lock')
+  withIfEpoch(surface.command('restore <surface>').description('release that lock'))
     .option('--env <env>', 'as it was stopped')
     .option('--service <service>', 'as it was stopped')
     .option('--reason <text>', 'why, for the audit')
-    .action((name: string, options: StopOptions & Where) => restore(cli(), name, options))
+    .action((name: string, options: ReleaseOptions & Where) => restore(cli(), name, options))
 }
 
 async function stop(cli: Cli, name: string, options: StopOptions & Where): Promise<void> {
@@ -59,7 +58,8 @@ function undo(name: string, { env, service }: Where): string {
   return ['holdpoint surface restore', name, ...narrowed].join(' ')
 }
 
-async function restore(cli: Cli, name: string, options: StopOptions & Where): Promise<void> {
+async function restore(cli: Cli, name: string, options: ReleaseOptions & Where): Promise<void> {
+  const ifEpoch = ifEpochOf(options)
   const pattern = surfacePattern(name, options)
   const operator = cli.operator('restore')
   const { locks } = await operator.call(CALLS.locks, {})
@@ -76,5 +76,5 @@ async function restore(cli: Cli, name: string, options: StopOptions & Where): Pr
       EXIT.error,
     )
   }
-  await releaseLock(cli, operator, lock, options.reason)
+  await releaseLock(cli, operator, lock, { reason: options.reason, ifEpoch })
 }

@@ -4,6 +4,7 @@ import { CALLS } from '../machineid/calls.ts'
 import type { StopBody } from '../machineid/wire-stops.ts'
 import { EXIT } from './cli.ts'
 import { CliError } from './cli-error.ts'
+import { shownStop } from './key-cut.ts'
 import type { OperatorClient } from './operator-client.ts'
 
 const LOOK_EVERY_MS = 200
@@ -71,9 +72,11 @@ export async function stopOf(operator: OperatorClient, epoch: number): Promise<S
 
 const RECENT_MS = 24 * 3_600_000
 
-/** Those of the last day that somebody has not confirmed: who was silent for longer will say nothing more of it. */
+/** Those of the last day that somebody may still confirm: who was silent for longer will say nothing more of it. */
 export function recentlyUnconfirmed(stops: readonly StopBody[], nowMs: number): StopBody[] {
-  return stops.filter(({ state, at }) => state === 'unconfirmed' && nowMs - Date.parse(at) < RECENT_MS)
+  return stops.filter(
+    (stop) => shownStop(stop).state === 'unconfirmed' && nowMs - Date.parse(stop.at) < RECENT_MS,
+  )
 }
 
 /** How many replicas are how far, for a line that changes. */

@@ -262,6 +262,35 @@ describe('devices restore', () => {
     expect(left).toMatchObject([{ deviceId: EMAIL }])
   })
 
+  test('G6: --if-epoch restores that stop and no newer one: device, lock, surface, org', async () => {
+    const device = await authority.revoke(PAYMENTS)
+    const epochOf = async (args: string[]) => (await run([...args, '--yes', '--json'])).json().epoch as number
+    const lock = await epochOf(['lock', 'add', 'a:b:c:*'])
+    const surface = await epochOf(['surface', 'stop', 'email'])
+    const org = await epochOf(['org', 'disable', '--reason', 'test'])
+    for (const [args, epoch] of [
+      [['org', 'enable', '--yes'], org],
+      [['surface', 'restore', 'email'], surface],
+      [['lock', 'release', 'a:b:c:*'], lock],
+      [['devices', 'restore', PAYMENTS], device],
+    ] as const) {
+      const stale = await run([...args, '--if-epoch', String(epoch - 1)])
+      expect(stale).toMatchObject({ status: 1, stderr: expect.stringContaining('EPOCH_STALE') })
+      expect((await run([...args, '--if-epoch', 'x'])).status).toBe(2)
+      expect(await run([...args, '--if-epoch', String(epoch)])).toMatchObject({ status: 0 })
+    }
+  })
+
+  test('--if-epoch is of one device', async () => {
+    const wide = [
+      [PAYMENTS, EMAIL],
+      ['--pattern', '*'],
+      [PAYMENTS, '--label', 'a=b'],
+    ]
+    for (const which of wide)
+      expect((await run(['devices', 'restore', ...which, '--if-epoch', '1'])).stderr).toContain('give one ID')
+  })
+
   test('what is not revoked is left alone, and what a lock holds is said', async () => {
     const nothing = await run(['devices', 'restore', PAYMENTS])
     expect(nothing).toMatchObject({ status: 0, stdout: 'None of these is revoked: nothing to restore.\n' })

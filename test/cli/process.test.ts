@@ -1,6 +1,6 @@
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
@@ -29,10 +29,17 @@ const envOf = (more: Record<string, string> = {}) => ({
   ...more,
 })
 
+const holdpointIn = (cwd: string, args: readonly string[], env: Record<string, string>) =>
+  started(args, cwd, env).ended
+
 function holdpoint(args: readonly string[], env: Record<string, string> = {}) {
+  return started(args, authority.dir, envOf(env))
+}
+
+function started(args: readonly string[], cwd: string, env: Record<string, string>) {
   const child = spawn(process.execPath, [HOLDPOINT, ...args], {
-    cwd: authority.dir,
-    env: envOf(env),
+    cwd,
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''
@@ -88,6 +95,64 @@ describe('holdpoint as a process', () => {
     writeFileSync(join(authority.dir, '.env'), '')
     expect(status).toBe(3)
     expect(stderr).toContain('A viewer key may not do this.')
+  })
+
+  test.each(['CONSOLE_URL', 'MACHINEID_CA_FILE', 'TOOL_SERVER_URL', 'DATA_DIR'])(
+    'a key of the environment goes to no address, and with no CA, that only .env of a foreign folder says: %s',
+    async (name) => {
+      await using relay = await startRelay(authority.operatorUrl)
+      const folder = join(authority.dir, `foreign-${name}`)
+      mkdirSync(folder)
+      writeFileSync(join(folder, 'operator.json'), JSON.stringify({ consoleUrl: relay.url }))
+      const values: Record<string, string> = { MACHINEID_CA_FILE: 'operator.json', DATA_DIR: '.' }
+      writeFileSync(join(folder, '.env'), `${name}=${values[name] ?? relay.url}\n`)
+      const isTool = name === 'TOOL_SERVER_URL'
+      const secret = isTool ? 'HOLDPOINT_TOKEN' : 'HOLDPOINT_KEY'
+      const env = {
+        PATH: process.env['PATH'] ?? '',
+        [secret]: authority.keys.viewer,
+        ...(name === 'MACHINEID_CA_FILE' && { CONSOLE_URL: relay.url }),
+      }
+      const args = isTool ? ['runs', 'ls'] : ['devices', 'ls']
+      const { status, stderr } = await holdpointIn(folder, args, env)
+      expect({ status, asked: relay.asked }).toEqual({ status: 2, asked: [] })
+      expect(stderr).toContain(`${secret} is set in the environment, but ${name} stands only in .env`)
+    },
+  )
+
+  test('an address in .env is good for a key beside it, and a default there is for every key', async () => {
+    const folder = join(authority.dir, 'own')
+    mkdirSync(folder)
+    const lines = [`HOLDPOINT_KEY=${authority.keys.viewer}`, `CONSOLE_URL=${authority.operatorUrl}`]
+    writeFileSync(join(folder, '.env'), lines.join('\n'))
+    const call = (env: Record<string, string>) =>
+      holdpointIn(folder, ['devices', 'ls'], { PATH: process.env['PATH'] ?? '', ...env })
+    expect(await call({})).toMatchObject({ status: 0, stderr: '' })
+    writeFileSync(join(folder, '.env'), 'DATA_DIR=./data\nOPERATOR_PORT=4101\nTLS_CERT_FILE=\n')
+    const { keys, operatorUrl: CONSOLE_URL } = authority
+    expect(await call({ HOLDPOINT_KEY: keys.viewer, CONSOLE_URL })).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  test('keys of a DATA_DIR of the environment go to no address of .env, nor a key of it to one found here', async () => {
+    const folder = join(authority.dir, 'found')
+    mkdirSync(join(folder, 'data'), { recursive: true })
+    writeFileSync(join(folder, '.env'), `CONSOLE_URL=${authority.operatorUrl}\n`)
+    const path = { PATH: process.env['PATH'] ?? '' }
+    const named = await holdpointIn(folder, ['devices', 'ls'], {
+      ...path,
+      DATA_DIR: operatorFiles(authority),
+    })
+    expect(named.status).toBe(2)
+    expect(named.stderr).toContain('DATA_DIR, with its keys, is set in the environment, but CONSOLE_URL')
+    writeFileSync(join(folder, '.env'), '')
+    const away = JSON.stringify({ consoleUrl: 'https://console.invalid' })
+    writeFileSync(join(folder, 'data/operator.json'), away)
+    const found = await holdpointIn(folder, ['devices', 'ls'], {
+      ...path,
+      HOLDPOINT_KEY: authority.keys.viewer,
+    })
+    expect(found.status).toBe(2)
+    expect(found.stderr).toContain('(ADDRESS_NOT_TRUSTED)')
   })
 
   test('on a terminal it has colour and spans', async () => {

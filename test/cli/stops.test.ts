@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { stopLines } from '../../src/cli/stop-text.ts'
+import { confirmationOf, stopLines } from '../../src/cli/stop-text.ts'
 import { createPaint } from '../../src/cli/terminal.ts'
 import { recentlyUnconfirmed } from '../../src/cli/watch-stop.ts'
 import type { StopBody } from '../../src/machineid/wire-stops.ts'
@@ -195,6 +195,26 @@ describe('what is said of a stop', () => {
     const atMs = Date.parse(open.at)
     expect(recentlyUnconfirmed([open, stop('confirmed', [replica])], atMs + 3_600_000)).toEqual([open])
     expect(recentlyUnconfirmed([open], atMs + 25 * 3_600_000)).toEqual([])
+  })
+
+  test('the burn of a key waits for nobody: cut where it was told, and whom it did not reach is named', () => {
+    const none = { receivedAt: null, settledAt: null, finished: 0 }
+    const burn: StopBody = {
+      ...stop('unconfirmed', [
+        { ...replica, ...none, state: 'told' },
+        { ...replica, ...none, replica: 'b', state: 'silent', toldAt: null },
+      ]),
+      action: 'key.burn',
+      keyId: 'k1',
+    }
+    const text = said(burn)
+    expect(text).toMatch(/^a\s+cut\s+\+4 ms/m)
+    expect(text).toContain('Cut: 1 of 2 told.')
+    expect(text).toContain('  b: nothing was heard of it')
+    expect(text).not.toMatch(/unconfirmed/i)
+    expect(confirmationOf(burn, createPaint(false))).toBe('cut')
+    expect(recentlyUnconfirmed([burn], Date.parse(burn.at))).toEqual([])
+    expect(burn.state).toBe('unconfirmed')
   })
 
   test('nobody to confirm it is not confirmed', () => {

@@ -8,7 +8,7 @@ import type { Fixture } from './control-plane-store.ts'
 const OF = { orgId: ORG.orgId, keyId: KEY.keyId, replica: 'r1' }
 const SEEN = { ...OF, keyKind: KEY.kind }
 
-export function stopEntry(action: string, epoch: number | undefined, deviceId: string | null = null) {
+function stopEntry(action: string, epoch: number | undefined, deviceId: string | null = null) {
   const after = epoch === undefined ? { keyId: 'k' } : { epoch, keyId: 'k', pattern: 'a:*' }
   return auditEntry(action, { deviceId, after, atMs: (epoch ?? 0) * 10, actor: 'k9', actorKind: 'stop' })
 }

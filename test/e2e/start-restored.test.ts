@@ -47,7 +47,7 @@ async function ask(url: string, key: string, body?: object) {
 /** `npm start` keeps the control plane, so that somebody can look and enable the org; after that it starts whole. */
 async function expectToBeEnabled(dataDir: string, oldAdmin: string): Promise<void> {
   const stopped = runMain([], { ...PORTS, DATA_DIR: dataDir })
-  await stopped.printed(PATHS.orgEnable)
+  await stopped.printed('org enable')
   expect(stopped.output()).toMatch(/The tool server does not run\. Startup of .* was denied: ORG_DISABLED/)
   const { admin, consoleUrl } = secrets(dataDir)
   const usage = `${consoleUrl}${PATHS.usage}`

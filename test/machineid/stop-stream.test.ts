@@ -419,31 +419,6 @@ describe('presence', () => {
     await vi.waitFor(() => expect(server.openCount).toBe(0))
   })
 
-  test('does not say that we leave while something still runs here, and delivers what waits all the same', async () => {
-    const { stream, up, presences, acks, server } = await streamTo()
-    await up()
-    stream.acknowledge(ack())
-    await stream.close({ leaving: false })
-    expect(acks()).toHaveLength(1)
-    expect(presences().filter(({ leaving }) => leaving === true)).toEqual([])
-    await vi.waitFor(() => expect(server.openCount).toBe(0))
-  })
-
-  test('a client that is closed under a stream cannot know what still runs, and does not say that we leave', async () => {
-    const { server } = await streamTo()
-    const client = new MachineID({ orgKey: ORG_KEY, baseUrl: server.url, orgId: ORG, replica: 'pod-7' })
-    const stream = client.openStops?.({
-      deviceIds: [SERVER],
-      afterEpoch: 1,
-      onStop: () => {},
-      presence: () => ({ devices: [], timeoutMs: 1, latencyMs: undefined }),
-    })
-    await vi.waitFor(() => expect(stream?.state.up).toBe(true))
-    await client.close()
-    const bodies = server.requests.map(({ json }) => json as Record<string, unknown> | undefined)
-    expect(bodies.filter((body) => body?.['replica'] === 'pod-7' && body['leaving'] === true)).toEqual([])
-  })
-
   test('a close that nobody answers ends all the same', async () => {
     const { stream, up, server } = await streamTo({ presence: () => Buffer.alloc(0) })
     await up()

@@ -7,7 +7,7 @@ import type {
   StopEvidence,
   StopStore,
 } from '../../control-plane/stops/stop-store.ts'
-import { createAckCap } from './ack-cap.ts'
+import { callsText, createAckCap } from './ack-cap.ts'
 import { jsonOf, type Row } from './control-plane-rows.ts'
 import { createReplicaCap } from './replica-cap.ts'
 import type { Writer } from './transaction.ts'
@@ -47,7 +47,7 @@ export function createStopEvidence(
   const noteAck = ({ orgId, keyId, replica, atMs, ack }: StopEvidence['acks'][number]) => {
     const { epoch, phase, aborted, finished, unknown, running, calls = [] } = ack
     if (!ackCap.takes({ orgId, epoch, keyId, replica })) return
-    const counts = { aborted, finished, unknown, running, calls: JSON.stringify(calls) }
+    const counts = { aborted, finished, unknown, running, calls: callsText(calls) }
     statements[phase].run({ orgId, epoch, keyId, replica, atMs, ...counts })
   }
 
