@@ -7,7 +7,13 @@ export function isLoopback(host: string): boolean {
 
 const RELAYED = ['x-forwarded-for', 'forwarded', 'x-real-ip']
 
-/** True only when its connection does, and no proxy says that it was relayed: whoever that is for, it is no local one. */
-export function comesFromHere({ socket, headers }: IncomingMessage): boolean {
-  return isLoopback(socket.remoteAddress ?? '') && !RELAYED.some((name) => headers[name] !== undefined)
+/**
+ * True only when its connection does, and no proxy says that it was relayed: whoever that is for, it is no local one.
+ * `peer`: the other end of the connection, where the socket's own is that of a part of ours.
+ */
+export function comesFromHere(
+  { socket, headers }: IncomingMessage,
+  peer: string | null | undefined = socket.remoteAddress,
+): boolean {
+  return isLoopback(peer ?? '') && !RELAYED.some((name) => headers[name] !== undefined)
 }

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
+import { comesFromHere } from '../loopback.ts'
 import type { AuthorityMetrics } from '../metrics.ts'
 import { PATHS } from '../machineid/wire.ts'
 import { carriesToken } from './api-access.ts'
 import { Refusal } from './refusal.ts'
-import { comesFromHere } from './remote-address.ts'
+import { peerOf } from './remote-address.ts'
 import { pathOf } from './request-path.ts'
 
 /** Answers GET /metrics, to this machine or to the platform token; false leaves the request to somebody else. */
@@ -20,7 +21,8 @@ export function answerMetrics(
   if (pathOf(request) !== PATHS.metrics || request.method !== 'GET') return false
   response.setHeader('x-content-type-options', 'nosniff')
   const admitted =
-    comesFromHere(request) || (platformToken !== undefined && carriesToken(request, platformToken))
+    comesFromHere(request, peerOf(request)) ||
+    (platformToken !== undefined && carriesToken(request, platformToken))
   if (!admitted) {
     onError(response, notForYou())
     return true

@@ -1,8 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 
-import { isLoopback } from '../loopback.ts'
-
 interface Origin {
   readonly address: string | null
   readonly peer: string | null
@@ -15,12 +13,9 @@ export function remoteAddressOf(request: IncomingMessage): string | null {
   return origins.get(request)?.address ?? request.socket.remoteAddress ?? null
 }
 
-const RELAYED = ['x-forwarded-for', 'forwarded', 'x-real-ip']
-
-/** True only when its connection does, and no proxy says that it was relayed: whoever that is for, it is no local one. */
-export function comesFromHere(request: IncomingMessage): boolean {
-  const peer = origins.get(request)?.peer ?? null
-  return peer !== null && isLoopback(peer) && !RELAYED.some((name) => request.headers[name] !== undefined)
+/** The other end of its connection, as its lane saw it. */
+export function peerOf(request: IncomingMessage): string | null {
+  return origins.get(request)?.peer ?? null
 }
 
 /**

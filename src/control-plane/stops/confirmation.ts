@@ -1,6 +1,6 @@
 import type { StopBody } from '../../machineid/wire-stops.ts'
-import { matchesDevicePattern } from '../patterns.ts'
 import { isoOrNull } from '../times.ts'
+import { stopHits } from './stop-hits.ts'
 import type { ReplicaRecord, StopAckRecord, StopRecord } from './stop-store.ts'
 
 /** How long before a stop a replica may have been heard of last, and still be waited for. */
@@ -15,7 +15,9 @@ export function confirmationOf(
   acks: readonly StopAckRecord[],
 ): Pick<StopBody, 'state' | 'replicas'> {
   const atMs = stop[0]?.atMs ?? 0
-  const hits = hitsOf(stop)
+  const hits = stopHits(stop)
+  const isHit = ({ keyId, devices }: ReplicaRecord) =>
+    hits.keyIds.has(keyId) || hits.all || devices.some(({ deviceId }) => hits.device(deviceId))
   const deniedSince = ({ lastDenied }: ReplicaRecord) =>
     lastDenied !== null && lastDenied.atMs > atMs && hits.device(lastDenied.deviceId) ? lastDenied : null
   const others = new Map(acks.map((ack) => [idOf(ack), ack]))
@@ -23,7 +25,7 @@ export function confirmationOf(
   for (const replica of replicas) {
     const ack = others.get(idOf(replica))
     others.delete(idOf(replica))
-    if (!wasTold(ack) && !(isConcerned(replica, atMs) && hits.replica(replica))) continue
+    if (!wasTold(ack) && !(isConcerned(replica, atMs) && isHit(replica))) continue
     concerned.push(stopReplica({ name: replica.replica, replica, ack, denied: deniedSince(replica) }))
   }
   // Of those that are forgotten what they said is known all the same.
@@ -52,20 +54,6 @@ function idOf({ keyId, replica }: { readonly keyId: string; readonly replica: st
 function isConcerned({ firstSeenAtMs, lastSeenAtMs, leftAtMs }: ReplicaRecord, stopAtMs: number): boolean {
   if (leftAtMs !== null && leftAtMs < stopAtMs) return false
   return firstSeenAtMs <= stopAtMs && lastSeenAtMs >= stopAtMs - CONCERNED_MS
-}
-
-function hitsOf(stop: readonly StopRecord[]) {
-  const keyIds = new Set(stop.flatMap(({ keyId }) => keyId ?? []))
-  const deviceIds = new Set(stop.flatMap(({ deviceId }) => deviceId ?? []))
-  const patterns = stop.flatMap(({ pattern }) => pattern ?? [])
-  const hitsAll = keyIds.size + deviceIds.size + patterns.length === 0
-  const device = (deviceId: string) =>
-    hitsAll || deviceIds.has(deviceId) || patterns.some((pattern) => matchesDevicePattern(pattern, deviceId))
-  return {
-    device,
-    replica: ({ keyId, devices }: ReplicaRecord) =>
-      keyIds.has(keyId) || hitsAll || devices.some(({ deviceId }) => device(deviceId)),
-  }
 }
 
 const NO_ACK = {

@@ -1,6 +1,6 @@
-import { matchesDevicePattern } from '../patterns.ts'
 import { eventText } from './lane-events.ts'
 import type { OrgListeners, StopListener } from './lane-listeners.ts'
+import { stopHits } from './stop-hits.ts'
 import type { StopRecord } from './stop-store.ts'
 
 /** What one epoch of an org has stopped. */
@@ -24,19 +24,13 @@ export function stopsOf(records: readonly StopRecord[]): LaneStop[] {
 
 function stopOf(records: readonly StopRecord[]): LaneStop {
   const { orgId, epoch, action } = records[0] as StopRecord
-  const keyIds = new Set(records.flatMap(({ keyId }) => keyId ?? []))
-  const deviceIds = new Set(records.flatMap(({ deviceId }) => deviceId ?? []))
-  const patterns = records.flatMap(({ pattern }) => pattern ?? [])
-  const hitsAll = keyIds.size + deviceIds.size + patterns.length === 0
-  const matches = remembered((deviceId) =>
-    patterns.some((pattern) => matchesDevicePattern(pattern, deviceId)),
-  )
+  const { keyIds, deviceIds, patterns, all: hitsAll, device: hits } = stopHits(records)
   const texts = new Map<string, string>()
   return {
     orgId,
     epoch,
     keyIds,
-    hits: (deviceId) => hitsAll || deviceIds.has(deviceId) || (patterns.length > 0 && matches(deviceId)),
+    hits,
     textFor: (hit, ackAfterMs) => {
       const key = hit.join(',')
       const text =
@@ -50,18 +44,9 @@ function stopOf(records: readonly StopRecord[]): LaneStop {
       for (const deviceId of deviceIds) yield* byDevice.get(deviceId) ?? []
       if (patterns.length === 0) return
       for (const [deviceId, listeners] of byDevice) {
-        if (matches(deviceId)) yield* listeners
+        if (hits(deviceId)) yield* listeners
         else yield undefined
       }
     },
-  }
-}
-
-function remembered(look: (deviceId: string) => boolean): (deviceId: string) => boolean {
-  const known = new Map<string, boolean>()
-  return (deviceId) => {
-    const found = known.get(deviceId) ?? look(deviceId)
-    known.set(deviceId, found)
-    return found
   }
 }
