@@ -46,11 +46,11 @@ export interface BatchService {
 }
 
 export function createBatchService(context: ServiceContext): BatchService {
-  const { change, preview, nowMs } = context
+  const { change, preview } = context
 
   const revoking = (caller: Caller, asked: BatchAsked) => (snapshot: OrgSnapshot) => {
     assertNotTooMany(snapshot, asked.selection)
-    const stop = { revoked: true, remindAtMs: remindAt(asked, nowMs()) }
+    const stop = (atMs: number) => ({ revoked: true, remindAtMs: remindAt(asked, atMs) })
     const ids = 'ids' in asked.selection ? asked.selection.ids : snapshot.devices.map((d) => d.deviceId)
     const verdicts = [...new Set(ids)].map((deviceId) => ({ deviceId, refused: undefined }))
     return changeEach(context, caller, snapshot, { action: 'device.revoke', verdicts, apply: stop, ...asked })
@@ -81,7 +81,7 @@ export function createBatchService(context: ServiceContext): BatchService {
         return changeEach(context, caller, snapshot, {
           action: 'device.unrevoke',
           verdicts,
-          apply: RESTORED,
+          apply: () => RESTORED,
           reason,
         })
       }),
@@ -104,7 +104,7 @@ function changeEach(
   asked: {
     readonly action: string
     readonly verdicts: readonly { readonly deviceId: string; readonly refused: string | undefined }[]
-    readonly apply: Partial<DeviceRecord>
+    readonly apply: (atMs: number) => Partial<DeviceRecord>
     readonly reason?: string | undefined
   },
 ): Change<BatchResult> {
@@ -112,6 +112,7 @@ function changeEach(
   const known = new Map(devices.map((device) => [device.deviceId, device]))
   const epoch = org.epoch + 1
   const orgAfter: OrgRecord = { ...org, epoch }
+  const atMs = nowMs()
   const changed: DeviceRecord[] = []
   const audit = []
   const results = []
@@ -122,7 +123,7 @@ function changeEach(
       results.push({ deviceId, ok: false, code, epoch: device?.epoch ?? 0 })
       continue
     }
-    const after = { ...device, ...apply, epoch, reason, changedAtMs: nowMs() }
+    const after = { ...device, ...apply(atMs), epoch, reason, changedAtMs: atMs }
     changed.push(after)
     known.set(deviceId, after)
     audit.push(entry(caller, action, { deviceId, reason, before: visible(device), after: visible(after) }))

@@ -60,9 +60,9 @@ export function createDeviceService(context: ServiceContext): DeviceService {
   const only = ({ deviceId }: DeviceAsked) => ({ devices: { ids: [deviceId] } })
 
   const revoking = (caller: Caller, asked: StopAsked) =>
-    changing(context, caller, asked, 'device.revoke', () => ({
+    changing(context, caller, asked, 'device.revoke', (_device, atMs) => ({
       revoked: true,
-      remindAtMs: remindAt(asked, nowMs()),
+      remindAtMs: remindAt(asked, atMs),
     }))
   const removing = (caller: Caller, asked: DeviceAsked) =>
     changing(context, caller, asked, 'device.remove', () => REMOVED)
@@ -111,18 +111,19 @@ function changing(
   caller: Caller,
   { deviceId, reason }: DeviceAsked,
   action: string,
-  apply: (device: DeviceRecord) => Partial<DeviceRecord>,
+  apply: (device: DeviceRecord, atMs: number) => Partial<DeviceRecord>,
 ): Decide<DeviceChanged> {
   return (snapshot) => {
     const { org } = snapshot
+    const atMs = nowMs()
     const device = existingDevice(snapshot)
     const epoch = org.epoch + 1
     const after: DeviceRecord = {
       ...device,
-      ...apply(device),
+      ...apply(device, atMs),
       epoch,
       reason: reason ?? null,
-      changedAtMs: nowMs(),
+      changedAtMs: atMs,
     }
     const orgAfter: OrgRecord = { ...org, epoch, used: org.used - slots(device) + slots(after) }
     const standing = standingOf(orgAfter, after, snapshot.lockedDevices.has(deviceId))
