@@ -3,7 +3,7 @@ import { link, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 import { messageOf } from '../errors.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { count } from './plural.ts'

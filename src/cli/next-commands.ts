@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 
 /** One call that the authority names as the next step, as its text has it: `POST /api/v1/… {…} with a key of kind …`. */
 const CALL = /POST (\/api\/v1\/\S+) (\{.*\}) with (?:a key of kind .*|the platform token)$/

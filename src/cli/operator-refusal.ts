@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import type { Call } from '../machineid/calls.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { redact } from '../redact.ts'
 import { EXIT } from './cli.ts'
 import { CliError } from './cli-error.ts'

@@ -2,7 +2,7 @@ import { Option } from 'commander'
 
 import { CALLS } from '../machineid/calls.ts'
 import { FeedEvent } from '../machineid/wire-evidence.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import type { Cli, Commands } from './cli.ts'
 import type { OperatorClient } from './operator-client.ts'
 import { feedLine } from './tail-text.ts'

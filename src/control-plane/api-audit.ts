@@ -7,7 +7,7 @@ import {
   AuditVerifyQuery,
   AuditVerifyResponse,
 } from '../machineid/wire-evidence.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Reply, type Route } from './api-route.ts'
 import { auditSlices, verifyChain } from './audit-slices.ts'
 import { drained } from '../drained.ts'

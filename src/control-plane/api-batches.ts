@@ -1,7 +1,8 @@
 import type { z } from 'zod'
 
 import { ChangeBatchResponse, RevokeBatchRequest, UnrevokeBatchRequest } from '../machineid/wire-devices.ts'
-import { MAX_BATCH_BODY_BYTES, PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
+import { MAX_BATCH_BODY_BYTES } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import type { BatchAsked, BatchResult } from './batches.ts'
 import { MAY_RESTORE, MAY_STOP } from './key-kinds.ts'

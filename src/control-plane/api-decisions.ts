@@ -1,7 +1,8 @@
 import type { z } from 'zod'
 
 import { DecisionsQuery, DecisionsResponse } from '../machineid/wire-evidence.ts'
-import { PATHS, REQUEST_ID } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
+import { REQUEST_ID } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import { factsOf } from './decision-facts.ts'
 import { scanDecisions, type Scan } from './decision-scan.ts'

@@ -11,7 +11,7 @@ import {
   RevokeRequest,
   UnrevokeRequest,
 } from '../machineid/wire-devices.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { sendJsonText } from '../http.ts'
 import { orgRoute, type ApiContext, type JsonReply, type OrgCall, type Route } from './api-route.ts'
 import type { DeviceChanged, ListedDevice } from './devices.ts'

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { z } from 'zod'
 
 import { FEED_TYPES, FeedEvent, FeedQuery } from '../machineid/wire-evidence.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Route } from './api-route.ts'
 import type { FeedEntry, FeedFilter, FeedType } from './feed-events.ts'
 import { MAX_REPLAYED, replay } from './feed-replay.ts'

@@ -8,7 +8,7 @@ import {
   KeyRotateResponse,
   KeysQuery,
 } from '../machineid/wire-keys.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import { MAY_MANAGE } from './key-kinds.ts'
 import type { ListedKey } from './key-service.ts'

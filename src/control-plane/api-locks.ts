@@ -5,7 +5,7 @@ import {
   LockResponse,
   LocksQuery,
 } from '../machineid/wire-locks.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import { MAY_RESTORE, MAY_SEE, MAY_STOP } from './key-kinds.ts'
 import type { LockRecord } from './records.ts'

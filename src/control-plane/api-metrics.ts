@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { comesFromHere } from '../loopback.ts'
 import type { AuthorityMetrics } from '../metrics.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { carriesToken } from './api-access.ts'
 import { Refusal } from './refusal.ts'
 import { peerOf } from './remote-address.ts'

@@ -10,7 +10,7 @@ import {
   OrgPlanResponse,
   UsageResponse,
 } from '../machineid/wire-orgs.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, platformRoute, type ApiContext, type Route } from './api-route.ts'
 import { MAY_MANAGE, MAY_SEE, MAY_STOP } from './key-kinds.ts'
 import type { PlanAsked } from './orgs.ts'

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import { OwnersRequest, OwnersResponse } from '../machineid/wire-orgs.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import { MAY_MANAGE } from './key-kinds.ts'
 

@@ -4,7 +4,7 @@ import {
   RecoverRequest,
   RecoverResponse,
 } from '../machineid/wire-orgs.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { publicRoute, type ApiContext, type Route } from './api-route.ts'
 
 export function recoveryRoutes(context: ApiContext): Route[] {

@@ -4,7 +4,7 @@ import {
   ValidateRequest,
   ValidateResponse,
 } from '../machineid/wire-devices.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import type { DescribedRoute } from './openapi-codes.ts'
 
 const shared = {

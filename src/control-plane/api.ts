@@ -3,7 +3,7 @@ import helmet from 'helmet'
 import type { ServerResponse } from 'node:http'
 
 import { sendJsonText } from '../http.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { redact } from '../redact.ts'
 import { auditRoutes } from './api-audit.ts'
 import { batchRoutes } from './api-batches.ts'

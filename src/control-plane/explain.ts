@@ -1,4 +1,5 @@
-import { orList, PATHS, PLAN_LIMITS, type KeyKind } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
+import { orList, PLAN_LIMITS, type KeyKind } from '../machineid/wire.ts'
 import { actorOf } from './evidence-rows.ts'
 import { MAY_MANAGE, MAY_RESTORE } from './key-kinds.ts'
 import { keyProblem } from './keys.ts'

@@ -9,7 +9,8 @@ import {
 } from 'node:http'
 
 import { errorBody, onBody, sendJson } from '../http.ts'
-import { MAX_BATCH_BODY_BYTES, PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
+import { MAX_BATCH_BODY_BYTES } from '../machineid/wire.ts'
 import { createHeldBytes, type Holding } from './held-bytes.ts'
 import { isSameSecret } from './keys.ts'
 import { pathOf } from './request-path.ts'

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import type { HoldpointError } from '../errors.ts'
 import { sendJson } from '../http.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { pathOf } from './request-path.ts'
 
 /** Answers /healthz and /readyz, to anybody; false leaves the request to somebody else. */

@@ -1,4 +1,4 @@
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { byStatus, type ErrorCode } from './openapi-codes.ts'
 import { json } from './openapi-operations.ts'
 import type { Refusals } from './openapi-refusals.ts'

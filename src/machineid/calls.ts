@@ -20,6 +20,9 @@ import {
   DrillCutResponse,
   DrillQuery,
   DrillResponse,
+  DrillRunQuery,
+  DrillRunRequest,
+  DrillRunResponse,
   DrillsQuery,
   DrillsResponse,
   DrillStoreRequest,
@@ -32,6 +35,8 @@ import {
   AuditResponse,
   AuditVerifyQuery,
   AuditVerifyResponse,
+  DecisionRatesQuery,
+  DecisionRatesResponse,
   DecisionsQuery,
   DecisionsResponse,
 } from './wire-evidence.ts'
@@ -45,6 +50,29 @@ import {
   KeyRotateResponse,
   KeysQuery,
 } from './wire-keys.ts'
+import {
+  ApprovalDecideRequest,
+  ApprovalQuery,
+  ApprovalResponse,
+  ApprovalsQuery,
+  ApprovalsResponse,
+} from './wire-approvals.ts'
+import {
+  RunQuery,
+  RunResponse,
+  RunsQuery,
+  RunsResponse,
+  UnknownEffectsQuery,
+  UnknownEffectsResponse,
+} from './wire-runs.ts'
+import {
+  SessionEndRequest,
+  SessionEndResponse,
+  SessionQuery,
+  SessionRefreshRequest,
+  SessionResponse,
+  SessionStartRequest,
+} from './wire-sessions.ts'
 import { LockListResponse, LockReleaseRequest, LockRequest, LockResponse, LocksQuery } from './wire-locks.ts'
 import {
   OrgDisableRequest,
@@ -55,8 +83,15 @@ import {
   OwnersResponse,
   UsageResponse,
 } from './wire-orgs.ts'
-import { ReplicasQuery, ReplicasResponse, StopHistoryQuery, StopHistoryResponse } from './wire-stops.ts'
-import { PATHS } from './wire.ts'
+import {
+  ReplicasQuery,
+  ReplicasResponse,
+  StopHistoryQuery,
+  StopHistoryResponse,
+  StopSetQuery,
+  StopSetResponse,
+} from './wire-stops.ts'
+import { PATHS } from './paths.ts'
 
 /** One call that an operator makes of the control plane. */
 export interface Call<
@@ -121,5 +156,19 @@ export const CALLS = {
   drillStore: change(PATHS.drills, DrillStoreRequest, DrillStoreResponse),
   drillCut: change(PATHS.drillCut, DrillCutRequest, DrillCutResponse),
   signingKey: look(PATHS.signingKey, SigningKeyQuery, SigningKeyResponse),
+  stopSet: look(PATHS.stopSet, StopSetQuery, StopSetResponse),
+  decisionRates: look(PATHS.decisionRates, DecisionRatesQuery, DecisionRatesResponse),
+  drillRun: look(PATHS.drillRun, DrillRunQuery, DrillRunResponse),
+  drillRunStart: change(PATHS.drillRun, DrillRunRequest, DrillRunResponse),
+  approvals: look(PATHS.approvals, ApprovalsQuery, ApprovalsResponse),
+  approval: look(PATHS.approval, ApprovalQuery, ApprovalResponse),
+  approvalDecide: change(PATHS.approvalDecide, ApprovalDecideRequest, ApprovalResponse),
+  runs: look(PATHS.runs, RunsQuery, RunsResponse),
+  run: look(PATHS.run, RunQuery, RunResponse),
+  unknownEffects: look(PATHS.unknownEffects, UnknownEffectsQuery, UnknownEffectsResponse),
+  session: look(PATHS.session, SessionQuery, SessionResponse),
+  sessionStart: change(PATHS.session, SessionStartRequest, SessionResponse),
+  sessionRefresh: change(PATHS.sessionRefresh, SessionRefreshRequest, SessionResponse),
+  sessionEnd: stop(PATHS.sessionEnd, SessionEndRequest, SessionEndResponse),
   diagnosis: look(PATHS.diagnosis, DiagnosisQuery, DiagnosisResponse),
 } as const satisfies Record<string, Call>

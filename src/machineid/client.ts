@@ -30,7 +30,8 @@ import type { AskingProfile, Connection } from './profile.ts'
 import { openStopStream } from './stop-stream.ts'
 import { Transport } from './transport.ts'
 import { validateResult, type ValidateOptions, type ValidateResult } from './validate.ts'
-import { MAX_BATCH_DEVICES, PATHS } from './wire.ts'
+import { PATHS } from './paths.ts'
+import { MAX_BATCH_DEVICES } from './wire.ts'
 
 export type { ValidateResult } from './validate.ts'
 

@@ -7,7 +7,8 @@ import { readBatchAnswer } from './answer.ts'
 import type { Deadline } from './deadline.ts'
 import type { Outgoing } from './exchange.ts'
 import { requestHeaders, type AskingProfile, type Connection } from './profile.ts'
-import { MAX_BODY_BYTES, PATHS } from './wire.ts'
+import { PATHS } from './paths.ts'
+import { MAX_BODY_BYTES } from './wire.ts'
 
 const MAX_CONTEXT_CHARS = 256
 

@@ -6,7 +6,8 @@ import { readSingleAnswer } from './answer.ts'
 import type { Deadline } from './deadline.ts'
 import type { Outgoing } from './exchange.ts'
 import { requestHeaders, type AskingProfile, type Connection } from './profile.ts'
-import { MAX_BODY_BYTES, PATHS } from './wire.ts'
+import { PATHS } from './paths.ts'
+import { MAX_BODY_BYTES } from './wire.ts'
 
 const REMEMBERED_REQUEST_IDS = 10_000
 

@@ -3,7 +3,8 @@ import { jittered } from '../jitter.ts'
 import { manage, type Result } from './management.ts'
 import { OrgKey } from './org-key.ts'
 import type { Connection } from './profile.ts'
-import { PATHS, type KeyKind } from './wire.ts'
+import { PATHS } from './paths.ts'
+import type { KeyKind } from './wire.ts'
 import { MAX_TOLD_CALLS, PresenceResponse, StopAckResponse, type StopAckBody } from './wire-stops.ts'
 
 export interface ReportTiming {

@@ -7,7 +7,7 @@ import { stopEventReader } from './stop-stream-events.ts'
 import { StopReports, type ReportTiming } from './stop-stream-reports.ts'
 import { openEventSocket } from './stop-stream-socket.ts'
 import { Transport } from './transport.ts'
-import { PATHS } from './wire.ts'
+import { PATHS } from './paths.ts'
 import { MAX_STREAM_DEVICES, type StopEventBody } from './wire-stops.ts'
 
 /** What a stream needs; the connection's own transport is for questions, and is not used. */

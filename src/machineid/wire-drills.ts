@@ -120,6 +120,31 @@ export const DrillsResponse = z.object({
 })
 export const DrillQuery = z.object({})
 export const DrillResponse = z.object({ ...okFields, orgId: z.string(), drill: SignedDrill })
+export const DrillRunRequest = z.object({
+  /** A real surface instead of a canary. */
+  surface: text(1, 64).optional(),
+  /** Disables and enables the whole org too. */
+  org: z.boolean().optional(),
+  /** Makes the authority unreachable for the canary too. Default true. */
+  cut: z.boolean().optional(),
+  callsPerSecond: wholeNumber(1, 100).optional(),
+  forSeconds: wholeNumber(1, 30).optional(),
+})
+const DrillRun = z.object({
+  /** `off`: this control plane was not told of any tool server, so it can run none. */
+  state: z.enum(['off', 'idle', 'running', 'held', 'not_held', 'failed']),
+  startedAt: time.nullable(),
+  endedAt: time.nullable(),
+  by: z.string().nullable(),
+  /** Once it is stored. */
+  drillId: z.string().nullable(),
+  /** What it says of itself as it goes on, the newest 200 lines. */
+  lines: z.array(z.string()),
+})
+export type DrillRunBody = z.infer<typeof DrillRun>
+export const DrillRunQuery = z.object({})
+/** The last one that was started here. */
+export const DrillRunResponse = z.object({ ...okFields, orgId: z.string(), run: DrillRun })
 export const SigningKeyQuery = z.object({})
 export const SigningKeyResponse = z.object({
   ...okFields,

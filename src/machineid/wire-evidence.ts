@@ -38,9 +38,37 @@ export const FeedQuery = z.object({
 export const AuditQuery = z.object({
   /** The `seq` of the last row seen. Default 0: from the first. */
   after: wholeNumberText(0, Number.MAX_SAFE_INTEGER).optional(),
+  /** Newest first, from the first row below this `seq`; `newest` alone begins with the last. Goes not with `after`. */
+  before: wholeNumberText(1, Number.MAX_SAFE_INTEGER).optional(),
+  order: choice(['oldest', 'newest']).optional(),
+  /** A filter of pages: an action such as `device.revoke`, or a group such as `device`. */
+  action: text(1, 64).optional(),
+  /** A device ID or pattern. */
+  device: devicePattern.optional(),
+  /** A key id, an owner, `platform`, `recovery` or `local`. */
+  actor: text(1, 256).optional(),
+  from: timeGiven.optional(),
+  to: timeGiven.optional(),
   limit: pageLimit.optional(),
-  /** `jsonl` exports the whole chain after `after`, one row a line. */
-  format: choice(['json', 'jsonl']).optional(),
+  /** `jsonl` exports the whole chain after `after`, one row a line; `csv` the same for a spreadsheet. */
+  format: choice(['json', 'jsonl', 'csv']).optional(),
+})
+export const DecisionRatesQuery = z.object({})
+/** How many decisions this control plane made in each of the last 60 minutes, whether stored or not. */
+export const DecisionRatesResponse = z.object({
+  ...okFields,
+  orgId: z.string(),
+  /** It has counted since then: its start, or an hour ago. */
+  since: time,
+  /** Oldest first; minutes without a decision are left out. The last one is not over yet. */
+  minutes: z.array(
+    z.object({
+      at: time,
+      counts: z.array(
+        z.object({ boundary: z.string().nullable(), allowed: z.boolean(), count: z.number().int() }),
+      ),
+    }),
+  ),
 })
 export const AuditVerifyQuery = z.object({
   /** A row that was noted elsewhere, such as in a log: the chain must still have it. */
@@ -116,8 +144,10 @@ export const AuditResponse = z.object({
   ...okFields,
   orgId: z.string(),
   rows: z.array(AuditRowBody),
-  /** For `after`; null at the end. */
+  /** For `after`; null at the end, and newest first. */
   nextAfter: z.number().int().nullable(),
+  /** For `before`, newest first; null at the end. */
+  nextBefore: z.number().int().nullable(),
 })
 export const AuditVerifyResponse = z.object({
   ...okFields,

@@ -188,3 +188,28 @@ export const StopHistoryResponse = z.object({
   nextCursor,
 })
 export type StopBody = z.infer<typeof Stop>
+
+export const StopSetQuery = z.object({
+  epoch: z.coerce.number(must('an epoch')).int().nonnegative(),
+  limit: pageLimit.optional(),
+  cursor: cursor.optional(),
+})
+/** The devices of one stop, and what each needs to be as it was before: for a restore of exactly that set. */
+export const StopSetResponse = z.object({
+  ...okFields,
+  orgId: z.string(),
+  epoch,
+  /** In byte order. Empty for a lock, the org, or a key. */
+  devices: z.array(
+    z.object({
+      deviceId: z.string(),
+      /** It was already revoked, so that a restore of this stop leaves it alone. */
+      wasRevoked: z.boolean(),
+      /** The epoch of its last change: what `ifEpoch` is compared with. Null when it is removed. */
+      epochNow: epoch.nullable(),
+      /** This stop is still what holds it: nothing has changed it since. */
+      stillHeld: z.boolean(),
+    }),
+  ),
+  nextCursor,
+})

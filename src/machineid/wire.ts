@@ -15,49 +15,6 @@ export const MAX_BATCH_DEVICES = 16
 /** Of one list of changes. */
 export const MAX_CHANGED_DEVICES = 1000
 
-export const PATHS = {
-  orgCreate: '/api/v1/org/create',
-  orgDisable: '/api/v1/org/disable',
-  orgEnable: '/api/v1/org/enable',
-  orgPlan: '/api/v1/org/plan',
-  orgOwners: '/api/v1/org/owners',
-  orgRecover: '/api/v1/org/recover',
-  orgRecoverConfirm: '/api/v1/org/recover/confirm',
-  keys: '/api/v1/org/keys',
-  keyRotate: '/api/v1/org/keys/:id/rotate',
-  keyBurn: '/api/v1/org/keys/:id/burn',
-  register: '/api/v1/devices/register',
-  validate: '/api/v1/devices/validate',
-  validateBatch: '/api/v1/devices/validate_batch',
-  list: '/api/v1/devices/list',
-  revoke: '/api/v1/devices/revoke',
-  revokeBatch: '/api/v1/devices/revoke_batch',
-  unrevoke: '/api/v1/devices/unrevoke',
-  unrevokeBatch: '/api/v1/devices/unrevoke_batch',
-  remove: '/api/v1/devices/remove',
-  locks: '/api/v1/locks',
-  lockRelease: '/api/v1/locks/:id/release',
-  usage: '/api/v1/usage',
-  stops: '/api/v1/stops',
-  stopsAck: '/api/v1/stops/ack',
-  stopHistory: '/api/v1/stops/history',
-  presence: '/api/v1/presence',
-  replicas: '/api/v1/replicas',
-  drills: '/api/v1/drills',
-  drill: '/api/v1/drills/:id',
-  drillCut: '/api/v1/drills/cut',
-  signingKey: '/api/v1/org/signing-key',
-  diagnosis: '/api/v1/diagnosis',
-  feed: '/api/v1/feed',
-  decisions: '/api/v1/decisions',
-  audit: '/api/v1/audit',
-  auditVerify: '/api/v1/audit/verify',
-  openapi: '/openapi.json',
-  healthz: '/healthz',
-  readyz: '/readyz',
-  metrics: '/metrics',
-} as const
-
 export const KEY_KINDS = ['runtime', 'viewer', 'stop', 'operator', 'admin', 'full'] as const
 export type KeyKind = (typeof KEY_KINDS)[number]
 

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 
 import { createService } from '../control-plane/service.ts'
 import type { ControlPlaneStore } from '../control-plane/store.ts'
-import { PATHS } from '../machineid/wire.ts'
+import { PATHS } from '../machineid/paths.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { timeInName } from '../store/sqlite/files.ts'
 import { restoreBackup } from '../store/sqlite/restore-backup.ts'

@@ -2,7 +2,7 @@
 // when it is told { go }, answers { count } with what it has counted since it was last asked, ends with its parent.
 import { connect, type Socket } from 'node:net'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 
 export interface LoadOptions {
   readonly url: string

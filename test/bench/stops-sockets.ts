@@ -2,7 +2,7 @@
 // `stops-sockets.ts JSON`. Sends { open } once all were told what is current.
 import { connect, type Socket } from 'node:net'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { machineMs, serveRemote } from '../faults/stops-remote.ts'
 
 export interface SocketsSettings {

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Client } from 'undici'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { proveControlPlaneKilled, proveReplicasDie } from '../faults/stops-deaths.ts'
 import { proveIdle } from '../faults/stops-idle.ts'
 import { machineMs, remoteOf } from '../faults/stops-remote.ts'

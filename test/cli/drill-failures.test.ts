@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import type { CanaryBody, InspectBody } from '../../src/tool-server-wire.ts'
 import { DEVICE, startToolServer, startWorld, type DrillWorld } from './drill-world.ts'
 

@@ -4,7 +4,7 @@ import { createHttp } from '../../src/cli/http.ts'
 import { createOperatorClient } from '../../src/cli/operator-client.ts'
 import { deviceStop, orgStop } from '../../src/cli/drill/stops.ts'
 import { createStopped } from '../../src/cli/drill/undo.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startRelay } from './relay.ts'
 import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 

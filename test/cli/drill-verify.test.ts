@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import type { DrillReportBody } from '../../src/machineid/wire-drills.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { CANARY, drillReport } from '../fixtures/drill-report.ts'
 import { run } from './run.ts'

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { createStopped } from '../../src/cli/drill/undo.ts'
 import { createHttp } from '../../src/cli/http.ts'
 import { createOperatorClient } from '../../src/cli/operator-client.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { orgStop } from '../../src/cli/drill/stops.ts'
 
 // What says no more than "not now" ends nothing that is under way.

@@ -1,7 +1,8 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { ErrorResponse, PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
+import { ErrorResponse } from '../../src/machineid/wire.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'

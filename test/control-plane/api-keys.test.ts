@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 
 import { keyIdOf, mintKey } from '../../src/control-plane/keys.ts'
 import { KeyCreateResponse, KeyListResponse } from '../../src/machineid/wire-keys.ts'
-import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
+import type { KeyKind } from '../../src/machineid/wire.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 import {
   at,

@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { AuditResponse, AuditRowBody, AuditVerifyResponse } from '../../src/machineid/wire-evidence.ts'
 import { addAuditRows } from '../fixtures/audit-rows.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'

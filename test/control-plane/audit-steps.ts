@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 
-import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
+import type { KeyKind } from '../../src/machineid/wire.ts'
 import type { HttpAnswer } from '../fixtures/control-plane.ts'
 import { drillReport } from '../fixtures/drill-report.ts'
 import { OWNER, tokenIn, type TestRecovery } from '../fixtures/recovery.ts'

@@ -2,7 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { systemClock } from '../../src/clock.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { openAuditFile } from '../../src/store/sqlite/audit-file.ts'
 import type { HttpAnswer } from '../fixtures/control-plane.ts'
 import { OWNER, startTestRecovery, type TestRecovery } from '../fixtures/recovery.ts'

@@ -8,7 +8,7 @@ import { setImmediate as nextTurn, setTimeout as after } from 'node:timers/promi
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 import { ListResponse } from '../../src/machineid/wire-devices.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { randomFrom, seedFrom } from '../fixtures/random.ts'
 import { capture, openConnection } from './late-requests.ts'
 import { plantDevices } from './plant.ts'

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { ChangeBatchResponse, ListResponse, PreviewResponse } from '../../src/machineid/wire-devices.ts'
 import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { auditOf, dump } from './dump.ts'
 import { plantDevices } from './plant.ts'

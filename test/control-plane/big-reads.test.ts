@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 // What is read at length must not keep a stop waiting: it is read in slices, and counts against a quota.

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { ListResponse, RegisterResponse } from '../../src/machineid/wire-devices.ts'
 import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { randomFrom, seedFrom, type Random } from '../fixtures/random.ts'
 import { auditOf } from './dump.ts'

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 
 import type { Decision, LaneBatch } from '../../src/control-plane/decision-batch.ts'
 import { createDecisionLog } from '../../src/control-plane/decision-log.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 

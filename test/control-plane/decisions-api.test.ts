@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { uuidv7 } from '../../src/control-plane/ids.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { DecisionsResponse } from '../../src/machineid/wire-evidence.ts'
 import * as rows from '../../src/store/sqlite/control-plane-rows.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 

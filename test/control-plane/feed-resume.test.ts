@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 
 import type { Clock } from '../../src/clock.ts'
 import { uuidv7 } from '../../src/control-plane/ids.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { FeedEvent } from '../../src/machineid/wire-evidence.ts'
 import { addAuditRows } from '../fixtures/audit-rows.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'

@@ -8,7 +8,7 @@ import type { ApiContext } from '../../src/control-plane/api-route.ts'
 import { apiRoutes } from '../../src/control-plane/api.ts'
 import { createForward, createInnerListener, isStop, newLaneSecret } from '../../src/control-plane/forward.ts'
 import { closeServer, createWebServer, listen } from '../../src/http.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 type Handle = (request: IncomingMessage, response: ServerResponse, peer: string | undefined) => void

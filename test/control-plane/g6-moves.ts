@@ -1,4 +1,4 @@
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { DEVICES, PATTERNS, type Key, type Target, type View, type World } from './g6-world.ts'
 
 // What can be sent to stop something, and what to take a stop back: each filled in from what is to be seen.

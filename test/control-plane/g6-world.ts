@@ -2,7 +2,7 @@ import { KeyCreateResponse, KeyListResponse } from '../../src/machineid/wire-key
 import { ListResponse, ValidateBatchResponse } from '../../src/machineid/wire-devices.ts'
 import { LockListResponse } from '../../src/machineid/wire-locks.ts'
 import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import type { Random } from '../fixtures/random.ts'
 import { capture, openConnection, type Answered, type Asked, type Connection } from './late-requests.ts'

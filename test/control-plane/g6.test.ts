@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
 import type { Clock } from '../../src/clock.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { randomFrom, seedFrom } from '../fixtures/random.ts'
 import { playHistory } from './g6-history.ts'

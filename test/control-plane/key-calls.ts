@@ -1,5 +1,5 @@
 import { keyIdOf } from '../../src/control-plane/keys.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import { DEVICE, dump } from './key-matrix.ts'
 

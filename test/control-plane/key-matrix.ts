@@ -2,7 +2,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { request } from 'undici'
 
 import type { Caller } from '../../src/control-plane/service.ts'
-import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
+import type { KeyKind } from '../../src/machineid/wire.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import { drillReport } from '../fixtures/drill-report.ts'
 

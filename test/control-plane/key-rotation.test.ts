@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { keyIdOf } from '../../src/control-plane/keys.ts'
 import { KeyRotateResponse } from '../../src/machineid/wire-keys.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 import {
   at,

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 
 import { keyIdOf } from '../../src/control-plane/keys.ts'
 import { createLogger } from '../../src/log.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import { startTestRecovery } from '../fixtures/recovery.ts'
 import { burnPath, rotatePath } from './key-calls.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 
 // What a person reads who has made a mistake: the field or path, what was expected, the next step.

@@ -3,7 +3,8 @@
 import { Agent, request, type Dispatcher } from 'undici'
 
 import { systemClock } from '../../src/clock.ts'
-import { PATHS, type KeyKind } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
+import type { KeyKind } from '../../src/machineid/wire.ts'
 import {
   startTestControlPlane,
   startTestLanes,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
 import { OrgCreateResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 describe('creating an org', () => {

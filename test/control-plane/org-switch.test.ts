@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { ListResponse } from '../../src/machineid/wire-devices.ts'
 import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'

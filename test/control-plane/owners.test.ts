@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
 import { OwnersResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { auditOf, OWNER, startTestRecovery, type TestRecovery } from '../fixtures/recovery.ts'
 
 const SECOND = 'second@example.org'

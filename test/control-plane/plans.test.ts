@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Clock } from '../../src/clock.ts'
 import { ListResponse, PreviewResponse } from '../../src/machineid/wire-devices.ts'
 import { OrgPlanResponse, UsageResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import {
   startTestControlPlane,
   type TestControlPlane,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { CHROMIUM, startChromium, type Browser, type BrowserPage } from '../fixtures/chromium.ts'
 import { OWNER, startTestRecovery, type TestRecovery } from '../fixtures/recovery.ts'
 

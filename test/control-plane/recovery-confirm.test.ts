@@ -6,7 +6,7 @@ import type { RecoveryLink } from '../../src/control-plane/recovery-links.ts'
 import { createService } from '../../src/control-plane/service.ts'
 import { createLogger } from '../../src/log.ts'
 import { RecoverConfirmResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { auditOf, LOCAL, OWNER, startTestRecovery, type TestRecovery } from '../fixtures/recovery.ts'
 

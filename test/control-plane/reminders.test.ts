@@ -6,7 +6,7 @@ import { createLogger } from '../../src/log.ts'
 import { ListResponse } from '../../src/machineid/wire-devices.ts'
 import { LockListResponse } from '../../src/machineid/wire-locks.ts'
 import { UsageResponse } from '../../src/machineid/wire-orgs.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 import { dump } from './dump.ts'
 

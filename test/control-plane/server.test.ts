@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
 import { closeServer, createWebServer, listen } from '../../src/http.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { selfSigned } from '../fixtures/certificate.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 
 import { HoldpointError } from '../../src/errors.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 import { dump } from './dump.ts'
 

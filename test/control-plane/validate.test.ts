@@ -7,7 +7,7 @@ import type { DecisionReader, DecisionSnapshot } from '../../src/control-plane/s
 import { createValidateLane } from '../../src/control-plane/validate-lane.ts'
 import { parseValidate, parseValidateBatch } from '../../src/control-plane/validate-request.ts'
 import { closeServer, listen } from '../../src/http.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import {
   ValidateBatchRequest,
   ValidateBatchResponse,

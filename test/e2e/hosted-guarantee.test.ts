@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 
 import type { RunView } from '../../src/agents/hosted/run-types.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { pay } from '../fixtures/hosted-cashiers.ts'
 import { PAYMENTS, SERVER, startHostedWorld, type HostedWorld } from '../fixtures/hosted-runs.ts'
 

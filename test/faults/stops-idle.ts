@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { end, quantile, start, type Forked } from '../bench/processes.ts'
 import type { SocketsApi, SocketsSettings } from '../bench/stops-sockets.ts'
 import { machineMs, remoteOf, type Remote } from './stops-remote.ts'

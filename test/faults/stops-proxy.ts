@@ -3,7 +3,7 @@
 import { createServer, Agent, request, type IncomingMessage, type ServerResponse } from 'node:http'
 
 import { listen } from '../../src/http.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import {
   StopAckRequest,
   StopEvent,

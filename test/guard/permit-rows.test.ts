@@ -5,7 +5,7 @@ import { createGuard, type Guard, type GuardOptions } from '../../src/guard/guar
 import type { Permit } from '../../src/guard/permit.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { httpAnswer, startRawServer, type RawHandler } from '../fixtures/raw-server.ts'
 import { ManualClock } from '../fixtures/scripted-authority.ts'
 import { goodAnswer, goodRegistration, SERVER_DEVICE } from '../machineid/bad-answers/row.ts'

@@ -6,7 +6,7 @@ import { createGuard, type Guard } from '../../src/guard/guard.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import type { ReplicaBody, StopBody } from '../../src/machineid/wire-stops.ts'
 import { startTestLanes, type TestControlPlane } from '../fixtures/control-plane.ts'
 

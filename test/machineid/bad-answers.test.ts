@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 
 import { MachineID } from '../../src/machineid/client.ts'
 import type { Profile } from '../../src/machineid/options.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { httpAnswer, startRawServer, type RawServer } from '../fixtures/raw-server.ts'
 import { BODY_ROWS } from './bad-answers/body-rows.ts'
 import { CONTENT_ROWS } from './bad-answers/content-rows.ts'

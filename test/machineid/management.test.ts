@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 
 import type { Profile } from '../../src/machineid/options.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { httpAnswer } from '../fixtures/raw-server.ts'
 import { PLAN } from './bad-answers/row.ts'
 import { DEVICE, serverAndClient } from './harness.ts'

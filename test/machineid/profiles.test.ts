@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { ValidateBatchRequest, ValidateRequest } from '../../src/machineid/wire-devices.ts'
 import { httpAnswer, startRawServer } from '../fixtures/raw-server.ts'
 import { ManualClock } from '../fixtures/scripted-authority.ts'

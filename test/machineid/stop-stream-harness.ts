@@ -7,7 +7,7 @@ import { OrgKey } from '../../src/machineid/org-key.ts'
 import { OrgMemory } from '../../src/machineid/org-memory.ts'
 import { openStopStream, type StopStreamTiming } from '../../src/machineid/stop-stream.ts'
 import { Transport } from '../../src/machineid/transport.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import {
   httpAnswer,
   startRawServer,

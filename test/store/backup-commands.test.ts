@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { keyIdOf } from '../../src/control-plane/keys.ts'
 import { createService, type Caller, type ControlPlaneService } from '../../src/control-plane/service.ts'
 import type { ControlPlaneStore } from '../../src/control-plane/store.ts'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { auditEntry, ORG } from '../contract/control-plane-records.ts'
 

@@ -1,7 +1,7 @@
 // The canary: a guarded call that does nothing but wait, for drills (POST /canary/:surface).
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { PATHS } from '../../src/machineid/wire.ts'
+import { PATHS } from '../../src/machineid/paths.ts'
 import { CanaryResponse } from '../../src/tool-server-wire.ts'
 import { scriptedServer } from './scripted.ts'
 import { EMAIL, PAYMENTS, SERVER, startTestToolServer, type TestToolServer } from './start.ts'

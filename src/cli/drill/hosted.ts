@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 import { messageOf } from '../../errors.ts'
 import type { Call } from '../../machineid/calls.ts'
-import { PATHS } from '../../machineid/wire.ts'
+import { PATHS } from '../../machineid/paths.ts'
 import type { OperatorClient } from '../operator-client.ts'
 import type { Canaries } from './canary-device.ts'
 import type { DrillStop } from './stops.ts'

@@ -13,7 +13,7 @@ import {
   SigningKeyQuery,
   SigningKeyResponse,
 } from '../../machineid/wire-drills.ts'
-import { PATHS } from '../../machineid/wire.ts'
+import { PATHS } from '../../machineid/paths.ts'
 import { orgRoute, type ApiContext, type Route } from '../api-route.ts'
 import { MAY_RESTORE, MAY_SEE } from '../key-kinds.ts'
 import { notACursor, Refusal } from '../refusal.ts'

@@ -1,4 +1,5 @@
-import { PATHS, MAX_BATCH_BODY_BYTES, type KeyKind } from '../../machineid/wire.ts'
+import { PATHS } from '../../machineid/paths.ts'
+import { MAX_BATCH_BODY_BYTES, type KeyKind } from '../../machineid/wire.ts'
 import {
   PresenceRequest,
   PresenceResponse,

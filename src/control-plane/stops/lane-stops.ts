@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import { StopsQuery } from '../../machineid/wire-stops.ts'
-import { KEY_HEADER, PATHS } from '../../machineid/wire.ts'
+import { PATHS } from '../../machineid/paths.ts'
+import { KEY_HEADER } from '../../machineid/wire.ts'
 import { redact } from '../../redact.ts'
 import { parse } from '../api-parse.ts'
 import { isCanary } from '../drills/canary.ts'

@@ -1,5 +1,5 @@
 import { StopEvent, StopsQuery } from '../../machineid/wire-stops.ts'
-import { PATHS } from '../../machineid/wire.ts'
+import { PATHS } from '../../machineid/paths.ts'
 import type { DescribedRoute } from '../openapi-codes.ts'
 
 /** The call that the agent lane answers itself, beside validates: what openapi.json says of it. */

@@ -10,7 +10,7 @@ import {
   type DrillReportBody,
   type SignedDrillBody,
 } from '../../../src/machineid/wire-drills.ts'
-import { PATHS } from '../../../src/machineid/wire.ts'
+import { PATHS } from '../../../src/machineid/paths.ts'
 import { startTestControlPlane, type TestControlPlane } from '../../fixtures/control-plane.ts'
 import { CANARY, drillReport } from '../../fixtures/drill-report.ts'
 

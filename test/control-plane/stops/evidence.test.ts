@@ -6,7 +6,7 @@ import {
   type StopAckBody,
   type StopBody,
 } from '../../../src/machineid/wire-stops.ts'
-import { PATHS } from '../../../src/machineid/wire.ts'
+import { PATHS } from '../../../src/machineid/paths.ts'
 import { startTestControlPlane, type TestControlPlane } from '../../fixtures/control-plane.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'

@@ -1,4 +1,4 @@
-import { PATHS } from '../../../src/machineid/wire.ts'
+import { PATHS } from '../../../src/machineid/paths.ts'
 import { StopEvent, type StopEventBody } from '../../../src/machineid/wire-stops.ts'
 import type { TestControlPlane } from '../../fixtures/control-plane.ts'
 import { openEventStream, type EventStreamClient } from '../../fixtures/event-stream.ts'

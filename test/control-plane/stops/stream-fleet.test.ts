@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
 import { createLaneReplicas } from '../../../src/programs/lane-replicas.ts'
-import { PATHS } from '../../../src/machineid/wire.ts'
+import { PATHS } from '../../../src/machineid/paths.ts'
 import { startTestControlPlane, startTestLanes } from '../../fixtures/control-plane.ts'
 import { current, EMAIL, listenForStops, PAYMENTS, SERVER, toldTo } from './stream-client.ts'
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import { systemClock, type Clock } from '../../../src/clock.ts'
 import { HoldpointError } from '../../../src/errors.ts'
-import { PATHS } from '../../../src/machineid/wire.ts'
+import { PATHS } from '../../../src/machineid/paths.ts'
 import { startTestControlPlane, startTestLanes } from '../../fixtures/control-plane.ts'
 import { current, listenForStops, SERVER, toldTo } from './stream-client.ts'
 import { ORG, startStreams } from './stream-harness.ts'

@@ -1,7 +1,8 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 
-import { PATHS, type KeyKind } from '../../../src/machineid/wire.ts'
+import { PATHS } from '../../../src/machineid/paths.ts'
+import type { KeyKind } from '../../../src/machineid/wire.ts'
 import { startTestControlPlane, startTestLanes, type TestControlPlane } from '../../fixtures/control-plane.ts'
 import { openEventStream } from '../../fixtures/event-stream.ts'
 import { bodiesOf, current, EMAIL, listenForStops, PAYMENTS, SERVER, toldTo } from './stream-client.ts'
