@@ -1,0 +1,18 @@
+// Builds the console into dist/console. Where vite is absent (npm ci --omit=dev), whoever installed has it built already.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
+const vite = at('node_modules/vite/bin/vite.js')
+if (existsSync(vite)) {
+  const config = at('src/console/vite.config.ts')
+  const { status } = spawnSync(process.execPath, [vite, 'build', '--config', config, '--logLevel', 'warn'], {
+    stdio: 'inherit',
+    cwd: at('.'),
+  })
+  process.exitCode = status ?? 1
+} else {
+  console.log('The console is not built: vite is absent.')
+}

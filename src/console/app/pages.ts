@@ -1,0 +1,87 @@
+import { lazy } from 'react'
+
+import type { Session } from '../api/session-state.ts'
+import { mayManage, mayReadEvidence } from '../api/roles.ts'
+
+// Every page: where it is, and who gets to see it. Each is loaded when it is first opened.
+
+export const PAGES = [
+  {
+    path: '/',
+    name: 'Overview',
+    page: lazy(async () => ({ default: (await import('../pages/overview/overview.tsx')).Overview })),
+  },
+  {
+    path: '/devices',
+    name: 'Devices',
+    page: lazy(async () => ({ default: (await import('../pages/devices/devices.tsx')).Devices })),
+  },
+  {
+    path: '/stops',
+    name: 'Stops',
+    page: lazy(async () => ({ default: (await import('../pages/stops/stops.tsx')).Stops })),
+  },
+  {
+    path: '/approvals',
+    name: 'Approvals',
+    page: lazy(async () => ({ default: (await import('../pages/approvals/approvals.tsx')).Approvals })),
+  },
+  {
+    path: '/runs',
+    name: 'Runs',
+    page: lazy(async () => ({ default: (await import('../pages/runs/runs.tsx')).Runs })),
+  },
+  {
+    path: '/decisions',
+    name: 'Decisions',
+    may: mayReadEvidence,
+    page: lazy(async () => ({ default: (await import('../pages/decisions/decisions.tsx')).Decisions })),
+  },
+  {
+    path: '/keys',
+    name: 'Keys',
+    may: mayManage,
+    page: lazy(async () => ({ default: (await import('../pages/keys/keys.tsx')).Keys })),
+  },
+  {
+    path: '/plan',
+    name: 'Plan',
+    page: lazy(async () => ({ default: (await import('../pages/plan/plan.tsx')).Plan })),
+  },
+  {
+    path: '/audit',
+    name: 'Audit',
+    may: mayReadEvidence,
+    page: lazy(async () => ({ default: (await import('../pages/audit/audit.tsx')).Audit })),
+  },
+  {
+    path: '/drills',
+    name: 'Drills',
+    page: lazy(async () => ({ default: (await import('../pages/drills/drills.tsx')).Drills })),
+  },
+] as const
+
+/** Pages of one thing, under the list of them. */
+export const DETAILS = [
+  {
+    path: '/approvals/:id',
+    page: lazy(async () => ({ default: (await import('../pages/approvals/approval.tsx')).Approval })),
+  },
+  { path: '/runs/:id', page: lazy(async () => ({ default: (await import('../pages/runs/run.tsx')).Run })) },
+  {
+    path: '/decisions/:id',
+    page: lazy(async () => ({ default: (await import('../pages/decisions/decision.tsx')).Decision })),
+  },
+  {
+    path: '/stops/:epoch',
+    page: lazy(async () => ({ default: (await import('../pages/stops/stop.tsx')).Stop })),
+  },
+  {
+    path: '/drills/:id',
+    page: lazy(async () => ({ default: (await import('../pages/drills/drill.tsx')).Drill })),
+  },
+] as const
+
+export function pagesOf(session: Session): readonly (typeof PAGES)[number][] {
+  return PAGES.filter((page) => !('may' in page) || page.may(session))
+}
