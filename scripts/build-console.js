@@ -14,5 +14,5 @@ if (existsSync(vite)) {
   })
   process.exitCode = status ?? 1
 } else {
-  console.log('The console is not built: vite is absent.')
+  process.stdout.write('The console is not built: vite is absent.\n')
 }

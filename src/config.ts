@@ -67,6 +67,10 @@ const common = {
   TLS_KEY_FILE: z.string().optional(),
 }
 
+const toolServerUrls = list.pipe(
+  z.array(z.url({ protocol: /^https?$/, error: 'http or https URLs with commas between' })),
+)
+
 const controlPlaneShape = z.object({
   ...common,
   CONTROL_PLANE_PORT: port(4100),
@@ -78,6 +82,11 @@ const controlPlaneShape = z.object({
   DECISION_LOG: z.enum(['denials', 'all'], 'denials or all').default('denials'),
   DECISION_RETENTION_DAYS: z.coerce.number('a number of days, 1 to 3650').int().min(1).max(3650).default(30),
   CONSOLE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  DRILL_TOOL_SERVER_URL: toolServerUrls.optional(),
+  DRILL_TOKEN: z.string().optional(),
+  DRILL_TOKEN_FILE: z.string().optional(),
+  DRILL_ORG_ID: z.string().optional(),
+  MACHINEID_CA_FILE: z.string().optional(),
   ...mail,
 })
 
@@ -119,6 +128,7 @@ const toolServerShape = guardShape.extend({
     .min(10)
     .max(86_400)
     .default(900),
+  APPROVAL_DESK: z.enum(['on', 'off'], 'on or off').default('on'),
   MAX_CONCURRENT_RUNS: z.coerce
     .number('how many runs at once, 1 to 10000')
     .int()
@@ -146,9 +156,7 @@ const cliShape = z.object({
   HOLDPOINT_KEY: z.string().optional(),
   HOLDPOINT_TOKEN: z.string().optional(),
   PLATFORM_TOKEN: z.string().optional(),
-  TOOL_SERVER_URL: list
-    .pipe(z.array(z.url({ protocol: /^https?$/, error: 'http or https URLs with commas between' })))
-    .optional(),
+  TOOL_SERVER_URL: toolServerUrls.optional(),
   CONSOLE_URL: controlPlaneShape.shape.CONSOLE_URL,
   OPERATOR_PORT: port(4101),
   TOOL_SERVER_PORT: port(4200),
@@ -177,6 +185,7 @@ export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConf
   const config = parse(controlPlaneShape, env, problems)
   notYet(env, ['DATABASE_URL'], problems)
   mailFrom(env, problems)
+  drills(env, problems)
   const tls = readTls(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return { ...config, tls }
@@ -252,6 +261,14 @@ function oneKey(env: Env, problems: string[]): void {
   if (env['MACHINEID_ORG_KEY'] && env['MACHINEID_ORG_KEY_FILE']) {
     problems.push('MACHINEID_ORG_KEY and MACHINEID_ORG_KEY_FILE: set only one')
   }
+}
+
+function drills(env: Env, problems: string[]): void {
+  if (env['DRILL_TOKEN'] && env['DRILL_TOKEN_FILE'])
+    problems.push('DRILL_TOKEN and DRILL_TOKEN_FILE: set only one')
+  const needUrl = ['DRILL_TOKEN', 'DRILL_TOKEN_FILE', 'DRILL_ORG_ID'].filter((name) => env[name])
+  if (!env['DRILL_TOOL_SERVER_URL'] && needUrl.length > 0)
+    problems.push(`DRILL_TOOL_SERVER_URL: required with ${needUrl.join(' and ')}`)
 }
 
 function mailFrom(env: Env, problems: string[]): void {

@@ -54,7 +54,8 @@ function ownJournal(config: GuardConfig, chosen: StartGuardOptions['journal']) {
   return chosen ?? createSqliteJournal({ file: join(config.DATA_DIR, 'journal.sqlite') })
 }
 
-function clientFromConfig(config: GuardConfig): MachineID {
+/** The client of the authority, which whoever made it closes. Sends nothing yet. */
+export function clientFromConfig(config: GuardConfig): MachineID {
   const {
     MACHINEID_ORG_KEY,
     MACHINEID_ORG_KEY_FILE,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import { readToolServerConfig, type Env } from '../src/config.ts'
+import { readControlPlaneConfig, readToolServerConfig, type Env } from '../src/config.ts'
 
 const [one, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)] as const
 
@@ -65,6 +65,34 @@ describe('STRIPE_API_KEY', () => {
   })
 })
 
+describe('the drills of the control plane', () => {
+  const problems = (env: Env) => {
+    try {
+      readControlPlaneConfig(env)
+      return ''
+    } catch (error) {
+      return String(error)
+    }
+  }
+  const urls = 'http://127.0.0.1:4200, https://tools.example.com'
+
+  test('call one tool server or several', () => {
+    const config = readControlPlaneConfig({ DRILL_TOOL_SERVER_URL: urls, DRILL_TOKEN: 'hpc_x' })
+    expect(config.DRILL_TOOL_SERVER_URL).toEqual(urls.split(', '))
+    expect(readControlPlaneConfig({}).DRILL_TOOL_SERVER_URL).toBeUndefined()
+  })
+
+  test('with one token, of which nothing is repeated', () => {
+    const both = { DRILL_TOOL_SERVER_URL: urls, DRILL_TOKEN: 'hpc_secret', DRILL_TOKEN_FILE: '/f' }
+    expect(problems(both)).toContain('DRILL_TOKEN and DRILL_TOKEN_FILE: set only one')
+    expect(problems(both)).not.toContain('hpc_secret')
+    expect(problems({ DRILL_TOKEN: 'x', DRILL_ORG_ID: 'o' })).toContain(
+      'DRILL_TOOL_SERVER_URL: required with DRILL_TOKEN and DRILL_ORG_ID',
+    )
+    expect(problems({ DRILL_TOOL_SERVER_URL: 'ftp://x' })).toContain('http or https URLs')
+  })
+})
+
 test('MAIL_FROM is required with SMTP_URL', () => {
   expect(problemsOf({ SMTP_URL: 'smtp://127.0.0.1' })).toContain('MAIL_FROM: required with SMTP_URL')
   expect(problemsOf({ SMTP_URL: 'smtp://127.0.0.1', MAIL_FROM: 'Accounts <a@example.com>' })).toBe('')
@@ -74,6 +102,7 @@ test.each([
   ['APPROVAL_TTL_SECONDS', '9'],
   ['APPROVAL_TTL_SECONDS', '86401'],
   ['APPROVAL_TTL_SECONDS', 'soon'],
+  ['APPROVAL_DESK', 'no'],
   ['MAX_CONCURRENT_RUNS', '0'],
   ['MAX_CONCURRENT_RUNS', '1.5'],
 ])('%s=%s is refused', (name, value) => {

@@ -15,7 +15,10 @@ export const auditCommands: Commands = (program, cli) => {
   audit
     .command('export <file>')
     .description('take the whole chain away as JSON lines, to be verified anywhere')
-    .action((file: string) => exportAudit(cli(), file))
+    .option('--csv', 'for a spreadsheet, which cannot be verified')
+    .action((file: string, { csv }: { readonly csv?: boolean }) =>
+      exportAudit(cli(), file, csv === true ? 'csv' : 'jsonl'),
+    )
   audit
     .command('verify <file>')
     .description('verify an export, a database or a backup, offline')
@@ -25,7 +28,7 @@ export const auditCommands: Commands = (program, cli) => {
 }
 
 /** Whole or not at all: an export that broke off would look like a chain that was cut. */
-async function exportAudit(cli: Cli, file: string): Promise<void> {
+async function exportAudit(cli: Cli, file: string, format: 'jsonl' | 'csv'): Promise<void> {
   const operator = cli.operator('evidence')
   const progress = cli.progress('Exporting …')
   const draft = `${file}.part`
@@ -34,11 +37,11 @@ async function exportAudit(cli: Cli, file: string): Promise<void> {
     let bytes = 0
     let rows = 0
     try {
-      for await (const chunk of await operator.download(PATHS.audit, { format: 'jsonl' })) {
+      for await (const chunk of await operator.download(PATHS.audit, { format })) {
         await handle.write(chunk)
         bytes += chunk.length
         for (const byte of chunk) if (byte === LINE_END) rows += 1
-        progress.update(`Exporting … ${count(rows, 'row')}`)
+        progress.update(`Exporting … ${count(rows, 'line')}`)
       }
       await handle.sync()
     } finally {
@@ -47,10 +50,13 @@ async function exportAudit(cli: Cli, file: string): Promise<void> {
     await link(draft, file)
     await rm(draft)
     await synced(dirname(file))
-    cli.show({
-      json: { file, rows, bytes },
-      text: `Exported ${count(rows, 'row')} to ${file}. Verify it with: holdpoint audit verify ${file}`,
-    })
+    if (format === 'csv') cli.show({ json: { file, bytes }, text: `Exported the audit to ${file}.` })
+    else {
+      cli.show({
+        json: { file, rows, bytes },
+        text: `Exported ${count(rows, 'row')} to ${file}. Verify it with: holdpoint audit verify ${file}`,
+      })
+    }
   } catch (error) {
     if (!(error instanceof CliError && error.code === 'FILE_NOT_WRITABLE')) await rm(draft, { force: true })
     if (error instanceof CliError) throw error

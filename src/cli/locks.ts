@@ -5,7 +5,7 @@ import { checkPattern } from './device-list.ts'
 import { untilText } from './devices.ts'
 import { ifEpochOf, withIfEpoch, type IfEpoch } from './if-epoch.ts'
 import type { OperatorClient } from './operator-client.ts'
-import { isAllStars, isWide } from './patterns.ts'
+import { isAllStars, isWide } from '../device-patterns.ts'
 import {
   remindAfterSeconds,
   stopAfterAsking,

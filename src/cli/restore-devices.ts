@@ -66,7 +66,7 @@ async function restoreOne(
 type Batch = CallOutput<typeof CALLS.unrevokeBatch>
 
 /** As one answer, however many calls it takes. */
-async function restoreMany(
+export async function restoreMany(
   cli: Cli,
   operator: OperatorClient,
   items: readonly { readonly deviceId: string; readonly ifEpoch: number }[],

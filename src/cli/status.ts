@@ -1,6 +1,6 @@
 import type { Cli, Commands } from './cli.ts'
-import { quotedPattern } from './next-commands.ts'
-import { matchesPattern } from './patterns.ts'
+import { quotedPattern } from '../next-commands.ts'
+import { matchesPattern } from '../device-patterns.ts'
 import { count } from './plural.ts'
 import { inFlightOf } from './replicas.ts'
 import { standingOf, type Standing, type ToolServerStanding } from './status-gather.ts'

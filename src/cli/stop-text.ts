@@ -1,6 +1,6 @@
 import type { StopBody } from '../machineid/wire-stops.ts'
 import type { Cli, Paint } from './cli.ts'
-import { shownStop, type ShownReplica, type ShownStop } from './key-cut.ts'
+import { shownStop, type ShownReplica, type ShownStop } from '../key-cut.ts'
 import { table } from './table.ts'
 import { span } from './times.ts'
 

@@ -3,7 +3,8 @@ import { InvalidArgumentError } from 'commander'
 import { CALLS } from '../machineid/calls.ts'
 import type { StopBody } from '../machineid/wire-stops.ts'
 import type { Cli, Commands } from './cli.ts'
-import { restoreCommand } from './next-commands.ts'
+import { restoreStop, type RestoreStopOptions } from './restore-stop.ts'
+import { restoreCommand } from '../next-commands.ts'
 import { oneLine } from './one-line.ts'
 import { confirmationOf, stopLines, whatOf } from './stop-text.ts'
 import { table } from './table.ts'
@@ -29,6 +30,15 @@ export const stopsCommands: Commands = (program, cli) => {
     .description('one stop: what every process made of it, call by call')
     .argument('<epoch>', 'of the stop, as panic and stops ls print it', wholeNumberOf)
     .action((epoch: number) => show(cli(), epoch))
+  stops
+    .command('restore')
+    .description(
+      'restore the devices that one stop took away: none that was revoked before, or stopped since',
+    )
+    .argument('<epoch>', 'of the stop, as panic and stops ls print it', wholeNumberOf)
+    .option('--reason <text>', 'why, for the audit')
+    .option('--dry-run', 'say which they are, and change nothing')
+    .action((epoch: number, options: RestoreStopOptions) => restoreStop(cli(), epoch, options))
 }
 
 function wholeNumberOf(text: string): number {

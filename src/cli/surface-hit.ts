@@ -1,7 +1,7 @@
 import { CALLS } from '../machineid/calls.ts'
 import type { Cli } from './cli.ts'
 import { CliError } from './cli-error.ts'
-import { quotedPattern } from './next-commands.ts'
+import { quotedPattern } from '../next-commands.ts'
 import type { OperatorClient } from './operator-client.ts'
 
 const LOOK_TIMEOUT_MS = 2000

@@ -4,7 +4,7 @@ import { CALLS } from '../machineid/calls.ts'
 import type { StopBody } from '../machineid/wire-stops.ts'
 import { EXIT } from './cli.ts'
 import { CliError } from './cli-error.ts'
-import { shownStop } from './key-cut.ts'
+import { shownStop } from '../key-cut.ts'
 import type { OperatorClient } from './operator-client.ts'
 
 const LOOK_EVERY_MS = 200

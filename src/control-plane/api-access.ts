@@ -1,23 +1,55 @@
 import type { IncomingMessage } from 'node:http'
 
+import { CSRF_HEADER } from '../machineid/wire-sessions.ts'
 import { KEY_HEADER } from '../machineid/wire.ts'
 import { isSameSecret, keyProblem } from './keys.ts'
 import type { KeyRecord } from './records.ts'
 import { endedKey, invalidKey, missingKey, Refusal } from './refusal.ts'
 import type { ControlPlaneService } from './service.ts'
+import type { OwnPages } from './sessions/own-pages.ts'
+import { csrfRefused } from './sessions/session-refusals.ts'
+import type { SessionRecord } from './sessions/session-store.ts'
+import { csrfTokenOf } from './sessions/session-token.ts'
 
-/** The record of the key that a request carries; throws when it is no good. */
-export async function authenticate(
-  service: ControlPlaneService,
-  request: IncomingMessage,
-): Promise<KeyRecord> {
-  const key = request.headers[KEY_HEADER]
-  if (typeof key !== 'string' || key === '') throw missingKey()
-  const record = await service.findKey(key)
-  if (record === undefined) throw invalidKey()
-  const problem = keyProblem(record, service.nowMs())
+/** Who asks: a key, or a person in a session, which stands for its key. */
+export interface Authenticated {
+  readonly key: KeyRecord
+  readonly session: SessionRecord | undefined
+}
+
+export interface KeyAccess {
+  readonly service: ControlPlaneService
+  readonly ownPages: OwnPages
+}
+
+/**
+ * The record of the key that a request carries, or of that of its session; throws when it is no good. The cookie counts
+ * only without a key, and only for a page of our own.
+ */
+export async function authenticate(access: KeyAccess, request: IncomingMessage): Promise<Authenticated> {
+  const { service, ownPages } = access
+  const given = request.headers[KEY_HEADER]
+  const token = given === undefined ? ownPages.tokenOf(request) : undefined
+  if (token !== undefined) return authenticateSession(access, request, token)
+  if (typeof given !== 'string' || given === '') throw missingKey()
+  const key = await service.findKey(given)
+  if (key === undefined) throw invalidKey()
+  const problem = keyProblem(key, service.nowMs())
   if (problem !== undefined) throw endedKey(problem)
-  return record
+  return { key, session: undefined }
+}
+
+/** A browser sends the cookie along whoever asks it to: what the page cannot have by that is asked for too. */
+async function authenticateSession(
+  { service, ownPages }: KeyAccess,
+  request: IncomingMessage,
+  token: string,
+): Promise<Authenticated> {
+  ownPages.assertOwn(request)
+  const live = await service.findSession(token)
+  const { [CSRF_HEADER]: csrf } = request.headers
+  if (request.method !== 'GET' && !isSameSecret(String(csrf), csrfTokenOf(token))) throw csrfRefused()
+  return live
 }
 
 export interface PlatformAccess {

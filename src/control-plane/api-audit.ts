@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { z } from 'zod'
 
 import {
   AuditQuery,
@@ -9,13 +10,20 @@ import {
 } from '../machineid/wire-evidence.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Reply, type Route } from './api-route.ts'
+import { CSV_HEADER, csvLine } from './audit-csv.ts'
+import { searchAudit } from './audit-search.ts'
 import { auditSlices, verifyChain } from './audit-slices.ts'
 import { drained } from '../drained.ts'
-import { auditBody } from './evidence-rows.ts'
+import { auditBody, type AuditBody } from './evidence-rows.ts'
 import { MAY_READ_EVIDENCE } from './key-kinds.ts'
 import { Refusal } from './refusal.ts'
+import type { AuditFilter } from './store.ts'
 
 const PAGE_ROWS = 100
+/** How many rows one call looks at: a page may be short, or empty, and still have a next one. */
+const MAX_LOOKED = 100_000
+
+type Asked = z.infer<typeof AuditQuery>
 
 /** The chain of what was changed: to be read, taken away, and verified. */
 export function auditRoutes(context: ApiContext): Route[] {
@@ -26,19 +34,23 @@ export function auditRoutes(context: ApiContext): Route[] {
       method: 'get',
       path: PATHS.audit,
       handler: 'audit',
-      summary: 'Lists the audit chain from its first row on, or exports it as JSON lines',
+      summary: 'Lists the audit chain, or what fits of it, or exports it as JSON lines or CSV',
       input: AuditQuery,
       output: AuditResponse,
       lines: AuditRowBody,
       refusals: ['TOO_MANY_STREAMS', 'OVERLOADED'],
       run: async (call) => {
-        const { after = 0, limit = PAGE_ROWS, format = 'json' } = call.input
-        if (format === 'jsonl') return exported(context, call)
-        // One more than the page, to know whether there is a next one.
-        const found = await store.listAudit(call.orgId, { after, limit: limit + 1 })
-        const rows = found.slice(0, limit)
-        const nextAfter = rows.length < found.length ? (rows.at(-1)?.seq ?? null) : null
-        return { body: { orgId: call.orgId, rows: rows.map(auditBody), nextAfter } }
+        const { input, key, session, orgId } = call
+        const { format = 'json', limit = PAGE_ROWS } = input
+        if (format !== 'json') return exported(context, call, format)
+        const { order, from } = placeOf(input)
+        const filter = filterOf(input)
+        const stream = isFiltered(filter) ? feed.streams.open({ key, session }, () => {}) : undefined
+        const search = searchAudit(reading, orgId, { filter, order, from, limit, maxLooked: MAX_LOOKED })
+        const { rows, next } = await search.finally(() => stream?.release())
+        const nexts =
+          order === 'oldest' ? { nextAfter: next, nextBefore: null } : { nextAfter: null, nextBefore: next }
+        return { body: { orgId, rows: rows.map(auditBody), ...nexts } }
       },
     }),
     orgRoute(context, MAY_READ_EVIDENCE, {
@@ -49,10 +61,10 @@ export function auditRoutes(context: ApiContext): Route[] {
       input: AuditVerifyQuery,
       output: AuditVerifyResponse,
       refusals: ['TOO_MANY_STREAMS', 'OVERLOADED'],
-      run: async ({ input: { seq, hash }, key, orgId }) => {
+      run: async ({ input: { seq, hash }, key, session, orgId }) => {
         if ((seq === undefined) !== (hash === undefined)) throw halfNoted()
         const noted = seq === undefined || hash === undefined ? undefined : { seq, hash }
-        const stream = feed.streams.open(key, () => {})
+        const stream = feed.streams.open({ key, session }, () => {})
         try {
           const report = await verifyChain(reading, orgId, { noted, isWanted: stream.isOpen })
           if (report === undefined) throw ended()
@@ -76,30 +88,70 @@ function ended(): Refusal {
   )
 }
 
+/** Where a page begins, and which way it goes. Throws `BAD_REQUEST` for two ways at once. */
+function placeOf({ after, before, order }: Asked): { order: 'oldest' | 'newest'; from: number } {
+  if (after !== undefined && before !== undefined) {
+    throw new Refusal('BAD_REQUEST', 'Give "after" (oldest first) or "before" (newest first), not both.')
+  }
+  if (after !== undefined && order === 'newest') {
+    throw new Refusal(
+      'BAD_REQUEST',
+      '"after" is of pages that begin with the oldest row. Newest first, give "before".',
+    )
+  }
+  if (before !== undefined && order === 'oldest') {
+    throw new Refusal(
+      'BAD_REQUEST',
+      '"before" is of pages that begin with the newest row. Oldest first, give "after".',
+    )
+  }
+  return before === undefined && order !== 'newest'
+    ? { order: 'oldest', from: after ?? 0 }
+    : { order: 'newest', from: before ?? Number.MAX_SAFE_INTEGER }
+}
+
+function filterOf({ action, device, actor, from, to }: Asked): AuditFilter {
+  const msOf = (time: string | undefined) => (time === undefined ? undefined : Date.parse(time))
+  return { action, device, actor, fromMs: msOf(from), toMs: msOf(to) }
+}
+
+function isFiltered(filter: AuditFilter): boolean {
+  return Object.values(filter).some((wanted) => wanted !== undefined)
+}
+
+const FORMATS = {
+  jsonl: {
+    type: 'application/x-ndjson',
+    header: '',
+    line: (row: AuditBody) => `${JSON.stringify(row)}\n`,
+  },
+  csv: { type: 'text/csv; charset=utf-8; header=present', header: CSV_HEADER, line: csvLine },
+} as const
+
 /** Whoever takes it away gets all of it or a connection that breaks off, never a part that looks whole. */
 function exported(
   context: ApiContext,
-  call: OrgCall<{ after?: number | undefined; limit?: number | undefined }>,
+  { key, session, orgId, input }: OrgCall<Asked>,
+  format: 'jsonl' | 'csv',
 ): Reply {
-  const { key, orgId, input } = call
-  if (input.limit !== undefined) {
-    throw new Refusal(
-      'BAD_REQUEST',
-      '"limit" is of pages: an export has every row. Leave it out, or give "after".',
-    )
-  }
+  assertExport(input)
   const { store, feed, onError } = context
+  const { header, line } = FORMATS[format]
+  const filter = filterOf(input)
   return {
     respond: async (_request, response) => {
       if (response.destroyed) return
-      const stream = feed.streams.open(key, () => response.destroy())
+      const stream = feed.streams.open({ key, session }, () => response.destroy())
       response.on('close', stream.release)
       try {
-        for await (const rows of auditSlices({ store, turn: feed.streams.turn }, orgId, input.after ?? 0)) {
-          if (!response.headersSent) sendHeaders(response, orgId)
+        const slices = { after: input.after ?? 0, filter }
+        for await (const rows of auditSlices({ store, turn: feed.streams.turn }, orgId, slices)) {
+          if (!response.headersSent) {
+            sendHeaders(response, orgId, format)
+            response.write(header)
+          }
           if (!stream.isOpen()) return
-          const lines = rows.map((row) => `${JSON.stringify(auditBody(row))}\n`)
-          response.write(lines.join(''))
+          response.write(rows.map((row) => line(auditBody(row))).join(''))
           await drained(response)
         }
         response.end()
@@ -115,10 +167,24 @@ function exported(
   }
 }
 
-function sendHeaders(response: ServerResponse, orgId: string): void {
+function assertExport({ limit, before, order }: Asked): void {
+  if (limit !== undefined) {
+    throw new Refusal(
+      'BAD_REQUEST',
+      '"limit" is of pages: an export has every row. Leave it out, or give "after".',
+    )
+  }
+  if (before === undefined && order !== 'newest') return
+  throw new Refusal(
+    'BAD_REQUEST',
+    'An export begins with the oldest row. Leave out "before" and "order", or give "after".',
+  )
+}
+
+function sendHeaders(response: ServerResponse, orgId: string, format: 'jsonl' | 'csv'): void {
   response.writeHead(200, {
-    'content-type': 'application/x-ndjson',
-    'content-disposition': `attachment; filename="audit-${orgId}.jsonl"`,
+    'content-type': FORMATS[format].type,
+    'content-disposition': `attachment; filename="audit-${orgId}.${format}"`,
     'cache-control': 'no-store, no-transform',
   })
 }

@@ -1,6 +1,11 @@
 import type { z } from 'zod'
 
-import { DecisionsQuery, DecisionsResponse } from '../machineid/wire-evidence.ts'
+import {
+  DecisionRatesQuery,
+  DecisionRatesResponse,
+  DecisionsQuery,
+  DecisionsResponse,
+} from '../machineid/wire-evidence.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { REQUEST_ID } from '../machineid/wire.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
@@ -8,7 +13,7 @@ import { factsOf } from './decision-facts.ts'
 import { scanDecisions, type Scan } from './decision-scan.ts'
 import { decisionBody } from './evidence-rows.ts'
 import { explain } from './explain.ts'
-import { MAY_READ_EVIDENCE } from './key-kinds.ts'
+import { MAY_READ_EVIDENCE, MAY_SEE } from './key-kinds.ts'
 import type { DecisionRecord, KeyRecord } from './records.ts'
 import { notACursor, Refusal } from './refusal.ts'
 
@@ -28,13 +33,13 @@ export function decisionRoutes(context: ApiContext): Route[] {
       input: DecisionsQuery,
       output: DecisionsResponse,
       refusals: ['NOT_FOUND', 'TOO_MANY_STREAMS', 'OVERLOADED'],
-      run: async ({ input, key, orgId }) => {
+      run: async ({ input, key, session, orgId }) => {
         const { request_id: requestId, limit = PAGE_ROWS, cursor: before } = input
         if (requestId?.startsWith(LOCAL) === true) throw madeByTheGuard()
         if (before !== undefined && !REQUEST_ID.test(before)) throw notACursor()
         const scan = { ...scanOf(input), before, limit, maxLooked: MAX_LOOKED }
         // One question is found at once, and explained whatever else the key has open.
-        const stream = requestId === undefined ? feed.streams.open(key, () => {}) : undefined
+        const stream = requestId === undefined ? feed.streams.open({ key, session }, () => {}) : undefined
         const scanned = scanDecisions({ store, turn: feed.streams.turn }, orgId, scan)
         const { decisions, nextBefore } = await scanned.finally(() => stream?.release())
         const rows = decisions.map(decisionBody)
@@ -50,7 +55,20 @@ export function decisionRoutes(context: ApiContext): Route[] {
         }
       },
     }),
+    ratesRoute(context),
   ]
+}
+
+function ratesRoute(context: ApiContext): Route {
+  return orgRoute(context, MAY_SEE, {
+    method: 'get',
+    path: PATHS.decisionRates,
+    handler: 'decisions/rates',
+    summary: 'Counts the decisions of each of the last 60 minutes, stored or not, by boundary',
+    input: DecisionRatesQuery,
+    output: DecisionRatesResponse,
+    run: async ({ orgId }) => ({ body: { orgId, ...context.rates.of(orgId) } }),
+  })
 }
 
 const LOCAL = 'local_'

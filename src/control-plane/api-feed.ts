@@ -32,13 +32,13 @@ export function feedRoutes(context: ApiContext): Route[] {
 
 async function tell(
   { store, feed, onError }: ApiContext,
-  { key, orgId }: Pick<OrgCall<unknown>, 'key' | 'orgId'>,
+  { key, session, orgId }: Pick<OrgCall<unknown>, 'key' | 'session' | 'orgId'>,
   filter: FeedFilter,
   { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
 ): Promise<void> {
   const lastEventId = lastEventIdOf(request)
   if (response.destroyed) return
-  const held = feed.streams.open(key, () => stream.end())
+  const held = feed.streams.open({ key, session }, () => stream.end())
   const stream = startEventStream(response)
   const live = createLive(stream, { isOpen: held.isOpen, waits: lastEventId !== undefined })
   const unsubscribe = feed.subscribe({ orgId, filter, ...live })

@@ -12,7 +12,7 @@ export function parse<T>(schema: z.ZodType<T>, given: unknown): T {
   if (field === undefined) {
     throw new Refusal('BAD_REQUEST', code === 'custom' ? message : 'The body must be a JSON object.')
   }
-  if (path.at(-1) === 'deviceId' || (field === 'deviceIds' && path.length > 1)) {
+  if (path.at(-1) === 'deviceId' || path.at(-2) === 'deviceIds') {
     throw invalidDeviceId(valueAt(given, path), named(path))
   }
   throw new Refusal('BAD_REQUEST', `"${named(path)}" ${message}.`)

@@ -14,7 +14,7 @@ export function recoveryRoutes(context: ApiContext): Route[] {
       method: 'post',
       path: PATHS.orgRecover,
       handler: 'org/recover',
-      summary: 'Mails a recovery link to an owner; answers the same for every address',
+      summary: 'Mails a link to an owner, to sign in or to make a key; answers the same for every address',
       input: RecoverRequest,
       output: RecoverResponse,
       refusals: ['RATE_LIMITED'],
@@ -27,7 +27,8 @@ export function recoveryRoutes(context: ApiContext): Route[] {
       method: 'post',
       path: PATHS.orgRecoverConfirm,
       handler: 'org/recover/confirm',
-      summary: 'Issues an admin key for a recovery link, once; restores, enables and burns nothing',
+      summary:
+        'Issues an admin key for a recovery link, once, and ends every session; restores, enables and burns nothing',
       input: RecoverConfirmRequest,
       output: RecoverConfirmResponse,
       refusals: ['RECOVERY_LINK_INVALID', 'RATE_LIMITED'],

@@ -5,9 +5,11 @@ import type { z } from 'zod'
 import { readJson, sendJson } from '../http.ts'
 import { PreviewQuery } from '../machineid/wire-fields.ts'
 import { MAX_BODY_BYTES, type KeyKind } from '../machineid/wire.ts'
-import { assertPlatform, authenticate, type PlatformAccess } from './api-access.ts'
+import { assertPlatform, authenticate, type KeyAccess, type PlatformAccess } from './api-access.ts'
 import { parse } from './api-parse.ts'
+import type { DecisionRates } from './decision-rates.ts'
 import type { CanaryCut } from './drills/canary.ts'
+import type { DrillRuns } from './drills/drill-runs.ts'
 import type { Feed } from './feed.ts'
 import type { CallQuota } from './limits.ts'
 import type { Preview } from './preview.ts'
@@ -16,29 +18,34 @@ import type { Recovery } from './recovery.ts'
 import { Refusal, wrongKind, type RefusalCode } from './refusal.ts'
 import { remoteAddressOf } from './remote-address.ts'
 import { queryOf } from './request-path.ts'
-import type { Caller, ControlPlaneService } from './service.ts'
+import type { Caller } from './service.ts'
+import type { SessionRecord } from './sessions/session-store.ts'
 import type { StopEvidenceLog } from './stops/evidence-log.ts'
 import type { ControlPlaneStore } from './store.ts'
 import type { DiagnosisBody } from '../machineid/wire-drills.ts'
 
-export interface ApiContext extends PlatformAccess {
-  readonly service: ControlPlaneService
+export interface ApiContext extends PlatformAccess, KeyAccess {
   readonly recovery: Recovery
   /** For evidence, which is read as it is kept. */
   readonly store: ControlPlaneStore
   readonly feed: Feed
+  readonly rates: DecisionRates
+  readonly drillRuns: DrillRuns
   /** What is observed of stops. */
   readonly evidence: StopEvidenceLog
   /** What only this process knows of how it is set up. */
   readonly diagnosis: Pick<DiagnosisBody, 'validateWorkers' | 'decisionLog'>
   readonly onCut: (cut: CanaryCut) => void
   readonly quota: CallQuota
+  /** Whether failed sign-ins are. */
+  readonly limited: boolean
   /** Answers what was refused or what went wrong. */
   readonly onError: (response: ServerResponse, error: unknown, handler?: string) => void
 }
 
 export interface JsonReply {
   readonly statusCode?: number
+  readonly headers?: Readonly<Record<string, string>>
   /** `status: "ok"`, `handler` and `request_id` are added where it does not say otherwise. */
   readonly body: Readonly<Record<string, unknown>>
 }
@@ -65,12 +72,14 @@ export interface RouteContract {
   readonly output: z.ZodType
   /** Where a 200 is a stream: `output` is then the data of one event. */
   readonly outputType?: 'text/event-stream' | undefined
-  /** Where JSON lines can be asked for too: one of them. */
+  /** Where JSON lines, or CSV, can be asked for too: one of them. */
   readonly lines?: z.ZodType | undefined
   /** What it refuses with beside what every call of its kind does. */
   readonly refusals?: readonly RefusalCode[] | undefined
   /** The body of its refusals, where one says more than every error does. Default `ErrorResponse`. */
   readonly refused?: z.ZodType | undefined
+  /** Answered by the agent lane alone, which takes no cookies. */
+  readonly ofAgents?: true | undefined
   /** A stop: never kept waiting by a quota. */
   readonly stop?: true | undefined
   /** Evidence of a stop: it has a quota of its own, so that neither takes the other's place. */
@@ -100,6 +109,9 @@ export interface Call<T> {
 export interface OrgCall<T> extends Call<T> {
   readonly orgId: string
   readonly key: KeyRecord
+  /** Of a person who signed in: the key is then the one of the session. */
+  readonly session: SessionRecord | undefined
+  readonly request: IncomingMessage
 }
 
 interface Definition<T, C> extends RouteContract {
@@ -119,7 +131,7 @@ export function orgRoute<T>(
   },
 ): Route {
   return route(context, kinds, definition, async (request, requestId, id) => {
-    const key = await authenticate(context.service, request)
+    const { key, session } = await authenticate(context, request)
     if (!kinds.includes(key.kind) && definition.alsoAdmits?.(key, id) !== true) {
       throw wrongKind(key.kind, kinds)
     }
@@ -129,8 +141,9 @@ export function orgRoute<T>(
     }
     context.service.decisions.keyUsed(key.keyId)
     const { keyId, kind, orgId } = key
-    const caller: Caller = { actor: keyId, kind, keyId, requestId, origin: remoteAddressOf(request) }
-    return { key, caller, orgId }
+    const origin = remoteAddressOf(request)
+    const caller: Caller = { actor: keyId, kind, keyId, sessionId: session?.sessionId, requestId, origin }
+    return { key, session, caller, orgId, request }
   })
 }
 
@@ -154,7 +167,8 @@ export function publicRoute<T>(context: ApiContext, definition: Definition<T, Ca
   }))
 }
 
-function route<T, A extends { caller: Caller }>(
+/** A call that is let in by `admit`, which throws or answers what `run` gets beside the input. */
+export function route<T, A extends { caller: Caller }>(
   { service, onError }: ApiContext,
   access: Route['access'],
   definition: Definition<T, A & Call<T>>,
@@ -176,7 +190,8 @@ function route<T, A extends { caller: Caller }>(
           ? { body: { preview: true, ...(await preview(call)) } }
           : await run(call)
       if ('respond' in reply) return await reply.respond(request, response)
-      const { statusCode = 200, body } = reply
+      const { statusCode = 200, headers = {}, body } = reply
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
       sendJson(response, statusCode, { status: 'ok', handler, ...body, request_id: requestId })
     } catch (error) {
       onError(response, error, handler)

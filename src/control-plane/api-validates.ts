@@ -9,6 +9,7 @@ import type { DescribedRoute } from './openapi-codes.ts'
 
 const shared = {
   access: ['runtime', 'full'],
+  ofAgents: true,
   hasPreview: false,
   refusals: ['KEY_NOT_BOUND_TO_DEVICE', 'WRONG_LANE', 'OVERLOADED'],
 } as const

@@ -5,6 +5,7 @@ import type { ServerResponse } from 'node:http'
 import { sendJsonText } from '../http.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { redact } from '../redact.ts'
+import { approvalRoutes } from './approvals/api-approvals.ts'
 import { auditRoutes } from './api-audit.ts'
 import { batchRoutes } from './api-batches.ts'
 import { decisionRoutes } from './api-decisions.ts'
@@ -20,6 +21,8 @@ import { drillRoutes } from './drills/api-drills.ts'
 import { openapiText } from './openapi.ts'
 import { mountRecoverPage } from './recover-page.ts'
 import { Refusal } from './refusal.ts'
+import { sessionRoutes } from './sessions/api-sessions.ts'
+import { runRoutes } from './runs/api-runs.ts'
 import { stopRoutes } from './stops/api-stops.ts'
 
 /** Every call of the API but the validates, which are answered before Express sees them. */
@@ -32,11 +35,14 @@ export function apiRoutes(context: ApiContext): Route[] {
     ...orgRoutes(context),
     ...ownerRoutes(context),
     ...recoveryRoutes(context),
+    ...sessionRoutes(context),
     ...decisionRoutes(context),
     ...auditRoutes(context),
     ...feedRoutes(context),
     ...stopRoutes(context),
     ...drillRoutes(context),
+    ...approvalRoutes(context),
+    ...runRoutes(context),
   ]
 }
 

@@ -1,10 +1,13 @@
 import { HoldpointError, messageOf } from '../errors.ts'
 import { createChainVerifier, type ChainReport, type NotedRow } from './audit-verify.ts'
+import type { AuditSearching } from './audit-search.ts'
 import type { AuditRow } from './records.ts'
-import type { ControlPlaneStore } from './store.ts'
+import type { AuditFilter, ControlPlaneStore } from './store.ts'
 
 /** How many rows are read, hashed or written out before anything else gets its turn. */
 const SLICE_ROWS = 32
+/** How many are looked at, where only some are wanted. */
+const SEARCH_ROWS = 250
 
 interface Reading {
   readonly store: Pick<ControlPlaneStore, 'listAudit'>
@@ -12,18 +15,19 @@ interface Reading {
   readonly turn: () => Promise<void>
 }
 
-/** The chain after `after` (a `seq`), to its end. */
+/** The chain after `after` (a `seq`), to its end; of that what fits. */
 export async function* auditSlices(
-  { store, turn }: Reading,
+  { store, turn }: AuditSearching,
   orgId: string,
-  after: number,
+  { after, filter }: { readonly after: number; readonly filter: AuditFilter },
 ): AsyncGenerator<readonly AuditRow[], void, void> {
-  for (let last = after; ;) {
+  const limit = Object.values(filter).every((wanted) => wanted === undefined) ? SLICE_ROWS : SEARCH_ROWS
+  for (let from = after; ;) {
     await turn()
-    const rows = await store.listAudit(orgId, { after: last, limit: SLICE_ROWS })
+    const { rows, lookedTo } = await store.searchAudit(orgId, filter, { order: 'oldest', from, limit })
     yield rows
-    if (rows.length < SLICE_ROWS) return
-    last = rows.at(-1)?.seq ?? last
+    if (lookedTo === null) return
+    from = lookedTo
   }
 }
 

@@ -19,9 +19,13 @@ const MESSAGES: Readonly<Record<string, string>> = {
   'org.plan_ended': 'canceled plan ended, the org is on the free plan',
   'drill.store': 'drill stored and signed',
   'drill.cut': 'questions of a canary get no answer for a while',
+  'approval.approve': 'call approved',
+  'approval.decline': 'call declined',
   'org.create': 'org created',
   'org.owners': 'owners changed',
   'org.recover_requested': 'recovery link made',
+  'session.start': 'a person signed in',
+  'session.end': 'a session ended',
   'org.recover': 'admin key recovered by mail',
 }
 
@@ -38,11 +42,17 @@ export function logChanges(log: Logger, rows: readonly AuditRow[]): void {
 
 function lineOf(row: AuditRow) {
   const { orgId, seq, hash, deviceId, reason, requestId, origin } = row
-  const after = (row.after ?? {}) as { epoch?: unknown; pattern?: unknown; keyId?: unknown }
+  const after = (row.after ?? {}) as {
+    epoch?: unknown
+    pattern?: unknown
+    keyId?: unknown
+    approvalId?: unknown
+  }
   return {
     ...(deviceId !== null && { device_id: deviceId }),
     ...(after.pattern !== undefined && { pattern: after.pattern }),
     ...(after.keyId !== undefined && { key_id: after.keyId }),
+    ...(after.approvalId !== undefined && { approval_id: after.approvalId }),
     org_id: orgId,
     ...(after.epoch !== undefined && { epoch: after.epoch }),
     actor: actorOf(row),

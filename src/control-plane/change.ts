@@ -5,6 +5,9 @@ import { hitsOf, type Preview } from './preview.ts'
 import type { AuditEntry, AuditRow, KeyRecord, OrgRecord } from './records.ts'
 import { endedKey, existingOrg, invalidKey } from './refusal.ts'
 import type { Caller } from './service.ts'
+import type { SessionRecord } from './sessions/session-store.ts'
+import { endedSession } from './sessions/session-refusals.ts'
+import { isLive } from './sessions/session-token.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from './store.ts'
 
 /** Answers from a snapshot what is to be written; throws to refuse. */
@@ -39,9 +42,10 @@ export function createChanging(options: {
     auditEntry({ id: newId(), atMs: nowMs(), actor, actorKind: kind, requestId, origin, action, ...details })
 
   /** Judges the key that asks by what the transaction sees of it, and takes the org's plan as it is by now. */
-  const settled = ({ keyId }: Caller, found: OrgSnapshot | undefined) => {
+  const settled = ({ keyId, sessionId }: Caller, found: OrgSnapshot | undefined) => {
     const org = existingOrg(found?.org)
     const snapshot = found as OrgSnapshot
+    if (sessionId !== undefined) assertLiveSession(snapshot.callerSession, nowMs())
     if (keyId !== undefined) assertLive(snapshot.callerKey, nowMs())
     const ended = endedPlan(org, nowMs())
     return ended === undefined
@@ -49,7 +53,11 @@ export function createChanging(options: {
       : { snapshot: { ...snapshot, org: ended }, ended, notes: [planEnded(entry, org, ended)] }
   }
 
-  const wantedBy = (caller: Caller, wanted: Wanted): Wanted => ({ ...wanted, callerKeyId: caller.keyId })
+  const wantedBy = ({ keyId, sessionId }: Caller, wanted: Wanted): Wanted => ({
+    ...wanted,
+    callerKeyId: keyId,
+    callerSessionId: sessionId,
+  })
 
   return {
     entry,
@@ -81,6 +89,11 @@ function assertLive(key: KeyRecord | undefined, nowMs: number): void {
   if (key === undefined) throw invalidKey()
   const problem = keyProblem(key, nowMs)
   if (problem !== undefined) throw endedKey(problem)
+}
+
+/** G6: it may have been signed out since it was looked up. */
+function assertLiveSession(session: SessionRecord | undefined, nowMs: number): void {
+  if (session === undefined || !isLive(session, nowMs)) throw endedSession()
 }
 
 /** The end of a plan is no stop: it raises no epoch. */

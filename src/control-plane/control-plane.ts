@@ -11,7 +11,10 @@ import { answerMetrics } from './api-metrics.ts'
 import { createApi } from './api.ts'
 import type { LaneBatch } from './decision-batch.ts'
 import { capConnections, operatorsPerAddress } from './connection-caps.ts'
+import { createConsoleFiles } from './console-files.ts'
 import type { CanaryCut } from './drills/canary.ts'
+import { createDrillRuns, type DrillRunner, type DrillRuns } from './drills/drill-runs.ts'
+import { createDecisionRates } from './decision-rates.ts'
 import { createFeed, type Feed } from './feed.ts'
 import { answerHealth } from './health.ts'
 import { hostAllowed, wrongHost } from './hosts.ts'
@@ -27,6 +30,7 @@ import { noteOrigin } from './remote-address.ts'
 import { pathOf } from './request-path.ts'
 import { SERVER_LIMITS } from './server-limits.ts'
 import { createService, type ControlPlaneService } from './service.ts'
+import { createOwnPages } from './sessions/own-pages.ts'
 import { createStopEvidenceLog } from './stops/evidence-log.ts'
 import { stopOf } from './stops/stop-record.ts'
 import type { StopEvidence, StopRecord } from './stops/stop-store.ts'
@@ -71,6 +75,10 @@ export interface ControlPlaneOptions {
   readonly mailer?: Mailer | undefined
   /** Where the links in mails lead. Default: the operator lane, as this machine sees it. */
   readonly consoleUrl?: string | undefined
+  /** Where the console's files are. Default: where `npm run build:console` puts them. */
+  readonly consoleDir?: URL | undefined
+  /** Without one no drill can be started here. */
+  readonly drillRunner?: DrillRunner | undefined
   readonly recovery?:
     Partial<Pick<RecoveryOptions, 'workWithinMs' | 'retryAfterMs' | 'maxWaiting'>> | undefined
 }
@@ -84,6 +92,8 @@ export interface ControlPlane {
   readonly service: ControlPlaneService
   readonly housekeeping: Housekeeping
   readonly recovery: Recovery
+  /** Close it first: the drill that runs may still restore what it has stopped. */
+  readonly drillRuns: DrillRuns
   /** Its streams have no end of their own: close it before a lane that passes them on. */
   readonly feed: Feed
   readonly metrics: AuthorityMetrics
@@ -129,10 +139,13 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       const stops = rows.map(stopOf).filter((stop) => stop !== undefined)
       if (stops.length > 0) options.onStops?.(stops)
       for (const { action } of rows) metrics.changed(action)
+      drillRuns.committed(rows)
       feed.committed(rows)
     },
     onDecisions: (decisions) => feed.decided(decisions),
+    onCounted: (counts) => rates.add(counts),
   })
+  const rates = createDecisionRates({ nowMs: service.nowMs })
   const feed = createFeed({ nowMs: service.nowMs, heartbeatMs: options.feedHeartbeatMs })
   const evidence = createStopEvidenceLog({ store, log, onFailed: trust.check })
   const onError = errorAnswerer({ log, newId: service.newId, tellFatal: trust.check })
@@ -159,7 +172,8 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const handle: ControlPlane['handle'] = (request, response, peer) =>
     handleAs(request, response, { peer, trustedProxies: 0 })
   const operatorServer = createOperatorServer(options, {
-    handle: (request, response, peer) => handleAs(request, response, { peer, trustedProxies }),
+    handle: (request, response, peer) =>
+      handleAs(request, response, { peer, trustedProxies, ofOperators: true }),
     onError,
     problem: trust.problem,
   })
@@ -188,10 +202,23 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     clock,
     limitRequests: options.limitCalls,
   })
+  const drillRuns = createDrillRuns({
+    runner: options.drillRunner,
+    keys: service,
+    store,
+    nowMs: service.nowMs,
+    // With a certificate, by the name that stands in it.
+    url: () =>
+      (options.tls === undefined ? undefined : options.consoleUrl) ??
+      ownUrl(operatorServer, { tls: options.tls !== undefined }),
+    log,
+  })
   const api = createApi({
     store,
     service,
     feed,
+    rates,
+    drillRuns,
     recovery,
     evidence,
     diagnosis: {
@@ -201,12 +228,15 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     onCut: (cut) => options.onCut?.(cut),
     platformToken,
     loopback: options.loopback,
+    ownPages: createOwnPages({ tls: options.tls !== undefined, consoleUrl: options.consoleUrl }),
+    limited: options.limitCalls !== false,
     quota: options.limitCalls === false ? () => {} : createCallQuota({ onLimited: reporter.limited }),
     onError,
   })
 
   let closing: Promise<void> | undefined
   const close = async (graceMs: number | undefined) => {
+    await drillRuns.close()
     feed.close()
     await closeServer(operatorServer, graceMs === undefined ? {} : { graceMs })
     await housekeeping.close()
@@ -221,6 +251,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     service,
     housekeeping,
     recovery,
+    drillRuns,
     feed,
     metrics,
     accept: (batch) => {
@@ -236,14 +267,16 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
 
 /** The listener of operators: no flood of validates can delay what they do there. */
 function createOperatorServer(
-  { loopback, hosts, tls }: ControlPlaneOptions,
+  { loopback, hosts, tls, consoleDir }: ControlPlaneOptions,
   on: Pick<ControlPlane, 'handle' | 'problem'> & { readonly onError: ErrorAnswerer },
 ): Server {
   const allowed = hostAllowed({ loopback, hosts })
+  const files = createConsoleFiles({ dir: consoleDir, onError: on.onError })
   return createWebServer(SERVER_LIMITS, tls, (request, response) => {
     if (answerHealth(on.problem(), request, response)) return
     if (!allowed(request.headers.host)) return on.onError(response, wrongHost())
     if (isOfAgents(request)) return on.onError(response, wrongLane())
+    if (files.handle(request, response)) return
     on.handle(request, response, request.socket.remoteAddress)
   })
 }

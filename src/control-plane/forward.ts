@@ -32,7 +32,7 @@ const BURN = new RegExp(`^${PATHS.keyBurn.replace(':id', '[^/]+')}$`)
 const STREAMS_AT_ONCE = 1024
 const STREAMS = new Set<string>([PATHS.feed, PATHS.audit, PATHS.auditVerify, PATHS.decisions])
 /** Answers without an end in sight; every other one is taken whole. */
-const STREAM_TYPE = /^(?:text\/event-stream|application\/x-ndjson)\b/
+const STREAM_TYPE = /^(?:text\/event-stream|text\/csv|application\/x-ndjson)\b/
 /** How long an answer may make no way to its caller. */
 const UNREAD_MS = 30_000
 /** What is kept for slow callers, bodies and answers. */

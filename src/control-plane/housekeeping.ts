@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { HEARD_MS } from './runs/run-report-service.ts'
 import type { ControlPlaneService } from './service.ts'
 import type { ControlPlaneStore, OverdueStop } from './store.ts'
 
@@ -20,6 +21,12 @@ export interface Housekeeping {
 
 /** How long a recovery link is kept that works no more. */
 const DEAD_LINKS_MS = MS_PER_DAY
+/** How long an approval is kept after its decision, withdrawal or expiry. Decisions stay in the audit. */
+const ENDED_APPROVALS_MS = 7 * MS_PER_DAY
+/** Each can have thousands of steps. */
+const PRUNE_RUNS_AT_ONCE = 100
+/** How long a session is kept that has ended. Its beginning and end stay in the audit. */
+const DEAD_SESSIONS_MS = MS_PER_DAY
 /**
  * How long replicas and what they made of stops are kept after their last sign of life. No less: a stop that a silent
  * replica left unconfirmed must not look confirmed because it was forgotten.
@@ -67,9 +74,20 @@ export function createHousekeeping(options: {
     try {
       await service.endPlans()
       await service.endKeys()
+      await service.endIdleSessions()
       await remind()
       await prune(service.nowMs() - retentionDays * MS_PER_DAY)
       await store.pruneLinks(service.nowMs() - DEAD_LINKS_MS, PRUNE_AT_ONCE)
+      await store.pruneSessions(service.nowMs() - DEAD_SESSIONS_MS, PRUNE_AT_ONCE)
+      await store.expireApprovals(service.nowMs(), PRUNE_AT_ONCE)
+      await store.pruneApprovals(service.nowMs() - ENDED_APPROVALS_MS, PRUNE_AT_ONCE)
+      await store.pruneRunReports(
+        {
+          runsBeforeMs: service.nowMs() - retentionDays * MS_PER_DAY,
+          heardBeforeMs: service.nowMs() - HEARD_MS,
+        },
+        PRUNE_RUNS_AT_ONCE,
+      )
       await store.pruneStopEvidence(service.nowMs() - STOP_EVIDENCE_MS, PRUNE_AT_ONCE)
     } catch (error) {
       log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')

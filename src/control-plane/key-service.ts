@@ -87,7 +87,7 @@ export function createKeyService(context: ServiceContext): KeyService {
       const { key, record } = newKey({ orgId, kind, bindings, name, createdBy: caller.actor, nowMs: nowMs() })
       return change(caller, orgId, {}, () => ({
         keys: [record],
-        audit: [entry(caller, 'key.issue', { after: visible(record) })],
+        audit: [entry(caller, 'key.issue', { after: visibleKey(record) })],
         result: { key, keyId: record.keyId },
       }))
     },
@@ -106,8 +106,8 @@ export function createKeyService(context: ServiceContext): KeyService {
           audit: [
             entry(caller, 'key.burn', {
               reason,
-              before: visible(held),
-              after: { ...visible(burned), epoch },
+              before: visibleKey(held),
+              after: { ...visibleKey(burned), epoch },
             }),
           ],
           result: { orgId, keyId, epoch, orgEpoch: epoch },
@@ -124,7 +124,7 @@ export function createKeyService(context: ServiceContext): KeyService {
           // It may have been burned since it was looked up.
           if (held.endedAs !== null) return { result: undefined }
           const expired: KeyRecord = { ...held, endedAs: 'expired', endedAtMs: held.endsAtMs }
-          const audited = { before: visible(held), after: visible(expired) }
+          const audited = { before: visibleKey(held), after: visibleKey(expired) }
           return { keys: [expired], audit: [entry(LOCAL, 'key.expired', audited)], result: undefined }
         })
       }
@@ -162,8 +162,8 @@ function rotate(
     audit: [
       entry(caller, 'key.rotate', {
         reason,
-        before: visible(held),
-        after: { ...visible(rotated), ...(burns && { epoch }) },
+        before: visibleKey(held),
+        after: { ...visibleKey(rotated), ...(burns && { epoch }) },
       }),
     ],
     result: { orgId, kind, key: next.key, keyId: replacedBy, replaces: { keyId: held.keyId, endsAtMs } },
@@ -237,6 +237,6 @@ function assertBindings(kind: KeyKind, bindings: readonly string[] | undefined):
 }
 
 /** What an audit row says of a key: never the key or its digest. */
-function visible({ keyId, kind, name, bindings, endsAtMs, endedAs, replacedBy }: KeyRecord) {
+export function visibleKey({ keyId, kind, name, bindings, endsAtMs, endedAs, replacedBy }: KeyRecord) {
   return { keyId, kind, name, bindings, endsAtMs, endedAs, replacedBy }
 }

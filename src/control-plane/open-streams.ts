@@ -3,17 +3,24 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { keyProblem } from './keys.ts'
 import type { AuditRow, KeyRecord } from './records.ts'
 import { Refusal } from './refusal.ts'
+import type { SessionRecord } from './sessions/session-store.ts'
 
 const MAX_PER_KEY = 20
 /** However many keys an org has, it leaves places to others. */
 const MAX_PER_ORG = 200
 const MAX_IN_ALL = 1000
 
-/** The answers that take long: which keys have them open, and that none outlives its key. */
+/** The key, and the session of a person who signed in. */
+export interface StreamOpener {
+  readonly key: KeyRecord
+  readonly session: Pick<SessionRecord, 'sessionId' | 'endsAtMs'> | undefined
+}
+
+/** The answers that take long: which keys have them open, and that none outlives its key or session. */
 export interface OpenStreams {
-  /** `end` is called once, when the key ends or the control plane does. Throws `TOO_MANY_STREAMS`. */
-  readonly open: (key: KeyRecord, end: () => void) => OpenStream
-  /** Told of every change after COMMIT: a burned key ends its streams there and then. */
+  /** `end` is called once, when the key, the session or the control plane ends. Throws `TOO_MANY_STREAMS`. */
+  readonly open: (opener: StreamOpener, end: () => void) => OpenStream
+  /** Told of every change after COMMIT: a burned key or a sign-out ends its streams there and then. */
   readonly committed: (rows: readonly AuditRow[]) => void
   /**
    * Resolves when it is the caller's turn to read a slice. There is one in each turn of the event loop, however many
@@ -25,7 +32,7 @@ export interface OpenStreams {
 }
 
 export interface OpenStream {
-  /** False from the moment its key ends: nothing more may be sent. */
+  /** False from the moment its key or session ends: nothing more may be sent. */
   readonly isOpen: () => boolean
   /** Gives its place to another. Fine to call twice. */
   readonly release: () => void
@@ -33,6 +40,7 @@ export interface OpenStream {
 
 interface Held {
   key: KeyRecord
+  readonly session: StreamOpener['session']
   readonly end: () => void
 }
 
@@ -86,16 +94,18 @@ export function createOpenStreams(options: {
   }
   const isOpen = (held: Held): boolean => {
     if (byKey.get(held.key.keyId)?.has(held) !== true) return false
-    if (keyProblem(held.key, nowMs()) === undefined) return true
+    const { key, session } = held
+    const isOver = session !== undefined && session.endsAtMs <= nowMs()
+    if (!isOver && keyProblem(key, nowMs()) === undefined) return true
     end(held)
     return false
   }
 
   return {
-    open: (key, ending) => {
+    open: ({ key, session }, ending) => {
       if (closed) throw new Refusal('OVERLOADED', 'This control plane is being stopped. Ask again later.')
       assertRoom(key)
-      const held: Held = { key, end: ending }
+      const held: Held = { key, session, end: ending }
       byKey.set(key.keyId, (byKey.get(key.keyId) ?? new Set()).add(held))
       count(key.orgId, 1)
       return { isOpen: () => isOpen(held), release: () => void release(held) }
@@ -103,6 +113,12 @@ export function createOpenStreams(options: {
     committed: (rows) => {
       if (inAll === 0) return
       for (const { action, after } of rows) {
+        if (action === 'session.end') {
+          const ended = after as Pick<SessionRecord, 'keyId' | 'sessionId'>
+          for (const held of byKey.get(ended.keyId) ?? []) {
+            if (held.session?.sessionId === ended.sessionId) end(held)
+          }
+        }
         if (!action.startsWith('key.')) continue
         const changed = after as Pick<KeyRecord, 'keyId' | 'endsAtMs' | 'endedAs'>
         for (const held of byKey.get(changed.keyId) ?? []) {

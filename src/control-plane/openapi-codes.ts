@@ -1,3 +1,4 @@
+import { KEY_KINDS } from '../machineid/wire.ts'
 import type { Route } from './api-route.ts'
 import { REFUSALS } from './refusal.ts'
 
@@ -25,6 +26,8 @@ const WITH_KEY: readonly ErrorCode[] = [
   'KEY_EXPIRED',
   'INSUFFICIENT_SCOPE',
 ]
+/** What a call with the cookie of a session is refused with beside what its key is. */
+const WITH_COOKIE: readonly ErrorCode[] = ['SESSION_ENDED', 'ORIGIN_NOT_ALLOWED']
 const WITH_BODY: readonly ErrorCode[] = [
   'BAD_REQUEST',
   'MALFORMED_JSON',
@@ -44,16 +47,27 @@ export function codesOf(
     ...(takes.fields || path.includes(':') ? (['BAD_REQUEST'] as const) : []),
     ...(takes.deviceId ? (['DEVICE_ID_INVALID'] as const) : []),
     ...ofAccess(access, stop === true),
+    ...(takesCookie(route)
+      ? [...WITH_COOKIE, ...(method === 'post' ? (['CSRF_REFUSED'] as const) : [])]
+      : []),
     ...refusals,
     ...EVERYWHERE,
   ])
+}
+
+/** Wherever operators make a call with a key, a person who is signed in makes it with the cookie. */
+export function takesCookie({ access, ofAgents }: Pick<DescribedRoute, 'access' | 'ofAgents'>): boolean {
+  return Array.isArray(access) && ofAgents !== true
 }
 
 function ofAccess(access: DescribedRoute['access'], isStop: boolean): readonly ErrorCode[] {
   if (access === 'none') return []
   if (access === 'open') return [...PLATFORM, 'ORIGIN_NOT_ALLOWED']
   if (access === 'platform') return PLATFORM
-  return isStop ? WITH_KEY : [...WITH_KEY, 'RATE_LIMITED']
+  const ofKeys = KEY_KINDS.every((kind) => access.includes(kind))
+    ? WITH_KEY.filter((code) => code !== 'INSUFFICIENT_SCOPE')
+    : WITH_KEY
+  return isStop ? ofKeys : [...ofKeys, 'RATE_LIMITED']
 }
 
 export function byStatus(codes: Iterable<ErrorCode>): CodesByStatus {
@@ -74,13 +88,17 @@ export const MEANINGS: Record<ErrorCode, string> = {
   KEY_MISSING: 'no key was sent',
   KEY_INVALID: 'the key is not known here',
   KEY_BURNED: 'the key was burned',
+  SESSION_REQUIRED: 'the call is about a session, and came without its cookie',
+  SESSION_ENDED: 'the session was signed out, idle for too long, or too old: sign in again',
   KEY_EXPIRED: 'the key was rotated, and its overlap has passed',
   PLATFORM_TOKEN_INVALID: 'the platform token is missing or wrong',
   INSUFFICIENT_SCOPE: 'the kind of the key does not allow this call',
   KEY_NOT_BOUND_TO_DEVICE: 'the runtime key is bound to other devices',
   PLATFORM_TOKEN_NOT_CONFIGURED: 'the control plane runs without a platform token',
   HOST_NOT_ALLOWED: 'the Host header is not one that this control plane answers to',
-  ORIGIN_NOT_ALLOWED: 'a web page made the call, and no platform token is configured',
+  ORIGIN_NOT_ALLOWED: 'a web page of another origin made the call',
+  CSRF_REFUSED: 'the header `x-csrf-token` is not the `csrfToken` of the session',
+  HTTPS_REQUIRED: 'over plain HTTP one signs in on the same machine only',
   DEVICE_REVOKED: 'the device is revoked, and registering is no restore',
   DEVICE_REMOVED: 'the device was removed; an operator can bring it back with `restoreRemoved` and `ifEpoch`',
   DEVICE_LIMIT_REACHED: 'the plan has no slot left',
@@ -89,8 +107,16 @@ export const MEANINGS: Record<ErrorCode, string> = {
   DEVICE_NOT_REGISTERED: 'the org has no such device',
   LOCK_NOT_FOUND: 'the org has no such lock',
   KEY_NOT_FOUND: 'the org has no such key',
+  APPROVAL_NOT_FOUND: 'the org has no such approval, or the key may not see it',
   METHOD_NOT_ALLOWED: 'the call takes another method; the header `allow` says which',
+  APPROVAL_CONFLICT: 'the id stands for another call already: ask under a new one',
+  APPROVAL_NOT_WAITING:
+    'it was decided or withdrawn, or has expired; `state` and `decidedBy` say how and by whom',
+  APPROVAL_DIGEST_MISMATCH: 'the digest is not that of its arguments: look at it again',
+  ORG_DISABLED: 'the org is disabled, and its approvals are frozen: nothing was decided',
   DRILL_EXISTS: 'the org has a drill of that id already: choose another one',
+  DRILL_RUNNING: 'a drill is running already: wait for its end',
+  DRILLS_NOT_CONFIGURED: 'this control plane knows no tool server to drill; `message` says what to set',
   EPOCH_STALE: 'something happened since that epoch: look at it again; `epoch` is the current one',
   KEY_ENDED: 'the key was burned, rotated or has expired',
   LAST_OWNER: 'an org keeps at least one owner',
@@ -101,6 +127,7 @@ export const MEANINGS: Record<ErrorCode, string> = {
   WRONG_LANE: 'the operator port answers no validates and streams no stops: ask the agent port',
   EPOCH_REQUIRED: 'a restore takes `ifEpoch`; `epoch` is the current one',
   RATE_LIMITED: 'too many calls; wait `retryAfterSeconds`, as the header `retry-after` says too',
+  TOO_MANY_APPROVALS: 'too many approvals wait: decide or withdraw some first',
   TOO_MANY_STREAMS: 'too many streams are open',
   OVERLOADED: 'it is too busy to answer in time, or is being stopped: take it as a no',
   STORE_UNAVAILABLE: 'the store could not confirm it: take it as not done',

@@ -51,7 +51,16 @@ export const STOP_DESCRIPTIONS: Readonly<Record<string, string>> = {
   settledAt: 'When it said that nothing runs any more.',
   'StopHistoryResponse.stops.replicas.lastDenied': 'The last denial, when it was of this stop or after it.',
 
+  wasRevoked: 'It was revoked before this stop.',
+  epochNow: 'What `ifEpoch` of a restore is compared with. Null once it is removed.',
+  stillHeld: 'Nothing has changed it since this stop.',
+
   // Drills
+  'DrillRunRequest.surface': 'A real surface instead of the canary.',
+  'DrillRunRequest.org': 'Disables and enables the whole org too.',
+  'DrillRunRequest.cut': 'Leaves the canary without an answer too. Default true.',
+  forSeconds: 'How long to measure after each ack. Default 3.',
+  lines: 'What it says of itself, the newest 200 lines.',
   drills: 'The drills, newest first.',
   drill: 'As it was signed.',
   drillId: 'Chosen by whoever runs it.',

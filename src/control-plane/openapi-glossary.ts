@@ -1,6 +1,8 @@
 import type { z } from 'zod'
 
 import { deviceId, devicePattern, epoch } from '../machineid/wire-fields.ts'
+import { DESK_DESCRIPTIONS } from './openapi-glossary-desk.ts'
+import { SESSION_DESCRIPTIONS } from './openapi-glossary-sessions.ts'
 import { STOP_DESCRIPTIONS } from './openapi-glossary-stops.ts'
 
 interface SharedField {
@@ -48,6 +50,8 @@ export const SHARED_FIELDS: ReadonlyMap<z.core.$ZodType, SharedField> = new Map<
 /** By field; by schema and field where a word means something else there; by schema. */
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   ...STOP_DESCRIPTIONS,
+  ...SESSION_DESCRIPTIONS,
+  ...DESK_DESCRIPTIONS,
 
   // Every answer
   status: '`ok`; `error` when it was refused.',
@@ -213,8 +217,16 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'AuditRowBody.before': 'What it was.',
   'AuditRowBody.after': 'What it became.',
   before: 'What it was.',
-  format: '`jsonl` exports the chain from there on, one row a line.',
-  nextAfter: 'For `after`. Null at the end.',
+  format: '`jsonl` exports the chain from there on, one row a line; `csv` the same for a spreadsheet.',
+  'AuditQuery.before': 'The `seq` of the last row seen: newest first, from the one before it on.',
+  'AuditQuery.action': 'An action, or a group of them: what stands before the dot.',
+  'AuditQuery.actor': 'Who did it: a key id, `platform`, `recovery` or `local`.',
+  minutes: 'Oldest first; those without a decision are left out. The last one is not over yet.',
+  'DecisionRatesResponse.minutes.counts':
+    'By boundary, null for any that is none of ours, and by whether it was allowed.',
+  order: '`newest` begins with the last row. Default `oldest`.',
+  nextAfter: 'For `after`. Null at the end, and newest first.',
+  nextBefore: 'For `before`, newest first. Null at the end.',
   id: 'A UUIDv7.',
   actor: 'The id of the key that did it, `platform`, `recovery` or `local`.',
   actorKind: 'The kind of that key.',

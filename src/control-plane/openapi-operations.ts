@@ -1,7 +1,7 @@
 import { PreviewResponse } from '../machineid/wire-devices.ts'
 import { PreviewQuery } from '../machineid/wire-fields.ts'
 import { MAX_BODY_BYTES, orList } from '../machineid/wire.ts'
-import { codesOf, type DescribedRoute } from './openapi-codes.ts'
+import { codesOf, takesCookie, type DescribedRoute } from './openapi-codes.ts'
 import type { Refusals } from './openapi-refusals.ts'
 import type { Json, Schemas } from './openapi-schemas.ts'
 
@@ -13,7 +13,7 @@ interface Parts {
 /** What openapi.json says of one call. */
 export function operationOf(route: DescribedRoute, parts: Parts): Json {
   const { schemas } = parts
-  const { method, path, summary, access, bodyLimitBytes = MAX_BODY_BYTES } = route
+  const { method, path, summary, bodyLimitBytes = MAX_BODY_BYTES } = route
   const input = schemas.request(route.input)
   const fields = schemas.resolve(input)
   const body = {
@@ -25,7 +25,7 @@ export function operationOf(route: DescribedRoute, parts: Parts): Json {
     summary,
     description: describe(route),
     tags: [tagOf(path)],
-    ...securityOf(access),
+    ...securityOf(route),
     parameters: parametersOf(route, fields, schemas),
     ...(method === 'post' && body),
     responses: { 200: answerOf(route, schemas), ...refusalsOf(route, fields, parts) },
@@ -65,11 +65,13 @@ function tagOf(path: string): string {
   return part === 'org' && ['keys', 'owners', 'recover'].includes(of) ? of : part
 }
 
-function securityOf(access: DescribedRoute['access']): Json {
+function securityOf({ access, method, ofAgents }: DescribedRoute): Json {
   if (access === 'none') return { security: [] }
   if (access === 'platform') return { security: [{ platformToken: [] }] }
   if (access === 'open') return { security: [{ platformToken: [] }, {}] }
-  return { security: [{ orgKey: [] }], 'x-key-kinds': access }
+  const cookie = method === 'post' ? { session: [], csrfToken: [] } : { session: [] }
+  const security = takesCookie({ access, ofAgents }) ? [{ orgKey: [] }, cookie] : [{ orgKey: [] }]
+  return { security, 'x-key-kinds': access }
 }
 
 function parametersOf({ method, path, hasPreview }: DescribedRoute, fields: Json, schemas: Schemas): Json[] {
@@ -104,7 +106,11 @@ function answerOf({ output, outputType, hasPreview, lines }: DescribedRoute, sch
   const one = hasPreview ? { oneOf: [schema, schemas.answer(PreviewResponse)] } : schema
   if (lines === undefined) return { description: 'Done.', content: json(one) }
   const text = { type: 'string', description: 'JSON lines. Each is one `x-line-schema`.' }
-  const exported = { 'application/x-ndjson': { schema: text, 'x-line-schema': schemas.answer(lines) } }
+  const table = { type: 'string', description: 'CSV (RFC 4180) with a header row, of the same members.' }
+  const exported = {
+    'application/x-ndjson': { schema: text, 'x-line-schema': schemas.answer(lines) },
+    'text/csv': { schema: table },
+  }
   return { description: 'Done.', content: { ...json(one), ...exported } }
 }
 

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 
+import * as approvals from '../machineid/wire-approvals.ts'
 import * as devices from '../machineid/wire-devices.ts'
 import * as drills from '../machineid/wire-drills.ts'
 import * as evidence from '../machineid/wire-evidence.ts'
@@ -8,6 +9,8 @@ import * as fields from '../machineid/wire-fields.ts'
 import * as keys from '../machineid/wire-keys.ts'
 import * as locks from '../machineid/wire-locks.ts'
 import * as orgs from '../machineid/wire-orgs.ts'
+import * as runs from '../machineid/wire-runs.ts'
+import * as sessions from '../machineid/wire-sessions.ts'
 import * as stops from '../machineid/wire-stops.ts'
 import * as wire from '../machineid/wire.ts'
 import { DESCRIPTIONS, SHARED_FIELDS } from './openapi-glossary.ts'
@@ -71,6 +74,9 @@ function namesOf(others: Iterable<z.ZodType>): Names {
     ...evidence,
     ...stops,
     ...drills,
+    ...approvals,
+    ...runs,
+    ...sessions,
   }
   for (const [schema, { name }] of SHARED_FIELDS) names.add(schema, { id: name })
   for (const [name, value] of Object.entries<unknown>(rooms)) {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 
+import { CSRF_HEADER, SESSION_COOKIE } from '../machineid/wire-sessions.ts'
 import { ErrorResponse, KEY_HEADER } from '../machineid/wire.ts'
 import { VALIDATE_ROUTES } from './api-validates.ts'
 import type { DescribedRoute } from './openapi-codes.ts'
@@ -67,12 +68,15 @@ const TAGS = [
   ['keys', 'Issue, rotate, burn'],
   ['owners', 'Whom recovery mails to'],
   ['recover', 'A new admin key by mail'],
+  ['session', 'A person in a browser'],
   ['decisions', 'Why was this denied'],
   ['feed', 'What happens, as it happens'],
   ['audit', 'What was changed, by whom'],
   ['stops', 'Stops as they happen, and whether each is confirmed'],
   ['replicas', 'Who listens'],
   ['presence', 'Being there'],
+  ['approvals', 'Calls that wait for a person'],
+  ['runs', 'What tool servers tell of the runs they host'],
   ['drills', 'Stops that were measured, signed'],
   ['diagnosis', 'How the authority is set up'],
   ['service', 'Health, figures, this document'],
@@ -87,6 +91,20 @@ const SECURITY_SCHEMES = {
       'A key of the org. Its kind says what it may do: runtime (register, validate), viewer, stop (see and stop), ' +
       'operator (stop and restore), admin (everything of the org), full (everything, as MachineID has it). ' +
       '`x-key-kinds` of a call names those that it takes.',
+  },
+  session: {
+    type: 'apiKey',
+    in: 'cookie',
+    name: SESSION_COOKIE.loopback,
+    description:
+      'A person who signed in (POST /api/v1/session), in place of the key: the same kinds may do the same. On the ' +
+      `operator port only. Over HTTPS its name is \`${SESSION_COOKIE.https}\`. A call with a key ignores it.`,
+  },
+  csrfToken: {
+    type: 'apiKey',
+    in: 'header',
+    name: CSRF_HEADER,
+    description: 'The `csrfToken` of GET /api/v1/session: every POST with the cookie carries it.',
   },
   platformToken: { type: 'http', scheme: 'bearer', description: 'PLATFORM_TOKEN of the control plane.' },
 }

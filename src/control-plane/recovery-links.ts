@@ -3,8 +3,9 @@ import { hash, randomBytes } from 'node:crypto'
 import { base62, newKey } from './keys.ts'
 import type { RecoveryLinkRecord } from './records.ts'
 import { Refusal } from './refusal.ts'
+import { endingOf } from './sessions/session-service.ts'
 import type { Caller, ServiceContext } from './service.ts'
-import type { Change } from './store.ts'
+import type { Change, OrgSnapshot } from './store.ts'
 
 /** How long a link works. */
 export const LINK_LIFE_MS = 15 * 60_000
@@ -37,9 +38,19 @@ export interface RecoveryLinkService {
   /** Undefined when the address owns the org no more. */
   createRecoveryLink(caller: Caller, orgId: string, email: string): Promise<RecoveryLink | undefined>
   /**
-   * Mints an `admin` key, once for each link, and nothing else: no device or lock is restored, no org enabled, no key
-   * burned, no epoch raised. Refuses with `RECOVERY_LINK_INVALID`. `outlived` says that the link is older than its
-   * record can tell by a clock that was set back.
+   * Uses a link up, and makes the change that `decide` says, in one transaction. Refuses with `RECOVERY_LINK_INVALID`.
+   * `outlived` says that the link is older than its record can tell by a clock that was set back.
+   */
+  redeemLink<T>(
+    caller: Caller,
+    token: string,
+    outlived: (digest: string) => boolean,
+    /** Gets the owners and the open sessions too, and whom the link was mailed to. */
+    decide: (snapshot: OrgSnapshot, email: string) => Change<T>,
+  ): Promise<T>
+  /**
+   * Mints an `admin` key, once for each link, and ends every session of the org: whoever took access over is out. Nothing
+   * else: no device or lock is restored, no org enabled, no key burned, no epoch raised.
    */
   recover(caller: Caller, token: string, outlived: (digest: string) => boolean): Promise<Recovered>
   /** A one-way latch: no clock brings the link back. */
@@ -50,6 +61,26 @@ export function createRecoveryLinkService(context: ServiceContext): RecoveryLink
   const { store, nowMs, change, entry } = context
   // A link of before a backup that was restored is none any more: it may have been used since.
   const digestOf = (token: string) => hash('sha256', `${store.generation}:${token}`, 'hex')
+
+  const redeemLink: RecoveryLinkService['redeemLink'] = async (caller, token, outlived, decide) => {
+    const digest = digestOf(token)
+    const known = TOKEN.test(token) ? await store.findLink(digest) : undefined
+    if (known === undefined) throw invalidLink()
+    const wanted = { link: digest, owners: true, sessions: true }
+    const redeemed = await change(caller, known.orgId, wanted, (snapshot) => {
+      const { link, owners } = snapshot
+      if (link === undefined || link.usedAtMs !== null) return { result: undefined }
+      const at = nowMs()
+      if (outlived(digest) || !worksAt(link, at) || !owners.includes(link.email)) {
+        // Written down, so that it stays so.
+        return { links: [ended(link)], result: undefined }
+      }
+      const { result, ...changed } = decide(snapshot, link.email)
+      return { ...changed, links: [{ ...link, usedAtMs: at }], result: { of: result } }
+    })
+    if (redeemed === undefined) throw invalidLink()
+    return redeemed.of
+  }
 
   return {
     orgsOwnedBy: (email) => store.findOrgsOwnedBy(email),
@@ -69,35 +100,20 @@ export function createRecoveryLinkService(context: ServiceContext): RecoveryLink
       })
     },
 
-    recover: async (caller, token, outlived) => {
-      const digest = digestOf(token)
-      const known = TOKEN.test(token) ? await store.findLink(digest) : undefined
-      if (known === undefined) throw invalidLink()
-      const recovered = await change(
-        caller,
-        known.orgId,
-        { link: digest, owners: true },
-        ({ org: { orgId }, link, owners }): Change<Recovered | undefined> => {
-          if (link === undefined || link.usedAtMs !== null) return { result: undefined }
-          const { email } = link
-          const at = nowMs()
-          if (outlived(digest) || !worksAt(link, at) || !owners.includes(email)) {
-            // Written down, so that it stays so.
-            return { links: [ended(link)], result: undefined }
-          }
-          const { key, record } = newKey({ orgId, kind: 'admin', createdBy: caller.actor, nowMs: at })
-          const { keyId, kind } = record
-          return {
-            links: [{ ...link, usedAtMs: at }],
-            keys: [record],
-            audit: [entry(caller, 'org.recover', { after: { keyId, kind, email } })],
-            result: { orgId, keyId, key, email, owners },
-          }
-        },
-      )
-      if (recovered === undefined) throw invalidLink()
-      return recovered
-    },
+    redeemLink,
+
+    recover: (caller, token, outlived) =>
+      redeemLink(caller, token, outlived, ({ org: { orgId }, owners, sessions }, email) => {
+        const { key, record } = newKey({ orgId, kind: 'admin', createdBy: caller.actor, nowMs: nowMs() })
+        const { keyId, kind } = record
+        const ended = endingOf(context, caller, sessions, 'recovery')
+        return {
+          keys: [record],
+          sessions: ended.sessions,
+          audit: [entry(caller, 'org.recover', { after: { keyId, kind, email } }), ...ended.audit],
+          result: { orgId, keyId, key, email, owners },
+        }
+      }),
 
     endRecoveryLink: (caller, orgId, digest) =>
       change(caller, orgId, { link: digest }, ({ link }) => ({

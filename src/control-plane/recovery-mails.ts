@@ -2,6 +2,7 @@ import type { Mail } from './mail.ts'
 import type { OwnersChanged } from './owners.ts'
 import type { Recovered, RecoveryLink } from './recovery-links.ts'
 import type { Caller } from './service.ts'
+import type { HeldSession } from './sessions/session-service.ts'
 
 interface Occasion {
   readonly caller: Caller
@@ -24,10 +25,10 @@ export function linkMail(
   const orgs = others.length === 0 ? `org ${first?.orgId}` : `${links.length} orgs`
   return {
     to,
-    subject: `Recover access to ${orgs}`,
+    subject: `Sign in to ${orgs}`,
     text: lines(
-      `Somebody asked to recover access to ${orgs}, of which this address is an owner.`,
-      `Open the link and press the button there: it makes a new admin key. It works once, for 15 minutes.`,
+      `Somebody asked for a link to ${orgs}, of which this address is an owner.`,
+      'Open the link and choose there: sign in to the console, or make a new admin key. It works once, for 15 minutes.',
       ...links.map(({ orgId, token }) => `${orgId}:\n${linkOf(consoleUrl, token)}`),
       `Asked ${fromWhere(caller)}, ${time(atMs)}.`,
       'If that was not you, do nothing: nothing has changed. Do not pass the link on.',
@@ -45,9 +46,24 @@ export function recoveredMails(
     'If none of you did this, burn that key now, with any other admin key of the org (one from a recovery link of your own will do):',
     `curl -X POST ${consoleUrl}/api/v1/org/keys/${keyId}/burn -H "x-org-key: $HOLDPOINT_KEY"`,
     `Then find out who else reads the mail of ${email}, and look at GET /api/v1/audit for what the key has done.`,
-    'Recovery itself restored no device, released no lock, enabled nothing and burned no key.',
+    'Recovery itself restored no device, released no lock, enabled nothing and burned no key. It ended every session in the console.',
   )
   return owners.map((to) => ({ to, subject: `A new admin key of org ${orgId} was made by recovery`, text }))
+}
+
+export function signedInMails(
+  { session, email, owners }: HeldSession & { readonly email: string; readonly owners: readonly string[] },
+  { caller, atMs, consoleUrl }: Occasion,
+): Mail[] {
+  const { orgId, keyId, sessionId, endsAtMs } = session
+  const text = lines(
+    `Somebody signed in to the console of org ${orgId} with a link that was mailed to ${email}, as an admin.`,
+    `Session: ${sessionId}\nKey ID: ${keyId}\nSigned in ${fromWhere(caller)}, ${time(atMs)}. It ends by ${time(endsAtMs)}.`,
+    'If none of you did this, burn its key now, in the console or with any other admin key of the org:',
+    `curl -X POST ${consoleUrl}/api/v1/org/keys/${keyId}/burn -H "x-org-key: $HOLDPOINT_KEY"`,
+    `Then find out who else reads the mail of ${email}, and look at GET /api/v1/audit for what the session has done.`,
+  )
+  return owners.map((to) => ({ to, subject: `Somebody signed in to org ${orgId} by mail`, text }))
 }
 
 export function ownersMails(

@@ -7,8 +7,9 @@ import type { OwnersAsked, OwnersChanged } from './owners.ts'
 import { createLinkLives } from './recovery-link-lives.ts'
 import type { Recovered, RecoveryLink } from './recovery-links.ts'
 import { createAddressLimit, createRequestLimit } from './recovery-limits.ts'
-import { linkMail, ownersMails, recoveredMails } from './recovery-mails.ts'
+import { linkMail, ownersMails, recoveredMails, signedInMails } from './recovery-mails.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
+import type { HeldSession } from './sessions/session-service.ts'
 
 /** How long a notice of what has happened is worth sending. */
 const NOTICE_LIFE_MS = 24 * 3_600_000
@@ -26,6 +27,8 @@ export interface Recovery {
   readonly request: (caller: Caller, email: string) => void
   /** A new `admin` key for a link. Tells every owner. Refuses with `RECOVERY_LINK_INVALID` or `RATE_LIMITED`. */
   readonly confirm: (caller: Caller, token: string) => Promise<Recovered>
+  /** A session in the console for a link. Tells every owner. Refuses as `confirm` does. */
+  readonly signIn: (caller: Caller, token: string) => Promise<HeldSession>
   /** Tells every owner of before and after. Refuses with `LAST_OWNER` or `TOO_MANY_OWNERS`. */
   readonly changeOwners: (caller: Caller, orgId: string, asked: OwnersAsked) => Promise<OwnersChanged>
   /** Works off the requests that wait, at once. Resolves when no mail is being sent any more. */
@@ -123,6 +126,13 @@ export function createRecovery(options: RecoveryOptions): Recovery {
       const recovered = await service.recover(caller, token, lives.isOver)
       tell(recoveredMails(recovered, when))
       return recovered
+    },
+    signIn: async (caller, token) => {
+      limits.confirm(caller.origin)
+      const when = occasion(caller)
+      const held = await service.startSessionByLink(caller, token, lives.isOver)
+      tell(signedInMails(held, when))
+      return held
     },
     changeOwners: async (caller, orgId, asked) => {
       const when = occasion(caller)

@@ -4,6 +4,8 @@ import { isIP } from 'node:net'
 interface Origin {
   readonly address: string | null
   readonly peer: string | null
+  readonly proto: string | undefined
+  readonly ofOperators: boolean
 }
 
 const origins = new WeakMap<IncomingMessage, Origin>()
@@ -18,6 +20,16 @@ export function peerOf(request: IncomingMessage): string | null {
   return origins.get(request)?.peer ?? null
 }
 
+/** What the first trusted proxy in front saw, `https` or `http`; undefined where there is none or it does not say. */
+export function forwardedProtoOf(request: IncomingMessage): string | undefined {
+  return origins.get(request)?.proto
+}
+
+/** Whether it came by the lane of operators, the only one that takes cookies. */
+export function isOfOperators(request: IncomingMessage): boolean {
+  return origins.get(request)?.ofOperators === true
+}
+
 /**
  * Notes where a request comes from. `peer` is the other end of the connection on which it reached the lane;
  * `trustedProxies` is how many proxies of our own stand in front of that lane.
@@ -27,21 +39,32 @@ export function noteOrigin(
   {
     peer = null,
     trustedProxies,
-  }: { readonly peer: string | null | undefined; readonly trustedProxies: number },
+    ofOperators = false,
+  }: {
+    readonly peer: string | null | undefined
+    readonly trustedProxies: number
+    readonly ofOperators?: boolean
+  },
 ): void {
   // From the nearest to the farthest: each proxy adds the one it heard from at the end.
-  const hops = [peer, ...forwardedFor(request).toReversed()]
+  const hops = [peer, ...listIn(request, 'x-forwarded-for').toReversed()]
+  const protos = listIn(request, 'x-forwarded-proto').slice(-Math.max(1, trustedProxies))
   const seen = hops[Math.min(trustedProxies, hops.length - 1)] ?? null
   // Whatever else stands there would be text of a stranger's choice in the audit chain.
-  origins.set(request, { address: seen === peer ? peer : (addressIn(seen) ?? peer), peer })
+  origins.set(request, {
+    address: seen === peer ? peer : (addressIn(seen) ?? peer),
+    peer,
+    proto: trustedProxies > 0 ? protos[0]?.toLowerCase() : undefined,
+    ofOperators,
+  })
 }
 
-function forwardedFor({ headers }: IncomingMessage): string[] {
-  const header = headers['x-forwarded-for']
+function listIn({ headers }: IncomingMessage, name: string): string[] {
+  const header = headers[name]
   const text = Array.isArray(header) ? header.join(',') : (header ?? '')
   return text
     .split(',')
-    .map((address) => address.trim())
+    .map((part) => part.trim())
     .filter(Boolean)
 }
 

@@ -1,12 +1,15 @@
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { createApprovalService, type ApprovalService } from './approvals/approval-service.ts'
 import { createBatchService, type BatchService } from './batches.ts'
 import { createChanging, type Changing } from './change.ts'
 import { logChanges } from './change-log.ts'
+import type { DecisionCounts } from './decision-batch.ts'
 import { createDecisionLog, type DecisionLog } from './decision-log.ts'
 import { createDeviceService, type DeviceService } from './devices.ts'
 import { uuidv7 } from './ids.ts'
+import { createDrillKeyService, type DrillKeyService } from './drills/drill-keys.ts'
 import { createDrillService, type DrillService } from './drills/drill-service.ts'
 import { createKeyService, type KeyService } from './key-service.ts'
 import { createLockService, type LockService } from './locks.ts'
@@ -14,6 +17,8 @@ import { createOrgService, type OrgService } from './orgs.ts'
 import { createOwnerService, type OwnerService } from './owners.ts'
 import type { AuditRow, DecisionRecord, KeyRecord } from './records.ts'
 import { createRecoveryLinkService, type RecoveryLinkService } from './recovery-links.ts'
+import { createRunReportService, type RunReportService } from './runs/run-report-service.ts'
+import { createSessionService, type SessionService } from './sessions/session-service.ts'
 import type { ControlPlaneStore } from './store.ts'
 
 /** Who asks for a change: a key, the holder of the platform token or of a recovery link, or this process itself. */
@@ -23,6 +28,8 @@ export interface Caller {
   readonly kind: KeyRecord['kind'] | 'platform' | 'recovery' | 'local'
   /** Of a key: it is looked at again in the transaction. */
   readonly keyId?: string | undefined
+  /** Of a session: so is that. */
+  readonly sessionId?: string | undefined
   readonly requestId: string | null
   /** The address it asks from. */
   readonly origin: string | null
@@ -44,7 +51,11 @@ export interface ControlPlaneService
     KeyService,
     OwnerService,
     RecoveryLinkService,
-    DrillService {
+    SessionService,
+    ApprovalService,
+    RunReportService,
+    DrillService,
+    DrillKeyService {
   readonly decisions: DecisionLog
   /** A new UUIDv7, for a request or a record. */
   readonly newId: () => string
@@ -64,12 +75,15 @@ export interface ServiceOptions {
   /** Told after COMMIT. */
   readonly onCommitted?: ((rows: readonly AuditRow[]) => void) | undefined
   readonly onDecisions?: ((decisions: readonly DecisionRecord[]) => void) | undefined
+  /** Told how many decisions were made, stored or not. */
+  readonly onCounted?: ((counts: DecisionCounts) => void) | undefined
 }
 
 /** The transactions of the control plane, without HTTP. Nothing is remembered between calls. */
 export function createService(options: ServiceOptions): ControlPlaneService {
   const { context, decisions } = createServiceContext(options)
   const { newId, nowMs } = context
+  const links = createRecoveryLinkService(context)
   return {
     decisions,
     newId,
@@ -80,8 +94,12 @@ export function createService(options: ServiceOptions): ControlPlaneService {
     ...createLockService(context),
     ...createKeyService(context),
     ...createOwnerService(context),
-    ...createRecoveryLinkService(context),
+    ...links,
+    ...createSessionService(context, links),
+    ...createApprovalService(context),
+    ...createRunReportService(context),
     ...createDrillService(context),
+    ...createDrillKeyService(context),
   }
 }
 
@@ -94,6 +112,7 @@ function createServiceContext(options: ServiceOptions): {
   const newId = () => uuidv7(nowMs())
   const decisions = createDecisionLog({
     write: async (batch) => {
+      options.onCounted?.(batch.rates)
       await store.recordDecisions(batch)
       onDecisions?.(batch.decisions)
     },

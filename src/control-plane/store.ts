@@ -1,4 +1,5 @@
 import type { HoldpointError } from '../errors.ts'
+import type { ApprovalCounts, ApprovalRecord, ApprovalStore } from './approvals/approval-store.ts'
 import type { DrillStore } from './drills/drill-store.ts'
 import type {
   AuditEntry,
@@ -11,6 +12,8 @@ import type {
   OrgRecord,
   RecoveryLinkRecord,
 } from './records.ts'
+import type { RunReportStore } from './runs/run-report-store.ts'
+import type { SessionRecord, SessionStore } from './sessions/session-store.ts'
 import type { StopStore } from './stops/stop-store.ts'
 
 // What the control plane needs of a store. One contract suite, test/contract/control-plane-store.ts, speaks for
@@ -31,6 +34,8 @@ export type DeviceSelection =
 export interface Wanted {
   /** The key that asks: it may have been burned since it was looked up. */
   readonly callerKeyId?: string | undefined
+  /** And the session it asks in, for the same reason. */
+  readonly callerSessionId?: string | undefined
   readonly devices?: DeviceSelection | undefined
   /** The most devices to read, in the byte order of their IDs. Default: all of them. */
   readonly deviceLimit?: number | undefined
@@ -40,11 +45,17 @@ export interface Wanted {
   readonly owners?: boolean | undefined
   /** The digest of a recovery link. */
   readonly link?: string | undefined
+  readonly sessions?: boolean | undefined
+  /** By ID. */
+  readonly approvals?: readonly string[] | undefined
+  /** How full the desk is, for a key that asks. */
+  readonly approvalCounts?: boolean | undefined
 }
 
 export interface OrgSnapshot {
   readonly org: OrgRecord
   readonly callerKey: KeyRecord | undefined
+  readonly callerSession: SessionRecord | undefined
   /** In the order of the IDs that were asked for (those that exist), else in byte order. */
   readonly devices: readonly DeviceRecord[]
   /** How many there are without the limit. */
@@ -56,6 +67,11 @@ export interface OrgSnapshot {
   readonly key: KeyRecord | undefined
   readonly owners: readonly string[]
   readonly link: RecoveryLinkRecord | undefined
+  /** Those that are not ended, oldest first. */
+  readonly sessions: readonly SessionRecord[]
+  /** Those that exist. */
+  readonly approvals: readonly ApprovalRecord[]
+  readonly approvalCounts: ApprovalCounts | undefined
 }
 
 /** What a transaction writes, and what its caller is told once it is committed. Absent records stay as they are. */
@@ -66,6 +82,10 @@ export interface Change<T> {
   readonly locks?: readonly LockRecord[] | undefined
   readonly keys?: readonly KeyRecord[] | undefined
   readonly links?: readonly RecoveryLinkRecord[] | undefined
+  readonly sessions?: readonly SessionRecord[] | undefined
+  readonly approvals?: readonly ApprovalRecord[] | undefined
+  /** Of those that expired or were withdrawn, only so many of the newest are kept. */
+  readonly keepSpareApprovals?: number | undefined
   readonly addOwners?: readonly string[] | undefined
   readonly removeOwners?: readonly string[] | undefined
   /** Chained in this order. */
@@ -133,6 +153,18 @@ export interface DecisionFilter {
   readonly toMs?: number | undefined
 }
 
+/** What rows of the audit are looked for; all that are given must fit. */
+export interface AuditFilter {
+  /** An action, or the part of it before the dot. */
+  readonly action?: string | undefined
+  /** A device ID or pattern. A lock fits when either covers the other. */
+  readonly device?: string | undefined
+  readonly actor?: string | undefined
+  /** Wall-clock milliseconds, the first included. */
+  readonly fromMs?: number | undefined
+  readonly toMs?: number | undefined
+}
+
 /** A stop whose reminder is due: a revoked device or a lock. */
 export interface OverdueStop {
   readonly orgId: string
@@ -156,7 +188,8 @@ export interface UsageCounts {
  * synchronous and has no effects; when it throws, nothing is written. The promise resolves only after COMMIT has
  * returned (G5).
  */
-export interface ControlPlaneStore extends StopStore, DrillStore {
+export interface ControlPlaneStore
+  extends StopStore, DrillStore, SessionStore, ApprovalStore, RunReportStore {
   readonly reader: DecisionReader
   /** Grows when a backup is opened; part of every epoch. */
   readonly generation: number
@@ -202,6 +235,12 @@ export interface ControlPlaneStore extends StopStore, DrillStore {
     orgId: string,
     page: { readonly after: number; readonly limit: number },
   ): Promise<readonly AuditRow[]>
+  /** What fits of the next `limit` rows after `from` (a `seq`), or newest first before it. `lookedTo`: the last of them, null at the end. */
+  searchAudit(
+    orgId: string,
+    filter: AuditFilter,
+    page: { readonly order: 'oldest' | 'newest'; readonly from: number; readonly limit: number },
+  ): Promise<{ readonly rows: readonly AuditRow[]; readonly lookedTo: number | null }>
   /** The last row of the chain, to be noted. */
   auditHead(orgId: string): Promise<Pick<AuditRow, 'seq' | 'hash'> | undefined>
   /** The newest row of one of `actions`, about `deviceId` or, without it, about no device, no later than `untilMs`. */

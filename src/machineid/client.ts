@@ -4,6 +4,7 @@ import type { DenialCode } from '../guard/decision.ts'
 import { deviceIdProblem } from '../guard/device.ts'
 import { AuthorityFailure, failClosed, unanswered } from '../guard/fail-closed.ts'
 import type { StopStream, StopStreamOptions } from '../guard/stop-stream.ts'
+import { createApprovalsClient, type ApprovalsClient } from './approvals-client.ts'
 import { Deadline } from './deadline.ts'
 import { manage, type CallOptions, type ManagementCall, type Result } from './management.ts'
 import {
@@ -27,6 +28,7 @@ import { OrgMemory } from './org-memory.ts'
 import { HoldpointProfile } from './profile-holdpoint.ts'
 import { MachineidProfile } from './profile-machineid.ts'
 import type { AskingProfile, Connection } from './profile.ts'
+import { createRunReports, type RunReports } from './run-reports.ts'
 import { openStopStream } from './stop-stream.ts'
 import { Transport } from './transport.ts'
 import { validateResult, type ValidateOptions, type ValidateResult } from './validate.ts'
@@ -59,10 +61,16 @@ export class MachineID implements Authority {
   readonly profile: Profile
   /** Opens the stream of stops. Undefined in profile `machineid`: hosted MachineID pushes none. */
   readonly openStops: ((options: StopStreamOptions) => StopStream) | undefined
+  /** The desk where people decide on calls that wait. Undefined in profile `machineid`: hosted MachineID has none. */
+  readonly approvals: ApprovalsClient | undefined
+  /** Where a tool server tells of its runs. Undefined in profile `machineid`. */
+  readonly runReports: RunReports | undefined
   readonly #streams = new Set<StopStream>()
   readonly #timeoutMs: number
   readonly #clock: Clock
   readonly #connection: Connection
+  /** For what no hold point waits for: it takes no connection from the questions. */
+  readonly #aside: Connection
   readonly #asking: AskingProfile
   readonly #schemas: ManagementSchemas
 
@@ -82,11 +90,14 @@ export class MachineID implements Authority {
       org: new OrgMemory(orgId),
       clock,
     }
+    this.#aside = { ...this.#connection, transport: new Transport({ ...network, keepAlive: true }) }
     this.#asking =
       profile === 'holdpoint'
         ? new HoldpointProfile(this.#connection, replica)
         : new MachineidProfile(this.#connection)
     if (profile === 'machineid') return
+    this.approvals = createApprovalsClient(this.#aside, timeoutMs)
+    this.runReports = createRunReports(this.#aside, { replica, timeoutMs })
     this.openStops = (stops) => {
       // Of two streams with one name the authority ends the older.
       const name = this.#streams.size === 0 ? replica : `${replica}/${this.#streams.size + 1}`
@@ -201,7 +212,7 @@ export class MachineID implements Authority {
   async close(): Promise<void> {
     // Whether anything still runs here is known to whoever opened them, and said by closing them first.
     await Promise.all([...this.#streams].map((stream) => stream.close({ leaving: false })))
-    await this.#connection.transport.close()
+    await Promise.all([this.#connection, this.#aside].map(({ transport }) => transport.close()))
   }
 
   #changeDevice(

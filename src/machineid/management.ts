@@ -46,6 +46,8 @@ export interface ManagementCall<T> extends CallOptions {
   readonly schema: z.ZodType<T>
   /** The device that the answer must be about, if it names one. */
   readonly deviceId?: string | undefined
+  /** Default 32 MiB. */
+  readonly maxAnswerBytes?: number | undefined
 }
 
 /** A list of a large org is long; this is all an operator's process will hold. */
@@ -70,7 +72,7 @@ async function attempt<T>(connection: Connection, call: ManagementCall<T>): Prom
         path: connection.pathPrefix + call.path,
         headers: requestHeaders(connection.key, { hasBody: call.body !== undefined }),
         body: call.body === undefined ? null : JSON.stringify(call.body),
-        maxAnswerBytes: MAX_ANSWER_BYTES,
+        maxAnswerBytes: call.maxAnswerBytes ?? MAX_ANSWER_BYTES,
         headProblem: managementHeadProblem,
       }),
       deadline,

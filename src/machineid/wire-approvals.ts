@@ -1,5 +1,6 @@
 import { z } from 'zod'
 
+import { ErrorResponse } from './wire.ts'
 import {
   choice,
   cursor,
@@ -99,6 +100,12 @@ export const ApprovalResponse = z.object({
   orgId: z.string(),
   orgEpoch: epoch,
   approval: ApprovalRow,
+})
+/** A decision that is refused since there was one says which. */
+export const ApprovalRefused = ErrorResponse.extend({
+  state: z.enum(APPROVAL_STATES).optional(),
+  decidedBy: z.string().nullable().optional(),
+  decidedAt: time.nullable().optional(),
 })
 export const ApprovalDecideRequest = z
   .object({

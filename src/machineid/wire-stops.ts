@@ -199,7 +199,7 @@ export const StopSetResponse = z.object({
   ...okFields,
   orgId: z.string(),
   epoch,
-  /** In byte order. Empty for a lock, the org, or a key. */
+  /** In the order in which they were stopped: for a pattern or label in byte order. Empty for a lock, the org, or a key. */
   devices: z.array(
     z.object({
       deviceId: z.string(),

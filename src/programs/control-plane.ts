@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { ControlPlaneConfig } from '../config.ts'
+import type { DrillRunner } from '../control-plane/drills/drill-runs.ts'
 import { createFolderMailer } from '../control-plane/mail-folder.ts'
 import { createSmtpMailer } from '../control-plane/mail-smtp.ts'
 import type { Mailer } from '../control-plane/mail.ts'
@@ -9,6 +10,7 @@ import type { Logger } from '../log.ts'
 import { isLoopback } from '../loopback.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { databaseFile } from './database-file.ts'
+import { createDrillRunner } from './drill-runner.ts'
 import { exit, fromHere, type Running } from './lifecycle.ts'
 import { ensureSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
@@ -41,6 +43,7 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
     tls: config.tls,
     mailer,
     consoleUrl: config.CONSOLE_URL,
+    drillRunner: drillRunnerOf(config, secrets),
     onFatal: () => exit(log, 1),
     onDied: (error) => {
       log.fatal({ err: error }, 'a thread that answers validates ended, exiting')
@@ -50,6 +53,22 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
   writeConsoleUrl(dataDir, config.CONSOLE_URL ?? fromHere(operatorUrl))
   log.info({ url, operator_url: operatorUrl }, 'control plane is listening')
   return { url, operatorUrl, close: () => close() }
+}
+
+/** Without a token of its own it uses the approver's, which the first start made beside the tool server's. */
+function drillRunnerOf(config: ControlPlaneConfig, secrets: OperatorSecrets): DrillRunner | undefined {
+  const { DRILL_TOOL_SERVER_URL: toolServerUrls, DRILL_TOKEN_FILE: file } = config
+  const value = config.DRILL_TOKEN ?? secrets.approverToken
+  const token = file !== undefined ? { file } : value !== undefined && { value }
+  if (toolServerUrls === undefined || token === false) return undefined
+  return createDrillRunner({
+    orgId: config.DRILL_ORG_ID ?? secrets.orgId,
+    toolServerUrls,
+    token,
+    dataDir: config.DATA_DIR,
+    caFile: config.MACHINEID_CA_FILE,
+    certificateFile: config.TLS_CERT_FILE,
+  })
 }
 
 /** Not the tool server's outbox: these mails hold links that open the org. */

@@ -63,6 +63,7 @@ export async function serveControlPlane(options: ServeOptions): Promise<ServedCo
   const inner = createWebServer(SERVER_LIMITS, undefined, createInnerListener(secret, controlPlane.handle))
   let lanes: Lanes | undefined
   const close = async (closing: { readonly graceMs?: number } = {}) => {
+    await controlPlane.drillRuns.close()
     controlPlane.feed.close()
     await lanes?.close(closing)
     await closeServer(inner, closing)

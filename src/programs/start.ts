@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { readControlPlaneConfig, readToolServerConfig, type Env, type ToolServerConfig } from '../config.ts'
 import { isUnavailable } from '../guard/decision.ts'
+import { isLoopback } from '../loopback.ts'
 import { resolveSurfaces, shippedSurfaces } from '../guard/surface.ts'
 import { banner, stoppedBanner, writeCurlFiles } from './banner.ts'
 import { explain, fromHere, ProgramEndedError } from './lifecycle.ts'
@@ -34,7 +35,12 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
   try {
     let toolServerEnv: Env = env
     if (ownControlPlane) {
-      const controlPlane = await spawnProgram({ program: 'control-plane', env, logDir, onLine: print })
+      const controlPlane = await spawnProgram({
+        program: 'control-plane',
+        env: withDrills(env, toolServer),
+        logDir,
+        onLine: print,
+      })
       children.push(controlPlane)
       toolServerEnv = withAuthority(env, fromHere(controlPlane.url), dataDir)
     }
@@ -87,6 +93,18 @@ function paymentsDevice({ MACHINEID_DEVICE_ID, surfaces }: ToolServerConfig): st
   return resolveSurfaces(MACHINEID_DEVICE_ID, surfaces ?? shippedSurfaces(MACHINEID_DEVICE_ID))
     .get('payments')
     ?.at(-1)
+}
+
+/** The control plane may drill the tool server that is started beside it, whose approver it made: on loopback alone. */
+function withDrills(env: Env, { HOST, TOOL_SERVER_PORT, ...toolServer }: ToolServerConfig): Env {
+  const { CALLER_TOKENS_FILE, PUBLIC_URL, tls } = toolServer
+  const takesApprover = CALLER_TOKENS_FILE === undefined && PUBLIC_URL === undefined && isLoopback(HOST)
+  if (env['DRILL_TOOL_SERVER_URL'] || !takesApprover || TOOL_SERVER_PORT === 0) return env
+  const host = HOST.includes(':') ? `[${HOST}]` : HOST
+  return {
+    ...env,
+    DRILL_TOOL_SERVER_URL: `${tls === undefined ? 'http' : 'https'}://${host}:${TOOL_SERVER_PORT}`,
+  }
 }
 
 /** The tool server asks the control plane just started, with the key that the first start wrote for it. */

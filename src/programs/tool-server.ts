@@ -6,17 +6,21 @@ import { createAccountsTools, type AccountsToolsOptions } from '../../tools/acco
 import { createScriptedModel } from '../../tools/scripted-model.ts'
 import { createSinks, type Sinks } from '../../tools/sinks.ts'
 import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
+import type { RunStore } from '../agents/hosted/run-store.ts'
 import type { ToolServerConfig } from '../config.ts'
 import type { Guard } from '../guard/guard.ts'
 import { surfaceDeviceId } from '../guard/device.ts'
 import { shippedSurfaces } from '../guard/surface.ts'
 import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
+import type { MachineID } from '../machineid/client.ts'
 import { resolveProfile } from '../machineid/options.ts'
-import { guardFromConfig } from '../start-guard.ts'
+import { clientFromConfig, guardFromConfig } from '../start-guard.ts'
 import { StartupDenied } from '../startup-denied.ts'
 import { createSqliteToolStore } from '../store/sqlite/tool-store.ts'
+import { createAuthorityDesk } from '../tool-server/authority-desk.ts'
 import { callerRecord, callersOf, readCallers, type Callers } from '../tool-server/callers.ts'
+import { createRunReporter } from '../tool-server/run-reporter.ts'
 import { createToolServer } from '../tool-server/tool-server.ts'
 import { exit, namingPort, type Running } from './lifecycle.ts'
 import { isLoopback } from '../loopback.ts'
@@ -28,7 +32,9 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
   const store = createSqliteToolStore({ file: join(config.DATA_DIR, 'journal.sqlite') })
   const guardConfig = withDefaults(config, secrets.runtime)
   const authority = new URL(guardConfig.MACHINEID_BASE_URL)
+  const client = clientFromConfig(guardConfig)
   const guard = guardFromConfig(guardConfig, {
+    authority: client,
     log,
     journal: store.journal,
     surfaces: config.surfaces ?? shippedSurfaces(config.MACHINEID_DEVICE_ID),
@@ -40,6 +46,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     },
   })
   const sinks = openSinks(config)
+  const reporter = reporterOf(client, store.runs, log)
   const toolServer = createToolServer({
     guard,
     tools: createAccountsTools(guard, sinks),
@@ -49,6 +56,8 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
       stateKeys: config.RUN_STATE_KEY ?? [Buffer.from(secrets.runStateKey, 'base64url')],
       approvalTtlMs: config.APPROVAL_TTL_SECONDS * 1000,
       maxConcurrentRuns: config.MAX_CONCURRENT_RUNS,
+      desk: deskOf(client, config, log),
+      watcher: reporter,
     },
     callers: callersFromConfig(config, secrets),
     publicUrl: config.PUBLIC_URL,
@@ -62,18 +71,32 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     },
     log,
   })
-  await startup(guard, config, log)
+  await startup(guard, client, config, log)
   const listening = toolServer.listen({ host: config.HOST, port: config.TOOL_SERVER_PORT })
   const { url } = await namingPort('TOOL_SERVER_PORT', listening)
+  reporter?.begin()
   const model = config.OPENAI_API_KEY === undefined ? SCRIPTED : (config.OPENAI_MODEL ?? "the SDK's default")
   log.info({ url, model }, 'tool server is listening')
   const close = async () => {
     await guard.close()
     await toolServer.close()
+    await reporter?.close()
+    await client.close()
     sinks.close()
     await store.close()
   }
   return { url, close }
+}
+
+/** Undefined when it is turned off, and with hosted MachineID. */
+function deskOf(client: MachineID, { APPROVAL_DESK }: ToolServerConfig, log: Logger) {
+  if (APPROVAL_DESK === 'off' || client.approvals === undefined) return undefined
+  return createAuthorityDesk(client, { log })
+}
+
+/** Undefined with hosted MachineID. */
+function reporterOf({ runReports: reports }: MachineID, store: RunStore, log: Logger) {
+  return reports === undefined ? undefined : createRunReporter({ reports, store, log })
 }
 
 /** Undefined for a device of fewer segments than a surface's needs: there is nothing to drill with a canary then. */
@@ -147,12 +170,18 @@ const APPROVER_SCOPES = ['runs:approve', 'runs:resume'] as const
 
 const WAIT_MS = { min: 1000, max: 30_000 }
 
-async function startup(guard: Guard, config: ToolServerConfig, log: Logger): Promise<void> {
+async function startup(
+  guard: Guard,
+  client: MachineID,
+  config: ToolServerConfig,
+  log: Logger,
+): Promise<void> {
   for (let delayMs = WAIT_MS.min; ; delayMs = Math.min(delayMs * 2, WAIT_MS.max)) {
     const decision = await guard.start()
     if (decision.allowed) return
     if (config.ON_STARTUP_DENIED === 'exit') {
       await guard.close({ graceMs: 0 })
+      await client.close()
       throw new StartupDenied(decision)
     }
     log.warn({ code: decision.code, delay_ms: delayMs }, 'startup denied, asking again')

@@ -1,5 +1,10 @@
 // The public entry `holdpoint/tool-server`: host guarded tools and agents of your own over HTTP and MCP.
-export type { ApprovalDesk, ApprovalRequest, DeskVerdict } from '../agents/hosted/approval-desk.ts'
+export type {
+  ApprovalDesk,
+  ApprovalRequest,
+  DeskVerdict,
+  ShownApproval,
+} from '../agents/hosted/approval-desk.ts'
 export type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 export type {
   ApprovalBinding,
@@ -38,6 +43,8 @@ export {
   type TimelineStep,
 } from '../agents/hosted/run-types.ts'
 export { createSqliteToolStore, type Durability, type ToolStore } from '../store/sqlite/tool-store.ts'
+export type { RunWatcher, WatchedRun, WatchedStep } from '../agents/hosted/run-watcher.ts'
+export { createAuthorityDesk } from './authority-desk.ts'
 export type { JournalAbout, ToolServerAbout } from './about.ts'
 export {
   callersOf,

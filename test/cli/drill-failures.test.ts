@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { PATHS } from '../../src/machineid/paths.ts'
+import { createDrillRunner } from '../../src/programs/drill-runner.ts'
 import type { CanaryBody, InspectBody } from '../../src/tool-server-wire.ts'
 import { DEVICE, startToolServer, startWorld, type DrillWorld } from './drill-world.ts'
 
@@ -113,6 +114,24 @@ describe('a stop that does not hold', () => {
     const listed = await world.run(['drill', 'ls', '--json'], [])
     expect(listed.json.drills[0].held).toBe(false)
     expect(listed.json.drills[0].startedAfterAck).toBeGreaterThan(0)
+  })
+
+  test('is told apart from a drill that failed, also by the control plane that runs it (G1)', async () => {
+    const runner = createDrillRunner({
+      orgId: world.authority.orgId,
+      toolServerUrls: [await fakeToolServer(allow)],
+      token: { value: world.token.token },
+      dataDir: world.dataDir,
+    })
+    const lines: string[] = []
+    const end = await runner.run({
+      asked: { forSeconds: 1, callsPerSecond: 60, cut: false },
+      key: world.authority.keys.operator,
+      controlPlaneUrl: world.authority.operatorUrl,
+      onLine: (line) => lines.push(line),
+      signal: new AbortController().signal,
+    })
+    expect(end, lines.join('\n')).toBe('not_held')
   })
 
   test('Ctrl-C once it has shown does not make it good: status 3 all the same (G1)', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-import { LOCAL_CODES } from '../../src/cli/local-codes.ts'
-import { commandOf, restoreCommand } from '../../src/cli/next-commands.ts'
+import { LOCAL_CODES } from '../../src/local-codes.ts'
+import { commandOf, restoreCommand } from '../../src/next-commands.ts'
 import { LOCAL_DENIAL_CODES } from '../../src/guard/decision.ts'
 import { hp, PAYMENTS, SERVER, startWorld, until, type World } from './operate-world.ts'
 

@@ -260,6 +260,13 @@ describe('audit export', () => {
     expect(readFileSync(file, 'utf8').trimEnd().split('\n')).toEqual(rows)
   })
 
+  test('--csv is for a spreadsheet', async () => {
+    const file = join(dir, 'audit.csv')
+    const { status, stdout } = await run(['audit', 'export', file, '--csv'])
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `Exported the audit to ${file}.\n` })
+    expect(readFileSync(file, 'utf8')).toMatch(/^orgId,seq,id,at,.*\r\no_\w+,1,/)
+  })
+
   test('a refused one leaves no file', async () => {
     const file = join(dir, 'refused.jsonl')
     expect((await run(['audit', 'export', file], { key: authority.keys.stop })).status).toBe(3)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-import { isAllStars, matchesPattern } from '../../src/cli/patterns.ts'
+import { isAllStars, matchesPattern } from '../../src/device-patterns.ts'
 import { table } from '../../src/cli/table.ts'
 import { createPaint, shown, spin } from '../../src/cli/terminal.ts'
 import { durationSeconds, span, when } from '../../src/cli/times.ts'

@@ -18,6 +18,42 @@ const run = (args: readonly string[], options: RunOptions = {}) => runIt(args, {
 const codeOf = async (deviceId: string) =>
   (await authority.post('/api/v1/devices/validate', { deviceId }, authority.keys.runtime)).body.code
 
+describe('stops restore', () => {
+  test('G6: restores what one stop took away, not what was revoked before or stopped since', async () => {
+    await authority.revoke(EMAIL)
+    const { body } = await authority.post(
+      '/api/v1/devices/revoke_batch',
+      { deviceIds: [PAYMENTS, EMAIL, 'other:dev:payments:02'] },
+      authority.keys.stop,
+    )
+    const epoch = String(body.orgEpoch)
+    await authority.revoke('other:dev:payments:02')
+    const look = await run(['stops', 'restore', epoch, '--dry-run'])
+    expect(look.stdout).toBe(`Would restore 1 device (${PAYMENTS}).\n`)
+    const { status, stdout } = await run(['stops', 'restore', epoch, '--reason', 'a mistake'])
+    expect(status).toBe(0)
+    expect(stdout).toContain('Restored 1 device.')
+    expect(await codeOf(PAYMENTS)).toBe('ALLOW')
+    for (const id of [EMAIL, 'other:dev:payments:02']) expect(await codeOf(id)).toBe('DEVICE_REVOKED')
+    const again = await run(['stops', 'restore', epoch])
+    expect(again).toMatchObject({ status: 0, stdout: expect.stringContaining('holds no device any more') })
+    expect((await run(['stops', 'restore', '999999'])).status).toBe(1)
+    for (const id of [EMAIL, 'other:dev:payments:02']) await authority.restore(id)
+  })
+
+  test('of several devices it asks first', async () => {
+    const deviceIds = [PAYMENTS, EMAIL]
+    const path = '/api/v1/devices/revoke_batch'
+    const { body } = await authority.post(path, { deviceIds }, authority.keys.stop)
+    const args = ['stops', 'restore', String(body.orgEpoch)]
+    const no = await run(args, { answer: 'n' })
+    expect(no.stderr).toContain(`Restore 2 devices (${PAYMENTS}, ${EMAIL})? [y/N]`)
+    expect(await codeOf(EMAIL)).toBe('DEVICE_REVOKED')
+    expect((await run(args, { answer: 'y' })).status).toBe(0)
+    for (const id of deviceIds) expect(await codeOf(id)).toBe('ALLOW')
+  })
+})
+
 describe('surface', () => {
   test('stop holds on every replica, those to come too, until restore', async () => {
     const { status, stdout } = await run(['surface', 'stop', 'payments', '--yes', '--reason', 'odd prices'])

@@ -76,6 +76,8 @@ export function describeChanges(fixture: Fixture): void {
         key,
         owners: ['b@example.com', 'owner@example.com'],
         link,
+        sessions: [],
+        approvals: [],
       })
       expect(await fixture.store.countOrgs()).toBe(1)
     })
@@ -94,6 +96,8 @@ export function describeChanges(fixture: Fixture): void {
         key: undefined,
         owners: [],
         link: undefined,
+        sessions: [],
+        approvals: [],
       })
     })
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { rowHash } from '../../src/control-plane/audit-chain.ts'
 import { uuidv7 } from '../../src/control-plane/ids.ts'
 import type { AuditRow, DecisionRecord, LastSeen } from '../../src/control-plane/records.ts'
-import type { DecisionBatch, DecisionFilter } from '../../src/control-plane/store.ts'
+import type { AuditFilter, DecisionBatch, DecisionFilter } from '../../src/control-plane/store.ts'
 import { auditEntry, decisionRecord, deviceRecord, ORG } from './control-plane-records.ts'
 import type { Fixture } from './control-plane-store.ts'
 
@@ -72,6 +72,43 @@ export function describeEvidence(fixture: Fixture): void {
       expect(await page(0, 2)).toEqual(['org.create', 'a'])
       expect(await page(2, 2)).toEqual(['b', 'c'])
       expect(await page(4, 2)).toEqual([])
+    })
+
+    test('is searched a bounded part at a time, in both directions, also where rows are missing', async () => {
+      const device = (deviceId: string) => ({ deviceId, atMs: 5_000, actor: 'k1' })
+      await write({
+        audit: [
+          auditEntry('device.revoke', device('a:b:1')),
+          auditEntry('device.revoke', device('a:c:1')),
+          auditEntry('lock.add', { after: { pattern: 'a:*' }, atMs: 9_000 }),
+          auditEntry('device', { after: { pattern: 7 } }),
+        ],
+      })
+      const search = async (
+        filter: AuditFilter,
+        order: 'oldest' | 'newest' = 'oldest',
+        from = order === 'oldest' ? 0 : 100,
+        limit = 100,
+      ) => {
+        const found = await fixture.store.searchAudit(ORG.orgId, filter, { order, from, limit })
+        return [found.rows.map(({ seq }) => seq), found.lookedTo]
+      }
+      expect(await search({})).toEqual([[1, 2, 3, 4, 5], null])
+      expect(await search({}, 'newest')).toEqual([[5, 4, 3, 2, 1], null])
+      expect(await search({}, 'oldest', 1, 2)).toEqual([[2, 3], 3])
+      expect(await search({}, 'newest', 4, 2)).toEqual([[3, 2], 2])
+      expect(await search({ action: 'lock.add' }, 'oldest', 0, 3)).toEqual([[], 3])
+      expect(await search({ action: 'device' })).toEqual([[2, 3, 5], null])
+      expect(await search({ action: 'dev' })).toEqual([[], null])
+      expect(await search({ device: 'a:b:*' })).toEqual([[2, 4], null])
+      expect(await search({ device: 'a:c:1' }, 'newest')).toEqual([[4, 3], null])
+      expect(await search({ device: 'z' })).toEqual([[], null])
+      expect(await search({ actor: 'k1', fromMs: 5_000, toMs: 5_001 })).toEqual([[2, 3], null])
+      expect(await search({ actor: 'k1', toMs: 5_000 })).toEqual([[], null])
+      expect(await search({ fromMs: 9_000, toMs: 9_001 })).toEqual([[4], null])
+      await addOrg({ orgId: 'o_other' }, 'key-of-other')
+      const page = { order: 'oldest', from: 0, limit: 9 } as const
+      expect(await fixture.store.searchAudit('o_other', {}, page)).toEqual({ rows: [], lookedTo: null })
     })
 
     test('answers the newest row of some actions, about a device or about none, until a time', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 
 import type { ReplicaRecord, StopAckRecord, StopEvidence } from '../../src/control-plane/stops/stop-store.ts'
 import type { StopAckBody } from '../../src/machineid/wire-stops.ts'
-import { auditEntry, decisionRecord, KEY, ORG } from './control-plane-records.ts'
+import { auditEntry, decisionRecord, deviceRecord, KEY, ORG } from './control-plane-records.ts'
 import type { Fixture } from './control-plane-store.ts'
 
 const OF = { orgId: ORG.orgId, keyId: KEY.keyId, replica: 'r1' }
@@ -14,7 +14,7 @@ function stopEntry(action: string, epoch: number | undefined, deviceId: string |
 }
 
 export function describeStops(fixture: Fixture): void {
-  const { write, addOrg, reopen } = fixture
+  const { write, put, addOrg, reopen } = fixture
   const since = (after: number, limit = 100, orgId = ORG.orgId) =>
     fixture.store.stops.since(orgId, after, limit).map(({ epoch, deviceId }) => `${epoch} ${deviceId ?? ''}`)
 
@@ -62,6 +62,31 @@ export function describeStops(fixture: Fixture): void {
       expect(since(10, 3)).toEqual(['11 a', '11 b', '11 c'])
       expect(since(11, 5)).toEqual([`${2 ** 32 + 1} `])
       expect(since(2 ** 32 + 1)).toEqual([])
+    })
+
+    test('tell the devices of one of them, what each was and what it is now, in pages', async () => {
+      const stopped = (deviceId: string, before: unknown) => ({
+        ...stopEntry('device.revoke', 7, deviceId),
+        before,
+      })
+      await put(deviceRecord('b', 1, { revoked: true, epoch: 7 }), deviceRecord('a', 2, { epoch: 8 }))
+      await write({
+        audit: [
+          stopped('b', { revoked: false }),
+          stopped('a', { revoked: true }),
+          stopped('gone', null),
+          stopEntry('device.unrevoke', 7, 'c'),
+          stopEntry('device.revoke', 8, 'a'),
+        ],
+      })
+      const list = (after: number, limit: number) =>
+        fixture.store.listStopDevices(ORG.orgId, 7, { after, limit })
+      expect(await list(0, 2)).toEqual([
+        { seq: 2, deviceId: 'b', wasRevoked: false, now: { revoked: true, removed: false, epoch: 7 } },
+        { seq: 3, deviceId: 'a', wasRevoked: true, now: { revoked: false, removed: false, epoch: 8 } },
+      ])
+      expect(await list(3, 9)).toEqual([{ seq: 4, deviceId: 'gone', wasRevoked: false, now: undefined }])
+      expect(await list(4, 9)).toEqual([])
     })
 
     test('belong to their org', async () => {

@@ -3,12 +3,15 @@ import { afterEach, beforeEach, describe } from 'vitest'
 import type { DeviceRecord, OrgRecord } from '../../src/control-plane/records.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../src/control-plane/store.ts'
 import { auditEntry, KEY, ORG } from './control-plane-records.ts'
+import { describeApprovals } from './control-plane-store-approvals.ts'
 import { describeChanges } from './control-plane-store-changes.ts'
 import { describeDevices } from './control-plane-store-devices.ts'
 import { describeDrills } from './control-plane-store-drills.ts'
 import { describeEvidence } from './control-plane-store-evidence.ts'
 import { describeReader } from './control-plane-store-reader.ts'
 import { describeRecords } from './control-plane-store-records.ts'
+import { describeSessions } from './control-plane-store-sessions.ts'
+import { describeRunReports } from './control-plane-store-runs.ts'
 import { describeStops } from './control-plane-store-stops.ts'
 
 /** A store that can be opened again on what it has kept. */
@@ -79,6 +82,9 @@ export function describeControlPlaneStore(name: string, make: () => Promise<Stor
     describeReader(fixture)
     describeStops(fixture)
     describeDrills(fixture)
+    describeApprovals(fixture)
+    describeRunReports(fixture)
+    describeSessions(fixture)
   })
 }
 

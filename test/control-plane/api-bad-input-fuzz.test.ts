@@ -283,7 +283,8 @@ test('anything for last-event-id', async () => {
 })
 
 test('anything anywhere', { timeout: 60_000 * TIMES }, async () => {
-  const anything = fc.constantFrom(...posts.map(({ id }) => id)).chain((call) =>
+  const withFields = posts.filter(({ body }) => placesIn(body as Record<string, unknown>).length > 0)
+  const anything = fc.constantFrom(...withFields.map(({ id }) => id)).chain((call) =>
     fc.record({
       call: fc.constant(call),
       places: fc.uniqueArray(

@@ -141,7 +141,7 @@ describe('one file, one control plane', { timeout: 60_000 }, () => {
 describe('a disk that fails', { timeout: 60_000 }, () => {
   // RLIMIT_FSIZE makes the kernel refuse writes past a size: a real error from a real write, in the middle of work.
   test('G5: nothing is acked from then on, it is not ready, and the program is told to end', async () => {
-    const command = `ulimit -f 400; exec "$0" "$@"`
+    const command = `ulimit -f 600; exec "$0" "$@"`
     const child = spawn('bash', ['-c', command, process.execPath, ...FLAGS, PROGRAM, dir], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })

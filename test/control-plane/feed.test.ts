@@ -341,7 +341,8 @@ test('all keys together have a bounded number of streams, and none once they are
   const streams = createOpenStreams({ nowMs: () => 0, maxPerKey: 2, maxInAll: 3 })
   const key = (keyId: string) => ({ keyId, endedAs: null, endsAtMs: null }) as KeyRecord
   const ended: string[] = []
-  const open = (keyId: string) => streams.open(key(keyId), () => ended.push(keyId))
+  const open = (keyId: string) =>
+    streams.open({ key: key(keyId), session: undefined }, () => ended.push(keyId))
   const first = open('a')
   open('a')
   expect(() => open('a')).toThrow(/This key has 2 streams open/)
@@ -359,7 +360,10 @@ test('all keys together have a bounded number of streams, and none once they are
 test('one org cannot take every place: with as many keys as it likes, others get streams still', () => {
   const streams = createOpenStreams({ nowMs: () => 0 })
   const open = (orgId: string, keyId: string) =>
-    streams.open({ orgId, keyId, endedAs: null, endsAtMs: null } as KeyRecord, () => {})
+    streams.open(
+      { key: { orgId, keyId, endedAs: null, endsAtMs: null } as KeyRecord, session: undefined },
+      () => {},
+    )
   const held = Array.from({ length: 200 }, (_, index) => open('greedy', `key-${index % 50}`))
   expect(() => open('greedy', 'key-50')).toThrow(
     expect.objectContaining({

@@ -1,10 +1,12 @@
 import { DatabaseSync } from 'node:sqlite'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { request } from 'undici'
 
 import type { Caller } from '../../src/control-plane/service.ts'
 import { PATHS } from '../../src/machineid/paths.ts'
 import type { KeyKind } from '../../src/machineid/wire.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
+import { askedApproval, runReport } from '../fixtures/approvals.ts'
 import { drillReport } from '../fixtures/drill-report.ts'
 
 // Every call of the API, and which kinds of keys may make it: the table of DESIGN.md, section 7, written out a second
@@ -106,6 +108,7 @@ export const CALLS: readonly MatrixCall[] = [
   get(PATHS.orgOwners, ADMINS),
   post(PATHS.orgOwners, ADMINS, () => ({ body: { add: ['owner@example.com'] } })),
   get(PATHS.decisions, WITNESSES),
+  get(PATHS.decisionRates, READERS),
   get(PATHS.feed, WITNESSES),
   get(PATHS.audit, WITNESSES),
   get(PATHS.auditVerify, WITNESSES),
@@ -116,6 +119,10 @@ export const CALLS: readonly MatrixCall[] = [
   })),
   get(PATHS.replicas, READERS),
   get(PATHS.stopHistory, READERS),
+  {
+    ...get(PATHS.stopSet, READERS),
+    make: async (world) => ({ query: `epoch=${(await world.newRevoked()).ifEpoch}` }),
+  },
   post(PATHS.drills, OPERATORS, (world) => ({
     body: { report: drillReport(world.orgId, newDrillId(world)) },
   })),
@@ -129,8 +136,41 @@ export const CALLS: readonly MatrixCall[] = [
     },
   },
   post(PATHS.drillCut, OPERATORS, () => ({ body: { deviceId: 'openai-agent:test:canary:01', seconds: 0 } })),
+  post(PATHS.drillRun, OPERATORS, async (world) => {
+    await world.drillEnded()
+    return { body: {} }
+  }),
+  get(PATHS.drillRun, READERS),
   get(PATHS.signingKey, READERS),
   get(PATHS.diagnosis, READERS),
+  post(PATHS.approvals, ASKERS, (world) => ({ body: { approvals: [askedApproval(newDrillId(world))] } })),
+  post(PATHS.approvalsWithdraw, ASKERS, async (world) => ({
+    body: { approvalIds: [(await newApproval(world)).approvalId] },
+  })),
+  get(PATHS.approvals, ['runtime', ...READERS]),
+  {
+    ...get(PATHS.approval, ['runtime', ...READERS]),
+    make: async (world) => ({ id: (await newApproval(world)).approvalId }),
+  },
+  post(PATHS.approvalDecide, OPERATORS, async (world) => {
+    // Whatever other calls have left behind.
+    const { epoch } = await world.service.disableOrg(TESTER, world.orgId)
+    await world.service.enableOrg(TESTER, world.orgId, { ifEpoch: epoch })
+    const { approvalId, digest } = await newApproval(world)
+    return { id: approvalId, body: { digest, approve: true } }
+  }),
+  post(PATHS.runsReport, ASKERS, (world) => ({ body: runReport(world.fresh()) })),
+  get(PATHS.runs, READERS),
+  get(PATHS.unknownEffects, READERS),
+  {
+    ...get(PATHS.run, READERS),
+    make: async (world) => {
+      const runId = world.fresh()
+      const { keyId } = await world.service.issueKey({ orgId: world.orgId, kind: 'runtime', caller: TESTER })
+      await world.service.reportRuns(world.orgId, keyId, runReport(runId))
+      return { id: runId }
+    },
+  },
 
   post(PATHS.orgCreate, 'platform', () => ({ body: { email: 'new@example.com', kinds: ['runtime'] } })),
   post(PATHS.orgPlan, 'platform', (world) => ({ body: { orgId: world.orgId, tier: 'max' } }), {
@@ -141,6 +181,11 @@ export const CALLS: readonly MatrixCall[] = [
   post(PATHS.orgRecoverConfirm, 'none', () => ({ body: { token: 'not-one-that-was-mailed' } }), {
     status: 410,
   }),
+  // On the lane of agents, and with a key: sessions/ has the rest.
+  post(PATHS.session, 'none', () => ({ body: { key: 'org_nothing' } }), { status: 421 }),
+  { ...get(PATHS.session, READERS), status: 401 },
+  post(PATHS.sessionRefresh, READERS, () => ({ body: {} }), { status: 401 }),
+  post(PATHS.sessionEnd, READERS, () => ({ body: { scope: 'mine' } })),
   get(PATHS.openapi, 'none'),
   get(PATHS.healthz, 'none'),
   get(PATHS.readyz, 'none'),
@@ -148,6 +193,12 @@ export const CALLS: readonly MatrixCall[] = [
 ]
 
 const newDrillId = (world: World) => `drill-${world.fresh().replace(/^.*-/, '')}`
+
+async function newApproval({ service, orgId, ...world }: World) {
+  const asked = askedApproval(newDrillId({ service, orgId, ...world }))
+  await service.askApprovals(TESTER, orgId, { keyId: 'test', bindings: null }, [asked])
+  return asked
+}
 
 /** Those that take a key. */
 export const KEY_CALLS = CALLS.filter(({ access }) => Array.isArray(access)) as readonly (MatrixCall & {
@@ -157,6 +208,15 @@ export const KEY_CALLS = CALLS.filter(({ access }) => Array.isArray(access)) as 
 /** Not one of the org's keys, so that none of them counts as used. */
 export const TESTER: Caller = { actor: 'platform', kind: 'platform', requestId: null, origin: null }
 
+/** Runs each drill in no time, of the org that it is told. */
+export function drillsInNoTime(onKey?: (key: string) => void) {
+  const run = async ({ key }: { readonly key: string }) => {
+    onKey?.(key)
+    return 'held' as const
+  }
+  return { orgId: '', run }
+}
+
 export interface World {
   readonly service: TestControlPlane['service']
   readonly orgId: string
@@ -165,9 +225,11 @@ export interface World {
   readonly newDevice: () => Promise<string>
   readonly newRevoked: () => Promise<{ readonly deviceId: string; readonly ifEpoch: number }>
   readonly newKeyId: () => Promise<string>
+  /** Where drills are run, one goes on for a moment. */
+  readonly drillEnded: () => Promise<void>
 }
 
-export function createWorld({ service, orgId }: TestControlPlane): World {
+export function createWorld({ service, orgId, controlPlane }: TestControlPlane): World {
   let made = 0
   const fresh = () => `openai-agent:test:made-${++made}`
   const newDevice = async () => {
@@ -185,6 +247,9 @@ export function createWorld({ service, orgId }: TestControlPlane): World {
       const deviceId = await newDevice()
       const { epoch } = await service.revoke(TESTER, orgId, { deviceId })
       return { deviceId, ifEpoch: epoch }
+    },
+    drillEnded: async () => {
+      while (controlPlane.drillRuns.of(orgId).state === 'running') await nextTurn()
     },
     newKeyId: async () => (await service.issueKey({ orgId, kind: 'viewer', caller: TESTER })).keyId,
   }

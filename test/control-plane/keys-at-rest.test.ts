@@ -9,7 +9,8 @@ import { PATHS } from '../../src/machineid/paths.ts'
 import type { TestControlPlane } from '../fixtures/control-plane.ts'
 import { startTestRecovery } from '../fixtures/recovery.ts'
 import { burnPath, rotatePath } from './key-calls.ts'
-import { CALLS, createWorld, DEVICE, dump, ready } from './key-matrix.ts'
+import { CALLS, createWorld, DEVICE, drillsInNoTime, dump, ready } from './key-matrix.ts'
+import { cookieOf, signIn } from './sessions/browser.ts'
 
 const PLATFORM = 'platform-token-7c1f0a52b8'
 /** Much shorter than a secret: no part of one may be there either. */
@@ -18,21 +19,28 @@ const PART = 12
 test('nothing but digests at rest: after use of every call no file and no log line holds a key, a token or a part of one', async () => {
   let logged = ''
   const log = createLogger({ level: 'trace', destination: { write: (line) => void (logged += line) } })
+  const drillRunner = drillsInNoTime((key) => keys.add(key))
   await using recovery = await startTestRecovery({
+    drillRunner,
     platformToken: PLATFORM,
     plan: 'max',
     recordAllows: true,
     log,
   })
   const { authority } = recovery
+  drillRunner.orgId = authority.orgId
   const keys = new Set(Object.values(authority.keys))
   await authority.register(DEVICE)
   const tokens = [await recovery.newToken(), await recovery.newToken()]
   keys.add((await recovery.confirm(tokens[0] ?? '')).body.key)
+  const person = await signIn(authority, { key: authority.keys.admin })
+  const refreshed = person.as(cookieOf(await person.post(PATHS.sessionRefresh)))
+  tokens.push(...[person, refreshed].flatMap(({ cookie }) => cookie.split('_').slice(-2)))
+  tokens.push(person.session.csrfToken)
   await useEveryCall(authority, keys)
   await quoteKeys(authority, keys)
   await authority.service.decisions.flush()
-  expect(keys.size).toBeGreaterThan(CALLS.length / 4)
+  expect(keys.size).toBeGreaterThan(CALLS.length / 5)
 
   const digests = new RegExp([...keys].map((key) => hash('sha256', key, 'hex')).join('|'))
   expect(JSON.stringify(dump(authority.file)['keys'])).toMatch(digests)

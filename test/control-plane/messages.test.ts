@@ -147,7 +147,7 @@ test.each(['abc', '', '0', '1.5', '1001'])('a limit of "%s" in the query', async
 test.each([
   [PATHS.audit, 'after=-1', '"after" must be a whole number from 0 to 9007199254740991.'],
   [PATHS.audit, 'limit=0', '"limit" must be a whole number from 1 to 1000.'],
-  [PATHS.audit, 'format=csv', '"format" must be json or jsonl.'],
+  [PATHS.audit, 'format=xml', '"format" must be json, jsonl or csv.'],
   [PATHS.auditVerify, 'seq=1', 'Give "seq" and "hash" of a noted row together, or neither.'],
   [
     PATHS.auditVerify,

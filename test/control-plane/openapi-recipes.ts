@@ -3,9 +3,17 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { mintKey } from '../../src/control-plane/keys.ts'
+import type { DrillRunner } from '../../src/control-plane/drills/drill-runs.ts'
 import { HoldpointError } from '../../src/errors.ts'
+import { askedApproval, runReport } from '../fixtures/approvals.ts'
 import { drillReport } from '../fixtures/drill-report.ts'
 import type { Operation } from './openapi-contract.ts'
+import {
+  ACCEPTED_SESSIONS,
+  COMMON_SESSIONS,
+  fromAnotherPage,
+  OWN_SESSIONS,
+} from './openapi-recipes-sessions.ts'
 import { DEVICE, NONCE, startWorld, type Answer, type Asked, type World } from './openapi-world.ts'
 
 const OWNER = 'owner@example.com'
@@ -28,7 +36,9 @@ export interface Worlds extends AsyncDisposable {
 }
 
 export async function startWorlds(): Promise<Worlds> {
-  const main = await startWorld({ plan: 'max' })
+  const drills = { orgId: '', run: untilClosed }
+  const main = await startWorld({ plan: 'max', drillRunner: drills })
+  drills.orgId = main.authority.orgId
   const broken = await startWorld()
   broken.authority.controlPlane.suspect(new HoldpointError('STORE_IO', 'The disk is gone.'))
   const limited = await startWorld({ limitCalls: true, limits: { perKeyPerSecond: 1, perOrgPerSecond: 0 } })
@@ -47,6 +57,9 @@ export async function startWorlds(): Promise<Worlds> {
   }
 }
 
+const untilClosed: DrillRunner['run'] = ({ signal }) =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve('failed')))
+
 const PRESENCE = {
   replica: 'walk',
   devices: [{ deviceId: DEVICE, inFlight: 2 }],
@@ -57,8 +70,26 @@ const PRESENCE = {
 let drills = 0
 const newDrillId = () => `walk-${++drills}`
 
+const deskApproval = (changes = {}) =>
+  askedApproval(newDrillId(), { deviceIds: [DEVICE, 'not:registered'], ...changes })
+async function asked({ must }: World) {
+  const approval = deskApproval()
+  await must('postApprovals', { body: { approvals: [approval] } })
+  return approval
+}
+const UNKNOWN = {
+  id: 'key-1',
+  effect: 'charge',
+  kind: 'payment',
+  tool: 'send_payment',
+  runId: 'walk-1',
+  callId: null,
+  changedAt: '2026-11-22T08:00:00Z',
+}
+
 /** What each call is answered 200 for. */
 export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> = {
+  ...ACCEPTED_SESSIONS,
   postDevicesValidate: () => ({ body: { deviceId: DEVICE, nonce: NONCE, context: { boundary: 'tool' } } }),
   getDevicesValidate: () => ({ query: { deviceId: DEVICE } }),
   postDevicesValidateBatch: () => ({ body: { deviceIds: [DEVICE, 'not:registered'], nonce: NONCE } }),
@@ -114,6 +145,7 @@ export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> 
     return { body: { replica: 'walk', acks: [{ epoch: stops[0].epoch, ...ack }] } }
   },
   getStopsHistory: () => ({ query: { limit: '2' } }),
+  getStopsSet: async (world) => ({ query: { epoch: String((await revoked(world)).ifEpoch) } }),
   postPresence: () => ({ body: PRESENCE }),
   getReplicas: async ({ must }) => {
     await must('postPresence', { body: PRESENCE })
@@ -132,6 +164,35 @@ export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> 
   postDrillsCut: () => ({ body: { deviceId: 'openai-agent:test:canary:01', seconds: 1 } }),
   getOrgSigningKey: () => ({}),
   getDiagnosis: () => ({}),
+  getDrillsRun: () => ({}),
+  postDrillsRun: () => ({ body: {} }),
+  getDecisionsRates: () => ({}),
+  postApprovals: () => ({ body: { approvals: [deskApproval()] } }),
+  postApprovalsWithdraw: async (world) => ({ body: { approvalIds: [(await asked(world)).approvalId] } }),
+  getApprovals: async (world) => {
+    await asked(world)
+    return { query: { state: 'waiting', limit: '1' } }
+  },
+  getApprovalsById: async (world) => ({ id: (await asked(world)).approvalId }),
+  postApprovalsDecide: async (world) => {
+    await world.must('postOrgDisable', { body: {} })
+    await world.must('postOrgEnable', { body: { ifEpoch: (await world.must('getUsage')).org.epoch } })
+    const { approvalId, digest } = await asked(world)
+    return { id: approvalId, body: { digest, approve: false, message: 'Not today.' } }
+  },
+  postRunsReport: () => ({ body: runReport('walk-1') }),
+  getRuns: async (world) => {
+    await world.must('postRunsReport', { body: runReport('walk-1') })
+    return { query: { limit: '1' } }
+  },
+  getRunsById: async (world) => {
+    await world.must('postRunsReport', { body: runReport('walk-1') })
+    return { id: 'walk-1' }
+  },
+  getRunsUnknown: async (world) => {
+    await world.must('postRunsReport', { body: { ...runReport('walk-1'), unknownEffects: [UNKNOWN] } })
+    return {}
+  },
   getHealthz: () => ({}),
   getReadyz: () => ({}),
   getMetrics: () => ({}),
@@ -142,10 +203,12 @@ export const ACCEPTED: Record<string, (world: World) => Promise<Asked> | Asked> 
 /** Answers of another type than the first one. */
 export const OTHER_TYPES: Record<string, Asked> = {
   'getAudit 200 application/x-ndjson': { query: { format: 'jsonl' } },
+  'getAudit 200 text/csv': { query: { format: 'csv' } },
 }
 
 /** Refused by every call of a kind, whatever else is asked: never changes anything. */
 export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Promise<Answer>> = {
+  ...COMMON_SESSIONS,
   BAD_REQUEST: ({ main }, operation) => main.ask(operation, nonsense(operation)),
   MALFORMED_JSON: ({ main }, operation) => main.ask(operation, { body: '{' }),
   BODY_TOO_LARGE: ({ main }, operation) =>
@@ -180,8 +243,10 @@ export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Pr
   PLATFORM_TOKEN_INVALID: ({ main }, operation) =>
     main.ask(operation, { ...nonsense(operation), headers: { authorization: 'Bearer wrong' } }),
   PLATFORM_TOKEN_NOT_CONFIGURED: ({ remote }, operation) => remote.ask(operation, nonsense(operation)),
-  ORIGIN_NOT_ALLOWED: ({ tokenless }, operation) =>
-    tokenless.ask(operation, { ...nonsense(operation), headers: { origin: 'https://evil.example' } }),
+  ORIGIN_NOT_ALLOWED: ({ main, tokenless }, operation) =>
+    operation.kinds.length > 0
+      ? fromAnotherPage(main, operation)
+      : tokenless.ask(operation, { ...nonsense(operation), headers: { origin: 'https://evil.example' } }),
   HOST_NOT_ALLOWED: ({ main }, operation) =>
     main.ask(operation, { ...nonsense(operation), headers: { host: 'evil.example' } }),
   STORE_UNAVAILABLE: ({ broken }, operation) => broken.ask(operation, nonsense(operation)),
@@ -200,6 +265,7 @@ export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Pr
 
 /** What only some calls refuse with, by operation and code. */
 export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promise<Answer>> = {
+  ...OWN_SESSIONS,
   ...forEach(['postDevicesValidate', 'getDevicesValidate', 'postDevicesValidateBatch'], {
     WRONG_LANE: ({ main }, operation) => main.ask(operation, { ...nonsense(operation), lane: 'operator' }),
     OVERLOADED: ({ late }, operation) => late.ask(operation, nonsense(operation)),
@@ -212,6 +278,7 @@ export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promi
       'postDevicesRegister',
       'getStops',
       'postPresence',
+      'postApprovals',
     ],
     {
       KEY_NOT_BOUND_TO_DEVICE: async ({ main }, operation) => {
@@ -234,6 +301,56 @@ export const OWN: Record<string, (worlds: Worlds, operation: Operation) => Promi
       const body = { report: drillReport(main.authority.orgId, newDrillId()) }
       await main.must('postDrills', { body })
       return { body }
+    },
+  }),
+  ...asking('postApprovals', {
+    DEVICE_ID_INVALID: () => ({ body: { approvals: [deskApproval({ deviceIds: ['not a device'] })] } }),
+    APPROVAL_CONFLICT: async ({ main }) => {
+      const { approvalId } = await asked(main)
+      return { body: { approvals: [askedApproval(approvalId, { args: {} })] } }
+    },
+    TOO_MANY_APPROVALS: async ({ main }) => {
+      const { orgApiKey: key } = await otherOrg(main)
+      const approvals = (count: number) => ({
+        approvals: Array.from({ length: count }, () => deskApproval()),
+      })
+      for (let times = 0; times < 10; times++) await main.must('postApprovals', { key, body: approvals(50) })
+      return { key, body: approvals(1) }
+    },
+  }),
+  ...asking('getApprovalsById', {
+    BAD_REQUEST: () => ({ id: '%' }),
+    APPROVAL_NOT_FOUND: () => ({ id: 'none' }),
+  }),
+  ...asking('postApprovalsDecide', {
+    APPROVAL_NOT_FOUND: () => ({ id: 'none', body: { digest: 'ab'.repeat(32), approve: true } }),
+    APPROVAL_NOT_WAITING: async (worlds) => {
+      const decide = (await ACCEPTED['postApprovalsDecide']?.(worlds.main)) ?? {}
+      await worlds.main.must('postApprovalsDecide', decide)
+      return decide
+    },
+    APPROVAL_DIGEST_MISMATCH: async ({ main }) => ({
+      ...(await ACCEPTED['postApprovalsDecide']?.(main)),
+      body: { digest: 'ab'.repeat(32), approve: true },
+    }),
+    ORG_DISABLED: async ({ main }) => {
+      const decide = (await ACCEPTED['postApprovalsDecide']?.(main)) ?? {}
+      await main.must('postOrgDisable', { body: {} })
+      return decide
+    },
+    EPOCH_STALE: async ({ main }) => {
+      const { id = '' } = (await ACCEPTED['postApprovalsDecide']?.(main)) ?? {}
+      return { id, body: { digest: deskApproval().digest, approve: true, ifEpoch: 0 } }
+    },
+  }),
+  ...asking('getRunsById', { BAD_REQUEST: () => ({ id: '%' }), NOT_FOUND: () => ({ id: 'none' }) }),
+  ...asking('getStopsSet', { NOT_FOUND: () => ({ query: { epoch: '999999' } }) }),
+  ...asking('postDrillsRun', {
+    DRILLS_NOT_CONFIGURED: async ({ main }) => ({ key: (await otherOrg(main)).orgApiKey, body: {} }),
+    DRILL_RUNNING: async ({ main }) => {
+      // It has one that goes on until it is closed.
+      await main.ask(main.operation('postDrillsRun'), { body: {} })
+      return { body: {} }
     },
   }),
   ...asking('getDrillsById', { BAD_REQUEST: () => ({ id: '%' }), NOT_FOUND: () => ({ id: 'none' }) }),

@@ -85,7 +85,11 @@ export async function startWorld({ threads = false, ...options }: WorldOptions =
     return kind === undefined ? undefined : authority.keys[kind as KeyKind]
   }
   const send = (operation: Operation, asked: Asked) => {
-    const { lane = 'agent', key = keyFor(operation) ?? null, body } = asked
+    const {
+      lane = operation.id === 'postSession' ? 'operator' : 'agent',
+      key = keyFor(operation) ?? null,
+      body,
+    } = asked
     return request(`${lane === 'agent' ? authority.url : authority.operatorUrl}${pathOf(operation, asked)}`, {
       method: operation.method,
       dispatcher: agent,
@@ -151,6 +155,7 @@ async function read(response: Dispatcher.ResponseData, meanwhile: Asked['meanwhi
   if (contentType === 'text/event-stream') return { ...answer, ...(await firstEvent(body, meanwhile)) }
   const text = await body.text()
   if (contentType === 'application/json') return { ...answer, body: JSON.parse(text) }
+  if (contentType === 'text/csv') return { ...answer, body: text, items: text.split('\r\n') }
   if (contentType !== 'application/x-ndjson') return { ...answer, body: text }
   const lines = text.split('\n').filter((line) => line !== '')
   return { ...answer, body: text, items: lines.map((line) => JSON.parse(line)) }

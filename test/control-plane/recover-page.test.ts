@@ -76,7 +76,9 @@ describe.skipIf(CHROMIUM === undefined)('the page in a browser', () => {
     const page = await browser.open(pageOf(recovery, token))
     expect(await shown(page)).toBe('ready')
     expect(await keysOf(recovery)).toBe(before)
-    // By keyboard: the button is the first stop.
+    // By keyboard: to sign in is the first stop, the key the second.
+    await page.press('Tab')
+    expect(await page.evaluate(`document.activeElement.id`)).toBe('sign-in')
     await page.press('Tab')
     await page.press('Enter')
     await page.until(`!document.getElementById('done').hidden`)
@@ -101,6 +103,22 @@ describe.skipIf(CHROMIUM === undefined)('the page in a browser', () => {
     await page.until(`!document.getElementById('gone').hidden`)
     expect(await shown(page)).toBe('gone')
     expect(await keysOf(recovery)).toBe(before + 1)
+  })
+
+  test('the first button signs in to the console: a cookie that no script sees, and no key', async () => {
+    await using recovery = await startTestRecovery({ consoleUrl: undefined })
+    const token = await recovery.newToken()
+    const page = await browser.open(pageOf(recovery, token))
+    await click(page, 'sign-in')
+    await page.until(`location.pathname === '/console'`)
+    expect(await page.evaluate(`document.cookie`)).toBe('')
+    const session = await page.evaluate(
+      `fetch('/api/v1/session').then((answer) => answer.json()).then(({ email, kind }) => [email, kind].join())`,
+    )
+    expect(session).toBe(`${OWNER},admin`)
+    await page.goto(pageOf(recovery, token))
+    await click(page, 'sign-in')
+    await page.until(`!document.getElementById('gone').hidden`)
   })
 
   test('a link that lost its end says so, and a new one can be asked for there', async () => {

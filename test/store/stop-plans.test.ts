@@ -5,6 +5,7 @@ import { NEWEST_DRILLS } from '../../src/store/sqlite/drills.ts'
 import { migrate } from '../../src/store/sqlite/migrate.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import {
+  DEVICES_OF_EPOCH,
   KNOWN_EPOCHS,
   LAST_EPOCH_OF_PAGE,
   NEWEST_EPOCHS,
@@ -48,6 +49,12 @@ test.each([
   ],
 ])('stops %s are found along their index, and never sorted', (_, sql, plan) => {
   expect(planOf(sql)).toMatch(plan)
+})
+
+test('a page of the devices of a stop is read along it, and never sorted', () => {
+  const plan = planOf(DEVICES_OF_EPOCH)
+  expect(plan).toMatch(/SEARCH audit USING INDEX audit_stops \(org_id=\? AND <expr>=\? AND seq>\?\)/)
+  expect(plan).not.toMatch(/SCAN (audit|devices|now)|B-TREE/)
 })
 
 test('which epochs are stops is looked up in it', () => {

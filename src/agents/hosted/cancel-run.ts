@@ -1,6 +1,7 @@
 import { showDesk } from './desk.ts'
 import { executionOf, visibleRun, type Host } from './host.ts'
 import { RunRefused, type RunCaller, type RunView } from './run-types.ts'
+import { tellOfRun } from './run-watcher.ts'
 import { viewOf } from './views.ts'
 
 /** A tool that heeds no signal, or an effect that finishes, is not waited for any longer than this. */
@@ -24,7 +25,9 @@ export async function cancelRun(
     if (ended !== undefined) return ended
   }
   await showDesk(host, before, await host.store.approvalsOf(runId))
-  return viewOf(host, await visibleRun(host, who, runId))
+  const now = await visibleRun(host, who, runId)
+  tellOfRun(host, now)
+  return viewOf(host, now)
 }
 
 async function within<T>(host: Host, ms: number, promise: Promise<T>): Promise<T | undefined> {

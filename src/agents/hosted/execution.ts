@@ -7,6 +7,7 @@ import { keepLease, type Lease } from './lease.ts'
 import type { RefusalBody } from '../tool-answer.ts'
 import type { RunRecord } from './run-store.ts'
 import type { OnStep, RunView } from './run-types.ts'
+import { tellOfRun, tellOfRunLater, tellWatcher } from './run-watcher.ts'
 import { StepLog } from './step-log.ts'
 
 /** A run that is ours until it is saved or released. */
@@ -59,7 +60,13 @@ export class Execution {
       onLost: () => this.end('lost'),
     })
     this.signal = this.#controller.signal
-    this.steps = new StepLog({ runId, store, log, nowMs })
+    this.steps = new StepLog({
+      runId,
+      store,
+      log,
+      nowMs,
+      onStored: (steps) => tellWatcher(host, (watcher) => watcher.stepsStored(steps)),
+    })
     this.#done.promise.catch(() => undefined)
   }
 
@@ -177,6 +184,7 @@ export async function withClaim(
   if (onStep !== undefined) execution.steps.listen(onStep)
   host.executions.add(execution)
   for (const tell of host.onBegin) tell(execution)
+  tellOfRun(host, claim.run)
   const cancel = () => execution.end('cancelled')
   signal?.addEventListener('abort', cancel, { signal: execution.over.signal })
   if (signal?.aborted === true) cancel()
@@ -190,6 +198,7 @@ export async function withClaim(
     execution.over.abort()
     await execution.steps.flush()
     host.executions.delete(execution)
+    tellOfRunLater(host, claim.run.runId)
   }
 }
 

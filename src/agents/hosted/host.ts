@@ -1,11 +1,13 @@
 import type { Guard } from '../../guard/guard.ts'
 import type { Logger } from '../../log.ts'
 import type { ApprovalDesk } from './approval-desk.ts'
+import type { DeskState } from './desk.ts'
 import type { Execution } from './execution.ts'
 import type { HostedAgent } from './hosted-agent.ts'
 import type { Every } from './lease.ts'
 import type { RunRecord, RunStore } from './run-store.ts'
 import { RunRefused, type RunCaller } from './run-types.ts'
+import type { RunWatcher } from './run-watcher.ts'
 import type { StateSeal } from './sealed-state.ts'
 
 /** What the parts of the runs service share. */
@@ -17,6 +19,8 @@ export interface Host {
   readonly agents: ReadonlyMap<string, HostedAgent>
   readonly tools: readonly unknown[]
   readonly desk: ApprovalDesk | undefined
+  readonly deskState: DeskState
+  readonly watcher: RunWatcher | undefined
   readonly approvalTtlMs: number
   readonly maxConcurrentRuns: number
   readonly log: Logger

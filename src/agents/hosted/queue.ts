@@ -11,6 +11,7 @@ import { hostedAgent, type Host } from './host.ts'
 import { RUN_LEASE_MS } from './lease.ts'
 import { beginRun, observerOf } from './run-part.ts'
 import { RunRefused, type RunView } from './run-types.ts'
+import { tellOfRunLater } from './run-watcher.ts'
 import { saveRun } from './save-run.ts'
 import { viewOf } from './views.ts'
 
@@ -123,11 +124,13 @@ export function createQueue(host: Host): Queue {
 }
 
 /** Runs whose process died go back to their last saved state, or are lost (R3). */
-export async function sweep({ store, log, executions }: Host): Promise<readonly string[]> {
+export async function sweep(host: Host): Promise<readonly string[]> {
+  const { store, log, executions } = host
   try {
     await Promise.all([...executions].map(({ lease }) => lease.renewIfOld()))
     const lost = await store.sweepLost()
     if (lost.length > 0) log.warn({ run_ids: lost }, 'runs had lost their process')
+    for (const runId of lost) tellOfRunLater(host, runId)
     return lost
   } catch (cause) {
     log.error({ err: messageOf(cause) }, 'lost runs cannot be looked for')

@@ -5,6 +5,8 @@ import { ABANDON_AFTER_MS } from './abandon-run.ts'
 import { endAll } from './end-all.ts'
 import { cancelRun } from './cancel-run.ts'
 import { decideRun } from './decide-run.ts'
+import { newDeskState } from './desk.ts'
+import { createDeskWatch } from './desk-watch.ts'
 import type { Execution } from './execution.ts'
 import type { Host } from './host.ts'
 import { hostAgents, type HostedAgent } from './hosted-agent.ts'
@@ -14,6 +16,7 @@ import { createQueue } from './queue.ts'
 import { resumeRun } from './resume-run.ts'
 import type { RunStore } from './run-store.ts'
 import type { Runs } from './run-types.ts'
+import type { RunWatcher } from './run-watcher.ts'
 import { createStateSeal } from './sealed-state.ts'
 import { reconcileEffect, requireOneJournal, settleEffect, unknownEffects } from './settle-effects.ts'
 import { startRun } from './start-run.ts'
@@ -27,8 +30,10 @@ export interface RunsOptions {
   readonly stateKeys: readonly Buffer[]
   /** More guarded tools whose unknown outcomes can be reconciled here: those that are called without an agent. */
   readonly tools?: readonly unknown[] | undefined
-  /** Another place where people decide. Default: only this one. */
+  /** Another place where people decide. What was decided there is resumed by itself. Default: only this one. */
   readonly desk?: ApprovalDesk | undefined
+  /** Told of every run here as it goes on. Default: nobody. */
+  readonly watcher?: RunWatcher | undefined
   /** How long an approval can be given and used, in milliseconds. Default 15 minutes. */
   readonly approvalTtlMs?: number | undefined
   /** Runs at work at once. More wait when they may, and are refused `RUNS_OVERLOADED` otherwise. Default 64. */
@@ -49,7 +54,7 @@ const MAX_CONCURRENT_RUNS = 64
  * nothing by itself: see `begin`. Throws `GUARD_MISCONFIGURED`.
  */
 export function createRuns(options: RunsOptions): Runs {
-  const { guard, store, agents, desk, tools = [] } = options
+  const { guard, store, agents, desk, watcher, tools = [] } = options
   requireOneJournal(guard.journal, store.journal)
   const host: Host = {
     guard,
@@ -58,6 +63,8 @@ export function createRuns(options: RunsOptions): Runs {
     agents: hostAgents(guard, agents),
     tools,
     desk,
+    deskState: newDeskState(),
+    watcher,
     approvalTtlMs: options.approvalTtlMs ?? APPROVAL_TTL_MS,
     maxConcurrentRuns: options.maxConcurrentRuns ?? MAX_CONCURRENT_RUNS,
     log: options.log ?? guard.log,
@@ -68,6 +75,7 @@ export function createRuns(options: RunsOptions): Runs {
     closing: false,
   }
   const queue = createQueue(host)
+  const deskWatch = desk === undefined ? undefined : createDeskWatch(host)
   return {
     start: (who, request) => startRun(host, who, request, queue.nudge),
     resume: (who, request) => resumeRun(host, who, request),
@@ -81,10 +89,14 @@ export function createRuns(options: RunsOptions): Runs {
     settleEffect: (who, effectId, word) => settleEffect(host, who, effectId, word),
     reconcileEffect: (who, effectId) => reconcileEffect(host, who, effectId),
     counts: () => store.counts(),
-    begin: queue.begin,
+    begin: () => {
+      queue.begin()
+      deskWatch?.begin()
+    },
     close: async ({ graceMs = ABANDON_AFTER_MS } = {}) => {
       host.closing = true
       await queue.end()
+      await deskWatch?.end()
       await endAll(host, graceMs)
     },
   }

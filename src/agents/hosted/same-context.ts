@@ -34,6 +34,16 @@ export function requireSameContext(
   )
 }
 
+/** Whether only its caller can resume it: it was started with a context, and that is never stored. */
+export function needsItsCaller(
+  { seal }: Host,
+  { context: factory }: HostedAgent,
+  { runId, contextDigest }: RunRecord,
+): boolean {
+  if (factory !== undefined) return false
+  return contextDigest === undefined || !seal.isDigest(runId, textOf(undefined), contextDigest)
+}
+
 function textOf(context: unknown): string {
   if (context === undefined) return 'none'
   const digest = faithfulDigestOf(context)

@@ -6,6 +6,7 @@ import { RUN_LEASE_MS } from './lease.ts'
 import { beginRun } from './run-part.ts'
 import type { RunRecord } from './run-store.ts'
 import { MAX_DELAY_MS, RUN_ID, RunRefused, type RunCaller, type RunView, type StartRun } from './run-types.ts'
+import { tellOfRun } from './run-watcher.ts'
 import { contextDigestOf } from './same-context.ts'
 import { viewOf } from './views.ts'
 
@@ -37,6 +38,7 @@ export async function startRun(
   if (!created.created) return existingRun(host, who, run, requestDigest)
   const { token } = created
   if (token === undefined) {
+    tellOfRun(host, run)
     nudge()
     return viewOf(host, run)
   }

@@ -2,6 +2,7 @@ import { messageOf } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { RunStore, StepRecord } from './run-store.ts'
 import type { OnStep, RunStep } from './run-types.ts'
+import type { WatchedStep } from './run-watcher.ts'
 
 const BATCH_MS = 100
 
@@ -10,6 +11,8 @@ export interface StepLogOptions {
   readonly store: RunStore
   readonly log: Logger
   readonly nowMs: () => number
+  /** Told of steps once they are stored. */
+  readonly onStored?: ((steps: readonly WatchedStep[]) => void) | undefined
 }
 
 /** The steps of one run on this replica: told to those who listen, and stored in batches without what they carry. */
@@ -56,9 +59,10 @@ export class StepLog {
     const steps = this.#waiting
     this.#waiting = []
     if (steps.length === 0) return this.#writing
-    const { store, runId, log } = this.#options
+    const { store, runId, log, onStored } = this.#options
     return (this.#writing = this.#writing
       .then(() => store.addSteps(runId, steps))
+      .then(() => onStored?.(steps.map((step) => ({ runId, ...step }))))
       .catch((cause: unknown) =>
         log.error({ run_id: runId, err: messageOf(cause) }, 'steps were not stored'),
       ))

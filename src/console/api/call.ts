@@ -1,13 +1,14 @@
-import { CSRF_HEADER } from './csrf-header.ts'
-import { ApiError, unreachable } from './api-error.ts'
+import { ApiError } from './api-error.ts'
 import { noteAnswer, noteSilence } from './connection.ts'
+import { exchange } from './exchange.ts'
 import { ROUTES, type CallName, type Input, type Output } from './routes.ts'
-import { csrfToken, sessionEnded } from './session-state.ts'
-
-const TIMEOUT_MS = 15_000
+import { isSameSessionStill, lookAtSession } from './session-look.ts'
+import { csrfToken, currentSession, sessionEnded } from './session-state.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
+  /** Default 15,000. */
+  readonly timeoutMs?: number | undefined
 }
 
 /** One call of the public API, as whoever is signed in. Throws `ApiError`. */
@@ -44,7 +45,7 @@ export function hrefOf(name: CallName, input: Readonly<Record<string, unknown>>)
 async function send(
   name: CallName,
   input: object,
-  { signal }: CallOptions,
+  { signal, timeoutMs }: CallOptions,
   previewing: boolean,
 ): Promise<unknown> {
   const { method } = ROUTES[name]
@@ -53,67 +54,42 @@ async function send(
     method === 'GET'
       ? hrefOf(name, { id, ...body })
       : hrefOf(name, { id, ...(previewing && { preview: true }) })
-  const timeout = AbortSignal.timeout(TIMEOUT_MS)
-  let response: Response
-  let answer: unknown
+  const ask = () => noted(() => exchange(url, { method, body, csrfToken: csrfToken(), signal, timeoutMs }))
   try {
-    response = await fetch(url, {
-      method,
-      credentials: 'same-origin',
-      redirect: 'error',
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-      ...(method === 'POST' && {
-        headers: { 'content-type': 'application/json', [CSRF_HEADER]: csrfToken() },
-        body: JSON.stringify(body),
-      }),
-    })
-    answer = await response.json()
-  } catch (cause) {
-    if (signal?.aborted === true) throw cause
-    noteSilence()
-    throw unreachable(cause)
+    return await ask()
+  } catch (error) {
+    // Another tab may have signed in anew. Nothing was done yet, so it is asked once more, unless somebody else is
+    // signed in now: what was meant for one org is not sent to another.
+    if (!isRefusedAs(error, 'CSRF_REFUSED') || !(await isSameSessionStill())) throw error
+    return ask()
   }
-  if (!isAnswer(answer)) {
-    noteSilence()
-    throw unreachable(
-      new Error(`Something else than the control plane answered, with status ${response.status}.`),
-    )
+}
+
+/** Notes for the whole page what an answer says: that there is one, who is signed in, and that nobody is. */
+async function noted(ask: () => Promise<unknown>): Promise<unknown> {
+  try {
+    const answer = await ask()
+    noteAnswer()
+    noticeOtherOrg(answer)
+    return answer
+  } catch (error) {
+    if (error instanceof ApiError) {
+      if (error.status === 0) noteSilence()
+      else noteAnswer()
+      if (error.status === 401) sessionEnded(error)
+    }
+    throw error
   }
-  noteAnswer()
-  if (response.ok) return answer
-  const error = refusalOf(response.status, answer)
-  if (response.status === 401) sessionEnded(error)
-  throw error
 }
 
-interface Answer {
-  readonly request_id: string
-  readonly code?: string
-  readonly message?: string
-  readonly epoch?: number
-  readonly retryAfterSeconds?: number
+/** Tabs share the cookie: somebody signed in to another org in another tab. */
+function noticeOtherOrg(answer: unknown): void {
+  const { orgId } = answer as { readonly orgId?: unknown }
+  const session = currentSession()
+  if (session === undefined || orgId === undefined || orgId === session.orgId) return
+  void lookAtSession().catch(() => undefined)
 }
 
-/** Every answer of the control plane has an id; what a proxy in between says has none. */
-function isAnswer(answer: unknown): answer is Answer {
-  return (
-    typeof answer === 'object' &&
-    answer !== null &&
-    'request_id' in answer &&
-    typeof answer.request_id === 'string'
-  )
-}
-
-function refusalOf(
-  status: number,
-  { code, message, request_id: requestId, epoch, retryAfterSeconds }: Answer,
-): ApiError {
-  return new ApiError({
-    code: code ?? 'REFUSED',
-    message: message ?? `The control plane refused this with status ${status}.`,
-    status,
-    requestId,
-    epoch,
-    retryAfterSeconds,
-  })
+function isRefusedAs(error: unknown, code: string): boolean {
+  return error instanceof ApiError && error.code === code
 }

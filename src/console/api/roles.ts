@@ -12,5 +12,7 @@ const may =
 export const mayReadEvidence = may('viewer', 'operator', 'admin', 'full')
 export const mayStop = may('stop', 'operator', 'admin', 'full')
 export const mayRestore = may('operator', 'admin', 'full')
+/** On calls that wait for a person. */
+export const mayDecide = may('operator', 'admin', 'full')
 /** The org's switch back on, keys and owners. */
 export const mayManage = may('admin', 'full')

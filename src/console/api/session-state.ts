@@ -2,12 +2,16 @@ import { useSyncExternalStore } from 'react'
 
 import type { ApiError } from './api-error.ts'
 import type { Output } from './routes.ts'
+import { whyEnded } from './why-ended.ts'
 
 export type Session = Output<'session'>
 
-/** Who is signed in. `loading` until it is known; `signed_out` says why when it was not wanted. */
+/**
+ * Who is signed in. `loading` until it is known, with `trouble` while nobody answers; `signed_out` says why when it was
+ * not wanted.
+ */
 export type SessionState =
-  | { readonly is: 'loading' }
+  | { readonly is: 'loading'; readonly trouble?: ApiError | undefined }
   | { readonly is: 'signed_in'; readonly session: Session }
   | { readonly is: 'signed_out'; readonly why?: string | undefined }
 
@@ -21,11 +25,19 @@ export function setSession(next: SessionState): void {
 
 /** A call was refused because nobody is signed in any more. */
 export function sessionEnded(error: ApiError): void {
-  if (state.is === 'signed_in') setSession({ is: 'signed_out', why: error.message })
+  if (state.is === 'signed_in') setSession({ is: 'signed_out', why: whyEnded(error) })
+}
+
+export function sessionState(): SessionState {
+  return state
+}
+
+export function currentSession(): Session | undefined {
+  return state.is === 'signed_in' ? state.session : undefined
 }
 
 export function csrfToken(): string {
-  return state.is === 'signed_in' ? state.session.csrfToken : ''
+  return currentSession()?.csrfToken ?? ''
 }
 
 export function useSessionState(): SessionState {

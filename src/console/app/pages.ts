@@ -70,6 +70,7 @@ export const DETAILS = [
   { path: '/runs/:id', page: lazy(async () => ({ default: (await import('../pages/runs/run.tsx')).Run })) },
   {
     path: '/decisions/:id',
+    may: mayReadEvidence,
     page: lazy(async () => ({ default: (await import('../pages/decisions/decision.tsx')).Decision })),
   },
   {
@@ -84,4 +85,8 @@ export const DETAILS = [
 
 export function pagesOf(session: Session): readonly (typeof PAGES)[number][] {
   return PAGES.filter((page) => !('may' in page) || page.may(session))
+}
+
+export function detailsOf(session: Session): readonly (typeof DETAILS)[number][] {
+  return DETAILS.filter((page) => !('may' in page) || page.may(session))
 }

@@ -1,55 +1,56 @@
-import { AppShell, Burger, Group, NavLink, Text } from '@mantine/core'
-import { useDisclosure } from '@mantine/hooks'
+import { AppShell } from '@mantine/core'
+import { useDisclosure, useWindowEvent } from '@mantine/hooks'
 import { Suspense } from 'react'
-import { Link, Route, Switch, useLocation } from 'wouter'
+import { Route, Switch } from 'wouter'
 
+import { useConnection } from '../api/connection.ts'
 import { useLiveUpdates } from '../api/live.ts'
 import { mayReadEvidence } from '../api/roles.ts'
 import { useSession } from '../api/session-state.ts'
-import { Empty, Loading } from '../ui/answer.tsx'
-import { DETAILS, pagesOf } from './pages.ts'
+import { Loading } from '../ui/answer.tsx'
+import { Banners } from './banners.tsx'
+import { Header, HEADER_HEIGHT } from './header.tsx'
+import { Navigation } from './navigation.tsx'
+import { NoSuchPage } from './no-such-page.tsx'
+import { detailsOf, pagesOf } from './pages.ts'
+import { useAskAgainWhenBack } from './use-org.ts'
 
 export function Shell() {
   const session = useSession()
   const [opened, { toggle, close }] = useDisclosure()
-  const [location] = useLocation()
+  const { reachable } = useConnection()
   useLiveUpdates(mayReadEvidence(session))
-  const pages = pagesOf(session)
+  useAskAgainWhenBack()
+  useWindowEvent('keydown', ({ key }) => {
+    if (key === 'Escape') close()
+  })
   return (
     <AppShell
-      header={{ height: 56 }}
+      header={{ height: HEADER_HEIGHT }}
       navbar={{ width: 200, breakpoint: 'sm', collapsed: { mobile: !opened } }}
-      padding="lg"
+      padding={{ base: 'sm', sm: 'lg' }}
     >
+      <a href="#content" className="skip-link">
+        Skip to the content
+      </a>
       <AppShell.Header>
-        <Group h="100%" px="md">
-          <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label="Pages" />
-          <Text fw={700}>holdpoint</Text>
-        </Group>
+        <Header opened={opened} toggle={toggle} />
       </AppShell.Header>
-      <AppShell.Navbar p="xs">
-        {pages.map(({ path, name }) => (
-          <NavLink
-            key={path}
-            component={Link}
-            href={path}
-            label={name}
-            onClick={close}
-            active={path === '/' ? location === '/' : location.startsWith(path)}
-          />
-        ))}
+      <AppShell.Navbar p="xs" id="pages" aria-label="Pages" className={opened ? undefined : 'nav-closed'}>
+        <Navigation onChosen={close} />
       </AppShell.Navbar>
-      <AppShell.Main>
-        <Suspense fallback={<Loading />}>
-          <Switch>
-            {[...pages, ...DETAILS].map(({ path, page }) => (
-              <Route key={path} path={path} component={page} />
-            ))}
-            <Route>
-              <Empty title="There is no such page.">Choose one on the left.</Empty>
-            </Route>
-          </Switch>
-        </Suspense>
+      <AppShell.Main id="content" tabIndex={-1}>
+        <Banners />
+        <div className={reachable ? undefined : 'stale'}>
+          <Suspense fallback={<Loading />}>
+            <Switch>
+              {[...pagesOf(session), ...detailsOf(session)].map(({ path, page }) => (
+                <Route key={path} path={path} component={page} />
+              ))}
+              <Route component={NoSuchPage} />
+            </Switch>
+          </Suspense>
+        </div>
       </AppShell.Main>
     </AppShell>
   )

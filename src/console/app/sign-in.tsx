@@ -1,39 +1,35 @@
-import { Button, Center, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core'
-import { useState, type FormEvent } from 'react'
+import { Alert, Anchor, Center, Divider, Group, Paper, Stack, Text, Title } from '@mantine/core'
 
-import { call } from '../api/call.ts'
-import { setSession } from '../api/session-state.ts'
+import { plain } from '../ui/plain.ts'
+import { Mark } from './mark.tsx'
+import { MailForm } from './mail-form.tsx'
+import { KeyForm } from './key-form.tsx'
 
+/** The way in. Whoever comes in is where they wanted to be: the address stays as it is. */
 export function SignIn({ why }: { readonly why: string | undefined }) {
-  const [key, setKey] = useState('')
-  const [problem, setProblem] = useState<string>()
-  const submit = async (event: FormEvent) => {
-    event.preventDefault()
-    try {
-      setSession({ is: 'signed_in', session: await call('sessionStart', { key: key.trim() }) })
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error))
-    }
-  }
   return (
-    <Center mih="100vh" p="md" component="main">
-      <Paper withBorder p="xl" w="100%" maw={420}>
-        <form onSubmit={(event) => void submit(event)}>
-          <Stack>
+    <Center mih="100dvh" p="md" component="main">
+      <Paper withBorder p={{ base: 'md', xs: 'xl' }} w="100%" maw={440}>
+        <Stack>
+          <Group gap="sm">
+            <Mark size={32} />
             <Title order={1} size="h3">
               Sign in to holdpoint
             </Title>
-            {why !== undefined && <Text size="sm">{why}</Text>}
-            <PasswordInput
-              label="Key"
-              value={key}
-              onChange={(event) => setKey(event.currentTarget.value)}
-              error={problem}
-              autoComplete="off"
-            />
-            <Button type="submit">Sign in</Button>
-          </Stack>
-        </form>
+          </Group>
+          {why !== undefined && (
+            <Alert color="orange" variant="outline" role="status" title="You are signed out">
+              <Text size="sm">{plain(why)}</Text>
+            </Alert>
+          )}
+          <KeyForm />
+          <Divider label="or, as an owner of the org" labelPosition="center" />
+          <MailForm />
+          <Divider />
+          <Text size="sm">
+            In a hurry? The <Anchor href="/console/stop">stop page</Anchor> takes a stop key.
+          </Text>
+        </Stack>
       </Paper>
     </Center>
   )

@@ -1,39 +1,51 @@
-import { Center, Loader } from '@mantine/core'
 import { useEffect } from 'react'
 
-import { ApiError } from '../api/api-error.ts'
-import { call } from '../api/call.ts'
-import { setSession, useSessionState } from '../api/session-state.ts'
+import { ApiError, unreachable } from '../api/api-error.ts'
+import { onSessionNews, tellOtherTabs } from '../api/other-tabs.ts'
+import { lookAtSession } from '../api/session-look.ts'
+import { currentSession, setSession, useSessionState } from '../api/session-state.ts'
+import { Queries } from './queries.tsx'
 import { Shell } from './shell.tsx'
 import { SignIn } from './sign-in.tsx'
+import { Starting } from './starting.tsx'
+
+const TRY_AGAIN_MS = 3000
 
 /** The console for whoever is signed in, and the way in for everybody else. */
 export function SignedIn() {
   const state = useSessionState()
+  const trouble = state.is === 'loading' ? state.trouble : undefined
   useEffect(() => {
-    if (state.is === 'loading') void look()
-  }, [state.is])
-  if (state.is === 'loading') {
-    return (
-      <Center mih="100vh">
-        <Loader aria-label="Loading" />
-      </Center>
-    )
-  }
-  return state.is === 'signed_in' ? <Shell /> : <SignIn why={state.why} />
+    if (state.is !== 'loading') return undefined
+    if (trouble === undefined) {
+      void start()
+      return undefined
+    }
+    const timer = window.setTimeout(() => void start(), TRY_AGAIN_MS)
+    return () => window.clearTimeout(timer)
+  }, [state.is, trouble])
+  useEffect(() => onSessionNews(lookAgain), [])
+
+  if (state.is === 'loading') return <Starting trouble={state.trouble} tryAgain={() => void start()} />
+  if (state.is === 'signed_out') return <SignIn why={state.why} />
+  const { sessionId } = state.session
+  return (
+    <Queries key={sessionId}>
+      <Shell />
+    </Queries>
+  )
 }
 
-async function look(): Promise<void> {
+async function start(): Promise<void> {
   try {
-    setSession({ is: 'signed_in', session: await call('session', {}) })
+    await lookAtSession()
+    if (currentSession() !== undefined) tellOtherTabs()
   } catch (error) {
-    setSession({
-      is: 'signed_out',
-      why: error instanceof ApiError && error.status === 401 ? undefined : messageOf(error),
-    })
+    setSession({ is: 'loading', trouble: error instanceof ApiError ? error : unreachable(error) })
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+/** Who is signed in is left as it was while nobody answers: the page says that nobody does. */
+function lookAgain(): void {
+  void lookAtSession().catch(() => undefined)
 }

@@ -8,6 +8,7 @@ const UNITS = [
 ] as const
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' })
 const absolute = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
 
 /** `5 min. ago`, `in 2 hr.`. */
 export function relativeTime(atMs: number, nowMs: number): string {
@@ -18,6 +19,11 @@ export function relativeTime(atMs: number, nowMs: number): string {
 
 export function absoluteTime(at: string): string {
   return absolute.format(new Date(at))
+}
+
+/** `14:05:09`. */
+export function timeOfDay(at: string | number): string {
+  return clock.format(new Date(at))
 }
 
 /** How long ago, or until when; exact when pointed at. */

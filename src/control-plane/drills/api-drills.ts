@@ -16,6 +16,7 @@ import {
 import { PATHS } from '../../machineid/paths.ts'
 import { orgRoute, type ApiContext, type Route } from '../api-route.ts'
 import { MAY_RESTORE, MAY_SEE } from '../key-kinds.ts'
+import { drillRunRoutes } from './api-drill-run.ts'
 import { notACursor, Refusal } from '../refusal.ts'
 import { inSlices } from '../stops/slices.ts'
 import type { ReplicaRecord } from '../stops/stop-store.ts'
@@ -28,6 +29,8 @@ const STREAM_MS = 86_400_000
 /** Drills: kept, signed, shown; and what one asks of the authority while it runs. */
 export function drillRoutes(context: ApiContext): Route[] {
   return [
+    // Before those with an id in their path.
+    ...drillRunRoutes(context),
     storeRoute(context),
     listRoute(context),
     cutRoute(context),

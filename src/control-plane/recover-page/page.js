@@ -20,13 +20,13 @@ function show(id) {
 }
 
 /** Undefined when nothing came back that the control plane would say. */
-async function post(path, body) {
+async function post(path, body, credentials = 'omit') {
   try {
     const response = await fetch(api(path), {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
-      credentials: 'omit',
+      credentials,
       redirect: 'error',
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
@@ -40,22 +40,34 @@ async function post(path, body) {
 /** With the button out of reach meanwhile: a link works only once. */
 async function during(button, work) {
   const label = button.textContent
-  button.disabled = true
+  const buttons = document.querySelectorAll('#ready button, #ask button')
+  for (const other of buttons) other.disabled = true
   button.textContent = 'Please wait…'
   element('problem').textContent = ''
   element('asked').textContent = ''
   try {
     await work()
   } finally {
-    button.disabled = false
+    for (const other of buttons) other.disabled = false
     button.textContent = label
   }
 }
 
 async function confirm() {
-  const answer = await post('org/recover/confirm', { token: given })
+  spent(await post('org/recover/confirm', { token: given }), showKey)
+}
+
+async function signIn() {
+  // The answer sets the cookie.
+  spent(await post('session', { link: given }, 'same-origin'), () => {
+    forgetToken()
+    location.replace(new URL('console', location.href))
+  })
+}
+
+function spent(answer, done) {
   if (answer === undefined) return void (element('problem').textContent = UNREACHABLE)
-  if (answer.status === 'ok') return showKey(answer)
+  if (answer.status === 'ok') return done(answer)
   if (answer.code !== 'RECOVERY_LINK_INVALID') return void (element('problem').textContent = answer.message)
   forgetToken()
   show('gone')
@@ -109,6 +121,7 @@ async function copyText(text) {
 }
 
 element('confirm').addEventListener('click', ({ currentTarget }) => void during(currentTarget, confirm))
+element('sign-in').addEventListener('click', ({ currentTarget }) => void during(currentTarget, signIn))
 element('copy').addEventListener('click', () => void copy())
 element('ask').addEventListener('submit', (event) => {
   event.preventDefault()

@@ -17,6 +17,7 @@ import { isCanary } from '../drills/canary.ts'
 import { keyProblem, mayAskFor } from '../keys.ts'
 import type { KeyRecord } from '../records.ts'
 import { endedKey, invalidKey, notACursor, notBound } from '../refusal.ts'
+import { stopSetRoute } from './api-stop-set.ts'
 import { readStops } from './history.ts'
 import { inSlices } from './slices.ts'
 import type { ReplicaRecord } from './stop-store.ts'
@@ -30,7 +31,13 @@ const PAGE_STOPS = 20
 
 /** Who listens for stops, and what became of each stop there. */
 export function stopRoutes(context: ApiContext): Route[] {
-  return [ackRoute(context), presenceRoute(context), replicasRoute(context), historyRoute(context)]
+  return [
+    ackRoute(context),
+    presenceRoute(context),
+    replicasRoute(context),
+    historyRoute(context),
+    stopSetRoute(context),
+  ]
 }
 
 function ackRoute(context: ApiContext): Route {

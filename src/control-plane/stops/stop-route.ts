@@ -5,6 +5,7 @@ import type { DescribedRoute } from '../openapi-codes.ts'
 /** The call that the agent lane answers itself, beside validates: what openapi.json says of it. */
 export const STOP_STREAM_ROUTE: DescribedRoute = {
   access: ['runtime', 'full'],
+  ofAgents: true,
   hasPreview: false,
   refusals: ['KEY_NOT_BOUND_TO_DEVICE', 'WRONG_LANE', 'TOO_MANY_STREAMS', 'OVERLOADED'],
   method: 'get',

@@ -92,6 +92,17 @@ export interface StopEvidence {
   readonly acks: readonly (OfReplica & { readonly ack: StopAckBody })[]
 }
 
+/** A device that a stop took away. */
+export interface StopDevice {
+  /** Of its row in the audit. */
+  readonly seq: number
+  readonly deviceId: string
+  /** Before the stop. */
+  readonly wasRevoked: boolean
+  /** Undefined when there is no record of it any more. */
+  readonly now: { readonly revoked: boolean; readonly removed: boolean; readonly epoch: number } | undefined
+}
+
 export interface StopStore {
   readonly stops: StopReader
   /** Newest first: the stops of up to `limit` epochs, whole, from the first below `beforeEpoch`; or those of `epoch`. */
@@ -103,6 +114,12 @@ export interface StopStore {
       readonly limit: number
     },
   ): Promise<readonly StopRecord[]>
+  /** The devices of one stop, and what each is now; in the order of the chain, from the first after `after` (a `seq`). */
+  listStopDevices(
+    orgId: string,
+    epoch: number,
+    page: { readonly after: number; readonly limit: number },
+  ): Promise<readonly StopDevice[]>
   /** Those of `epochs` that are stops. */
   knownStops(orgId: string, epochs: readonly number[]): Promise<ReadonlySet<number>>
   /** One transaction. */

@@ -3,8 +3,10 @@ import type { DatabaseSync } from 'node:sqlite'
 import { chained } from '../../control-plane/audit-chain.ts'
 import type { AuditEntry, AuditRow, DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../control-plane/store.ts'
+import { createApprovalChanges } from './control-plane-approvals.ts'
 import * as rows from './control-plane-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
+import { OPEN_SESSIONS, sessions } from './sessions.ts'
 import type { Writer } from './transaction.ts'
 
 /** The one way anything but evidence is written: read, decide, write and commit, with no await in between. */
@@ -24,6 +26,7 @@ export function createChange(
 }
 
 function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
+  const desk = createApprovalChanges(db)
   const statements = {
     org: db.prepare(`SELECT ${rows.orgs.list} FROM orgs WHERE org_id = ?`),
     key: db.prepare(`SELECT ${rows.keys.list} FROM keys WHERE org_id = ? AND key_id = ?`),
@@ -32,6 +35,8 @@ function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
       `SELECT ${rows.locks.list} FROM locks WHERE org_id = ? AND pattern = ? AND active = 1`,
     ),
     link: db.prepare(`SELECT ${rows.links.list} FROM recovery_links WHERE org_id = ? AND digest = ?`),
+    session: db.prepare(`SELECT ${sessions.list} FROM sessions WHERE org_id = ? AND session_id = ?`),
+    sessions: db.prepare(OPEN_SESSIONS),
     owners: db.prepare('SELECT email FROM owners WHERE org_id = ? ORDER BY email'),
     highestSlot: db.prepare(
       'SELECT coalesce(max(slot), 0) AS slot FROM devices WHERE org_id = ? AND slot IS NOT NULL',
@@ -64,6 +69,10 @@ function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
     const row = digest === undefined ? undefined : statements.link.get(orgId, digest)
     return row && rows.links.of(row)
   }
+  const findSession = (orgId: string, sessionId: string | undefined) => {
+    const row = sessionId === undefined ? undefined : statements.session.get(orgId, sessionId)
+    return row && sessions.of(row)
+  }
   const findDevices = (org: OrgRecord, { devices: selection, deviceLimit }: Wanted) => {
     if (selection === undefined) return { devices: [], deviceCount: 0, lockedDevices: new Set<string>() }
     const { devices, count } = finder.find(org.orgId, selection, deviceLimit)
@@ -78,12 +87,16 @@ function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
     return {
       org,
       callerKey: findKey(orgId, wanted.callerKeyId),
+      callerSession: findSession(orgId, wanted.callerSessionId),
       ...findDevices(org, wanted),
       lowestFreeSlot: wanted.freeSlot ? freeSlot(org) : undefined,
       lock: findLock(orgId, wanted.lock),
       key: findKey(orgId, wanted.keyId),
       owners: wanted.owners ? statements.owners.all(orgId).map(({ email }) => email as string) : [],
       link: findLink(orgId, wanted.link),
+      sessions: wanted.sessions ? statements.sessions.all(orgId).map(sessions.of) : [],
+      approvals: desk.read(orgId, wanted.approvals),
+      approvalCounts: wanted.approvalCounts ? desk.counts(orgId, wanted.callerKeyId) : undefined,
     }
   }
 }
@@ -100,12 +113,14 @@ export function createChangeWriter(db: DatabaseSync) {
     lock: db.prepare(upsert('locks', ['org_id', ...locks.columns], ['lock_id'])),
     key: db.prepare(upsert('keys', keys.columns, ['key_id'])),
     link: db.prepare(upsert('recovery_links', links.columns, ['digest'])),
+    session: db.prepare(upsert('sessions', sessions.columns, ['session_id'])),
     addOwner: db.prepare('INSERT INTO owners (org_id, email) VALUES (?, ?) ON CONFLICT DO NOTHING'),
     removeOwner: db.prepare('DELETE FROM owners WHERE org_id = ? AND email = ?'),
     lastAudit: db.prepare('SELECT seq, hash FROM audit WHERE org_id = ? ORDER BY seq DESC LIMIT 1'),
     audit: db.prepare(insert('audit', audit.columns)),
   }
   const { org, lock, key, link } = statements
+  const desk = createApprovalChanges(db)
   const writeDevice = (orgId: string, record: DeviceRecord) => {
     const values = [orgId, ...devices.values(record)]
     if (statements.deviceInItsSlot.run(...values).changes === 0) statements.device.run(...values)
@@ -128,6 +143,8 @@ export function createChangeWriter(db: DatabaseSync) {
     change.devices?.forEach((record) => writeDevice(orgId, record))
     change.locks?.forEach((record) => lock.run(orgId, ...locks.values(record)))
     change.links?.forEach((record) => link.run(...links.values(record)))
+    change.sessions?.forEach((record) => statements.session.run(...sessions.values(record)))
+    desk.write(orgId, change.approvals, change.keepSpareApprovals)
     return appendAudit(orgId, change.audit ?? [])
   }
 }

@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 
 import type { AuditRow } from '../../control-plane/records.ts'
 import type { ControlPlaneStore, DecisionFilter } from '../../control-plane/store.ts'
+import { createAuditSearch } from './audit-search.ts'
 import * as rows from './control-plane-rows.ts'
 import { createDenialNotes } from './stop-evidence.ts'
 import type { Writer } from './transaction.ts'
@@ -9,6 +10,7 @@ import type { Writer } from './transaction.ts'
 type Evidence = Pick<
   ControlPlaneStore,
   | 'listAudit'
+  | 'searchAudit'
   | 'auditHead'
   | 'findAudit'
   | 'recordDecisions'
@@ -18,12 +20,14 @@ type Evidence = Pick<
 >
 
 /** The audit chain, to be read, and the decisions, which are no part of it; what is old enough is deleted. */
-export function createEvidence(db: DatabaseSync, { read, transact }: Writer): Evidence {
+export function createEvidence(db: DatabaseSync, writer: Writer): Evidence {
+  const { read, transact } = writer
   const statements = prepare(db)
   const noteDenials = createDenialNotes(db)
   return {
     listAudit: async (orgId, { after, limit }) =>
       read(() => statements.audit.all(orgId, after, limit).map(rows.audit.of)),
+    searchAudit: createAuditSearch(db, writer),
     auditHead: async (orgId) =>
       read(() => {
         const row = statements.auditHead.get(orgId)

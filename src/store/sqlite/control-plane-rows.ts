@@ -27,7 +27,9 @@ interface Column {
   readonly write: (value: unknown) => SQLInputValue
 }
 
-function mapping<T extends object>(members: { readonly [Name in keyof T]-?: string | Column }): Mapping<T> {
+export function mapping<T extends object>(members: {
+  readonly [Name in keyof T]-?: string | Column
+}): Mapping<T> {
   const each = Object.entries<string | Column>(members).map(([name, member]) => ({
     name,
     ...(typeof member === 'string' ? plain(member) : member),
@@ -55,7 +57,7 @@ const flag = (column: string): Column => ({
   read: (value) => value !== 0,
   write: (value) => Number(value),
 })
-const json = (column: string): Column => ({
+export const json = (column: string): Column => ({
   column,
   read: (value) => jsonOf(value),
   write: (value) => (value === null || value === undefined ? null : JSON.stringify(value)),

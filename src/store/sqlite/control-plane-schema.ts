@@ -1,5 +1,6 @@
 import { migrateToSchema2 } from './control-plane-schema-2.ts'
 import { SCHEMA_4 } from './control-plane-schema-4.ts'
+import { SCHEMA_5 } from './control-plane-schema-5.ts'
 import type { Migration } from './migrate.ts'
 
 /** The control plane's schema, step by step. Steps that were published never change; new ones are added. */
@@ -95,4 +96,5 @@ export const CONTROL_PLANE_MIGRATIONS: readonly Migration[] = [
   CREATE INDEX recovery_links_expiry ON recovery_links (expires_at_ms);
   `,
   SCHEMA_4,
+  SCHEMA_5,
 ]

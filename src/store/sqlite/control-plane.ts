@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { StopReader } from '../../control-plane/stops/stop-store.ts'
 import type { ControlPlaneStore, DecisionReader } from '../../control-plane/store.ts'
 import { HoldpointError } from '../../errors.ts'
+import { createApprovalStore } from './control-plane-approvals.ts'
 import { createChange } from './control-plane-change.ts'
 import { createEvidence } from './control-plane-evidence.ts'
 import { createDecisionReader } from './control-plane-reader.ts'
@@ -17,6 +18,8 @@ import type { Statfs } from './local-disk.ts'
 import { migrate } from './migrate.ts'
 import { openSqlite, storeError } from './open.ts'
 import { enterGeneration } from './restored.ts'
+import { createSessionStore } from './sessions.ts'
+import { createRunReports } from './run-reports.ts'
 import { createStopEvidence } from './stop-evidence.ts'
 import { createStopReader, createStopReads } from './stops.ts'
 import { createWriter } from './transaction.ts'
@@ -113,6 +116,9 @@ function createStore({ db, reader, stops, file, generation }: Opened, close: () 
     ...createStopReads(db, writer),
     ...createStopEvidence(db, writer),
     ...createDrillStore(db, writer),
+    ...createSessionStore(db, writer),
+    ...createApprovalStore(db, writer, finder),
+    ...createRunReports(db, writer),
     ...createDurability(db, writer),
     problem: () => writer.problem(),
     close: async () => close(),

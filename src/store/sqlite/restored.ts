@@ -67,5 +67,13 @@ function stopEverything(db: DatabaseSync, restore: Restore, keepKeys: boolean): 
   }
   const epoch = firstEpoch(restore.generation) + 1
   for (const table of ['devices', 'locks']) db.prepare(`UPDATE ${table} SET epoch = ?`).run(epoch)
+  // What waits in a backup may have been decided since, and is decided once.
+  db.prepare("UPDATE approvals SET state = 'withdrawn', ended_at_ms = ? WHERE state = 'waiting'").run(
+    restore.nowMs,
+  )
+  // Who has signed out since must not be signed in again, whether keys are kept or not.
+  db.prepare("UPDATE sessions SET ended_at_ms = ?, ended_as = 'restored' WHERE ended_at_ms IS NULL").run(
+    restore.nowMs,
+  )
   db.prepare('DELETE FROM meta WHERE name IN (?, ?)').run(BACKUP_MARK, KEEP_KEYS_MARK)
 }

@@ -286,18 +286,18 @@ test('the desk is asked about what waits, and its verdicts count at resume', asy
   expect(asked).toMatchObject([
     { runId: 'run_1', caller: 'ann', callId: 'c1', tool: 'refund', arguments: { amountCents: 500 } },
   ])
-  const { approvalId } = asked[0] as ApprovalRequest
+  const { approvalId, digest } = asked[0] as ApprovalRequest
   expect(await runs.resume(ann, resume)).toMatchObject({ status: 'interrupted' })
   expect(asked).toHaveLength(1)
   verdicts = [
-    { approvalId: 'apr_of_somebody_else', approve: true, by: 'eve' },
-    { approvalId, approve: true, by: 'carol' },
+    { approvalId: 'apr_of_somebody_else', digest, approve: true, by: 'eve' },
+    { approvalId, digest, approve: true, by: 'carol' },
   ]
   expect(await runs.resume(ann, resume)).toMatchObject({ status: 'completed' })
   expect(bank.invoices).toEqual(['INV-1'])
   expect(withdrawn).toEqual([])
   const { operatorLog } = await runs.show(ann, 'run_1')
-  expect(operatorLog).toMatchObject([{ action: 'approval.approve', by: 'carol', subject: approvalId }])
+  expect(operatorLog).toMatchObject([{ action: 'approval.approve', by: 'desk:carol', subject: approvalId }])
 })
 
 test('what is decided here, or cancelled, is withdrawn from the desk', async () => {

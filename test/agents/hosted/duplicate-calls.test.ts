@@ -129,7 +129,9 @@ describe('one id in two agents of one run, which the SDK keeps apart', () => {
       ask: async (requests) => void asked.push(...requests),
       verdictsOn: async () =>
         [which === 'first' ? asked[0] : asked[1]].flatMap((one) =>
-          one === undefined ? [] : [{ approvalId: one.approvalId, approve: true, by: 'boss' }],
+          one === undefined
+            ? []
+            : [{ approvalId: one.approvalId, digest: one.digest, approve: true, by: 'boss' }],
         ),
       withdraw: async () => {},
     }

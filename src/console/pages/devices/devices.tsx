@@ -1,5 +1,83 @@
-import { Page } from '../../ui/page.tsx'
+import { Button, Tabs } from '@mantine/core'
+import { useMemo } from 'react'
 
+import { mayRestore, mayStop } from '../../api/roles.ts'
+import { useSession } from '../../api/session-state.ts'
+import { Answer } from '../../ui/answer.tsx'
+import { Page } from '../../ui/page.tsx'
+import { DeviceDrawer } from './detail/device-drawer.tsx'
+import { patternOf } from './device-id.ts'
+import { DeviceList } from './device-list.tsx'
+import { Dialogs } from './dialogs/dialogs.tsx'
+import { Locks } from './locks.tsx'
+import { useActions } from './use-actions.ts'
+import { useDevices } from './use-devices.ts'
+import { useFilter, useParam } from './use-filter.ts'
+
+/** Everything that may work, and what was stopped. */
 export function Devices() {
-  return <Page title="Devices">Nothing here yet.</Page>
+  const session = useSession()
+  const { answer, data } = useDevices()
+  const [filter, changeFilter] = useFilter()
+  const [tab, setTab] = useParam('tab')
+  const [device, setDevice] = useParam('device')
+  const actions = useActions()
+  const { begin } = actions
+  const pattern = useMemo(() => patternOf(filter), [filter])
+
+  return (
+    <Page
+      title="Devices"
+      actions={
+        <>
+          {mayRestore(session) && (
+            <Button variant="default" onClick={() => begin({ is: 'register' })}>
+              Register
+            </Button>
+          )}
+          {mayStop(session) && (
+            <Button color="red" onClick={() => begin({ is: 'stop', pattern })}>
+              Stop a surface
+            </Button>
+          )}
+        </>
+      }
+    >
+      <Tabs
+        value={tab === 'locks' ? 'locks' : 'devices'}
+        onChange={(to) => setTab(to === 'locks' ? to : '')}
+        keepMounted={false}
+      >
+        <Tabs.List mb="md">
+          <Tabs.Tab value="devices">Devices</Tabs.Tab>
+          <Tabs.Tab value="locks">{`Locks (${data.locks.length.toLocaleString('en')})`}</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="devices">
+          <Answer of={answer}>
+            {() => (
+              <DeviceList
+                data={data}
+                filter={filter}
+                changeFilter={changeFilter}
+                begin={begin}
+                open={setDevice}
+              />
+            )}
+          </Answer>
+        </Tabs.Panel>
+        <Tabs.Panel value="locks">
+          <Locks data={data} begin={begin} />
+        </Tabs.Panel>
+      </Tabs>
+      <DeviceDrawer
+        deviceId={device}
+        data={data}
+        known={answer.data !== undefined}
+        close={() => setDevice('')}
+        begin={begin}
+        covered={actions.opened}
+      />
+      <Dialogs actions={actions} data={data} />
+    </Page>
+  )
 }

@@ -6,6 +6,7 @@ import { preview, type PreviewAnswer } from '../../api/call.ts'
 import type { CallName } from '../../api/routes.ts'
 import { useCall } from '../../api/use-call.ts'
 import { Answer } from '../answer.tsx'
+import { count } from '../count.ts'
 import { Untrusted } from '../untrusted.tsx'
 
 /** What a stop would hit, as the control plane says: asked anew for each `input`. */
@@ -40,7 +41,11 @@ export function BlastRadius({ of }: { readonly of: ReturnType<typeof usePreview>
                 is about
                 {deviceCount - hits === 1 ? ' is' : ' are'} denied already.
               </Text>
-              <ScrollArea.Autosize mah={160} type="auto" tabIndex={0} aria-label="Devices that are hit">
+              <ScrollArea.Autosize
+                mah={160}
+                type="auto"
+                viewportProps={{ tabIndex: 0, role: 'group', 'aria-label': 'Devices that are hit' }}
+              >
                 {devices.slice(0, 200).map(({ deviceId, now, then }) => (
                   <Text key={deviceId} size="xs">
                     <Untrusted text={deviceId} mono /> {now === then ? `stays ${now}` : `${now} → ${then}`}
@@ -56,6 +61,4 @@ export function BlastRadius({ of }: { readonly of: ReturnType<typeof usePreview>
   )
 }
 
-export function count(number: number, noun: string): string {
-  return `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
-}
+export { count }

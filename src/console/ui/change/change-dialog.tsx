@@ -22,6 +22,8 @@ export interface ChangeDialogProps {
   /** `none`: it takes no reason. */
   readonly reason: 'required' | 'optional' | 'none'
   readonly withReminder?: boolean | undefined
+  /** Only its buttons close it, since what it shows at the end is shown once. */
+  readonly staysOpen?: boolean | undefined
   /** While what it hits is not known yet. */
   readonly waits?: boolean | undefined
   /** Does it, with the epochs of what `children` shows. What it answers is shown instead of the form. */
@@ -40,13 +42,15 @@ const REMINDERS = [
 
 /** The one form for every stop and restore: what it hits, why, and what came of it. */
 export function ChangeDialog(props: ChangeDialogProps) {
-  const { title, opened, onClose } = props
+  const { title, opened, onClose, staysOpen = false } = props
   return (
     <Modal
       opened={opened}
       onClose={onClose}
       title={title}
       size="lg"
+      closeOnClickOutside={!staysOpen}
+      closeOnEscape={!staysOpen}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       {opened && <ChangeForm {...props} />}
@@ -110,7 +114,11 @@ function ChangeForm({
         {reasonIs !== 'none' && (
           <Textarea
             label="Reason"
-            description="Everybody who is stopped by this, and the audit, will see it."
+            description={
+              tone === 'stop'
+                ? 'Everybody who is stopped by this, and the audit, will see it.'
+                : 'It stays in the audit, for everybody who may read it.'
+            }
             required={reasonIs === 'required'}
             maxLength={500}
             autosize

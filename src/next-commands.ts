@@ -1,20 +1,28 @@
-import { z } from 'zod'
+import { PATHS } from './machineid/paths.ts'
 
-import { PATHS } from '../machineid/paths.ts'
+// What an operator types for what the authority names as the next step: told by the command line and by the console.
 
 /** One call that the authority names as the next step, as its text has it: `POST /api/v1/… {…} with a key of kind …`. */
 const CALL = /POST (\/api\/v1\/\S+) (\{.*\}) with (?:a key of kind .*|the platform token)$/
 const RELEASE = /^\/api\/v1\/locks\/([^/]+)\/release$/
-const Body = z.object({
-  deviceId: z.string().optional(),
-  restoreRemoved: z.boolean().optional(),
-  orgId: z.string().optional(),
-  tier: z.string().optional(),
-  limit: z.number().optional(),
-  kind: z.string().optional(),
-  bindings: z.array(z.string()).optional(),
-})
-type Body = z.infer<typeof Body>
+
+interface Body {
+  readonly deviceId?: string
+  readonly restoreRemoved?: boolean
+  readonly tier?: string
+  readonly limit?: number
+  readonly kind?: string
+  readonly bindings?: readonly string[]
+}
+const isA = (type: string) => (value: unknown) => typeof value === type
+const FIELDS: { readonly [Name in keyof Body]-?: (value: unknown) => boolean } = {
+  deviceId: isA('string'),
+  restoreRemoved: isA('boolean'),
+  tier: isA('string'),
+  limit: isA('number'),
+  kind: isA('string'),
+  bindings: (value) => Array.isArray(value) && value.every(isA('string')),
+}
 
 /**
  * The command for a step that the authority names as an HTTP call; undefined for a step that is none. Epochs are left
@@ -25,8 +33,8 @@ export function commandOf(step: string): string | undefined {
   if (path === undefined || json === undefined) return undefined
   const lockId = RELEASE.exec(path)?.[1]
   if (lockId !== undefined) return `holdpoint lock release ${lockId}`
-  const body = Body.safeParse(parsed(json))
-  return body.success ? COMMANDS[path]?.(body.data) : undefined
+  const body = parsed(json)
+  return isBody(body) ? COMMANDS[path]?.(body) : undefined
 }
 
 const COMMANDS: Readonly<Record<string, (body: Body) => string>> = {
@@ -39,6 +47,12 @@ const COMMANDS: Readonly<Record<string, (body: Body) => string>> = {
     `holdpoint org plan ${tier}${limit === undefined ? '' : ` --limit ${limit}`}`,
   [PATHS.keys]: ({ kind, bindings = [] }) =>
     `holdpoint keys create --kind ${kind}${bindings.map((binding) => ` --bind ${binding}`).join('')}`,
+}
+
+function isBody(value: unknown): value is Body {
+  if (typeof value !== 'object' || value === null) return false
+  const fields = value as Readonly<Record<string, unknown>>
+  return Object.entries(FIELDS).every(([name, fits]) => fields[name] === undefined || fits(fields[name]))
 }
 
 function parsed(json: string): unknown {

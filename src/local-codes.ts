@@ -1,4 +1,4 @@
-import type { LocalDenialCode } from '../guard/decision.ts'
+import type { LocalDenialCode } from './guard/decision.ts'
 
 /** What a denial that no authority made means, and what to do about it. */
 interface LocalCode {

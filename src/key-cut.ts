@@ -1,4 +1,4 @@
-import type { StopBody } from '../machineid/wire-stops.ts'
+import type { StopBody } from './machineid/wire-stops.ts'
 
 type Replica = StopBody['replicas'][number]
 

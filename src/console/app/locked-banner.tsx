@@ -1,0 +1,31 @@
+import { Alert, Anchor, Text } from '@mantine/core'
+import { Link } from 'wouter'
+
+import { useCall } from '../api/use-call.ts'
+import { Untrusted } from '../ui/untrusted.tsx'
+import { When } from '../ui/when.tsx'
+import { isOfEverything } from './org-state.ts'
+
+const EVERY_MS = 15_000
+
+/** A lock of everything is as good as the org's switch. */
+export function LockedBanner() {
+  const { data } = useCall('locks', {}, { everyMs: EVERY_MS })
+  const locks = data?.locks.filter(({ active, pattern }) => active && isOfEverything(pattern)) ?? []
+  return locks.map(({ lockId, pattern, by, reason, changedAt }) => (
+    <Alert
+      key={lockId}
+      color="red"
+      variant="filled"
+      role="alert"
+      title={`A lock stops every device: ${pattern}`}
+    >
+      <Text size="sm" component="div">
+        Locked by <Untrusted text={by} mono /> <When at={changedAt} />: <Untrusted text={reason} />{' '}
+        <Anchor component={Link} href="/stops" c="inherit" underline="always">
+          Release it under Stops
+        </Anchor>
+      </Text>
+    </Alert>
+  ))
+}

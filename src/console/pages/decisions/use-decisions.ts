@@ -1,0 +1,70 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
+
+import { useFeed } from '../../api/live.ts'
+import type { Input } from '../../api/routes.ts'
+import { useCall } from '../../api/use-call.ts'
+import { merged, type Decision } from './feed-list.ts'
+
+const FIRST = 100
+/** Many come at once: the page is drawn for all of them together. */
+const DRAW_EVERY_MS = 250
+
+export type DecisionFilters = Pick<Input<'decisions'>, 'device' | 'code' | 'boundary' | 'allowed'>
+
+/** The newest decisions that fit, kept up to date until it is paused. */
+export function useDecisions(filters: DecisionFilters) {
+  const first = useCall('decisions', { ...filters, limit: FIRST })
+  const [news, setNews] = useState<readonly Decision[]>([])
+  const [waiting, setWaiting] = useState<readonly Decision[]>([])
+  const [paused, setPaused] = useState(false)
+  const [missed, setMissed] = useState<string>()
+  const come = useRef<Decision[]>([])
+
+  const stored = first.data?.decisions
+  const shown = useMemo(() => merged(news, stored ?? []), [news, stored])
+
+  const query = queryOf(filters)
+  useFeed(
+    query,
+    (event) => {
+      if (event.type === 'decision') come.current.push(event.decision)
+      if (event.type === 'missed') setMissed(event.message)
+    },
+    first.isSuccess,
+  )
+  useEffect(() => {
+    const timer = window.setInterval(() => {
+      if (come.current.length === 0) return
+      const fresh = come.current.splice(0)
+      const set = paused ? setWaiting : setNews
+      set((known) => merged(known, fresh))
+    }, DRAW_EVERY_MS)
+    return () => window.clearInterval(timer)
+  }, [paused])
+
+  const resume = useCallback(() => {
+    setPaused(false)
+    setNews((known) => merged(known, waiting))
+    setWaiting([])
+  }, [waiting])
+  const { refetch } = first
+  const reload = useCallback(() => {
+    setMissed(undefined)
+    void refetch()
+  }, [refetch])
+  return {
+    first,
+    shown,
+    paused,
+    pause: () => setPaused(true),
+    resume,
+    waiting: waiting.length,
+    missed,
+    reload,
+  }
+}
+
+function queryOf(filters: DecisionFilters): string {
+  const given = Object.entries(filters).filter((pair): pair is [string, string] => pair[1] !== undefined)
+  return new URLSearchParams([['types', 'decision'], ...given]).toString()
+}

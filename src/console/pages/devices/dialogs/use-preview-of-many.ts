@@ -1,0 +1,43 @@
+import { useQuery } from '@tanstack/react-query'
+
+import type { ApiError } from '../../../api/api-error.ts'
+import { preview, type PreviewAnswer } from '../../../api/call.ts'
+import { MAX_CHUNK } from '../batch.ts'
+
+/** What revoking these would hit, as the control plane says, in as many calls as it takes. */
+export function usePreviewOfMany(
+  deviceIds: readonly string[],
+  {
+    enabled,
+    select,
+  }: { readonly enabled: boolean; readonly select?: (preview: PreviewAnswer) => PreviewAnswer },
+) {
+  return useQuery<PreviewAnswer, ApiError>({
+    queryKey: ['revokeBatch', deviceIds, 'preview'],
+    queryFn: async ({ signal }) => {
+      const answers: PreviewAnswer[] = []
+      for (let start = 0; start < deviceIds.length; start += MAX_CHUNK) {
+        const chunk = deviceIds.slice(start, start + MAX_CHUNK)
+        // oxlint-disable-next-line no-await-in-loop -- the control plane has stops to serve meanwhile
+        answers.push(await preview('revokeBatch', { deviceIds: chunk }, { signal }))
+      }
+      return merged(answers)
+    },
+    enabled,
+    ...(select && { select }),
+    // What is opened again is previewed anew.
+    gcTime: 0,
+  })
+}
+
+function merged(answers: readonly PreviewAnswer[]): PreviewAnswer {
+  const sum = (of: (answer: PreviewAnswer) => number) =>
+    answers.reduce((total, answer) => total + of(answer), 0)
+  return {
+    orgEpoch: answers.at(-1)?.orgEpoch ?? 0,
+    deviceCount: sum(({ deviceCount }) => deviceCount),
+    truncated: answers.some(({ truncated }) => truncated),
+    hits: sum(({ hits }) => hits),
+    devices: answers.flatMap(({ devices }) => devices),
+  }
+}

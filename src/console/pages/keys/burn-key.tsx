@@ -1,0 +1,56 @@
+import { Alert, Stack, Text } from '@mantine/core'
+import { useQueryClient } from '@tanstack/react-query'
+
+import { call } from '../../api/call.ts'
+import { BlastRadius, usePreview } from '../../ui/change/blast-radius.tsx'
+import { ChangeDialog } from '../../ui/change/change-dialog.tsx'
+import { asksForDevices } from './key-kinds.ts'
+import { KeyName } from './key-name.tsx'
+import type { KeyChangeProps } from './rotate-key.tsx'
+
+export function BurnKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
+  const client = useQueryClient()
+  const asks = asksForDevices(row.kind)
+  const preview = usePreview('keyBurn', { id: row.keyId }, opened && asks)
+  const hitsMany = (preview.data?.hits ?? 0) > 1
+  return (
+    <ChangeDialog
+      title="Burn a key"
+      opened={opened}
+      onClose={onClose}
+      confirm="Burn it"
+      reason={hitsMany ? 'required' : 'optional'}
+      waits={asks && preview.data === undefined && preview.error === null}
+      submit={async ({ reason }) => {
+        const { epoch } = await call('keyBurn', { id: row.keyId, reason })
+        void client.invalidateQueries()
+        return (
+          <Text size="sm">
+            Burned with epoch {epoch}. It is refused from now on, and nothing brings it back.
+          </Text>
+        )
+      }}
+    >
+      <Stack>
+        <Text size="sm">
+          <KeyName row={row} /> ({row.kind}) ends at once and for good. Burning is a stop: nobody is let in
+          with it once this is answered. Sessions that were opened with it end, streams are closed.
+        </Text>
+        {isOwn && (
+          <Alert color="red" variant="outline" title="This is the key that you are signed in with">
+            <Text size="sm">Burning it signs you out. Have another key, or a sign-in link, at hand.</Text>
+          </Alert>
+        )}
+        {asks && (
+          <>
+            <Text size="sm">
+              These devices were last asked for with it. What asks for them with this key is denied, and what
+              runs there is told to abort; with another key they can still be asked for.
+            </Text>
+            <BlastRadius of={preview} />
+          </>
+        )}
+      </Stack>
+    </ChangeDialog>
+  )
+}

@@ -1,0 +1,46 @@
+import type { DatabaseSync } from 'node:sqlite'
+
+import type { SessionRecord, SessionStore } from '../../control-plane/sessions/session-store.ts'
+import { mapping } from './control-plane-rows.ts'
+import type { Writer } from './transaction.ts'
+
+export const sessions = mapping<SessionRecord>({
+  sessionId: 'session_id',
+  orgId: 'org_id',
+  keyId: 'key_id',
+  email: 'email',
+  digest: 'digest',
+  digestBefore: 'digest_before',
+  beforeUntilMs: 'before_until_ms',
+  turn: 'turn',
+  startedAtMs: 'started_at_ms',
+  idleAtMs: 'idle_at_ms',
+  endsAtMs: 'ends_at_ms',
+  endedAtMs: 'ended_at_ms',
+  endedAs: 'ended_as',
+})
+
+/** Oldest first. */
+export const OPEN_SESSIONS = `SELECT ${sessions.list} FROM sessions
+  WHERE org_id = ? AND ended_at_ms IS NULL ORDER BY started_at_ms, session_id`
+
+export function createSessionStore(db: DatabaseSync, { read, transact }: Writer): SessionStore {
+  const one = db.prepare(`SELECT ${sessions.list} FROM sessions WHERE session_id = ?`)
+  const idle = db.prepare(
+    `SELECT ${sessions.list} FROM sessions
+     WHERE ended_at_ms IS NULL AND idle_at_ms <= ? ORDER BY idle_at_ms LIMIT ?`,
+  )
+  const prune = db.prepare(
+    `DELETE FROM sessions
+     WHERE session_id IN (SELECT session_id FROM sessions WHERE ended_at_ms < ? LIMIT ?)`,
+  )
+  return {
+    findSession: async (sessionId) =>
+      read(() => {
+        const row = one.get(sessionId)
+        return row && sessions.of(row)
+      }),
+    sessionsIdle: async (nowMs, limit) => read(() => idle.all(nowMs, limit).map(sessions.of)),
+    pruneSessions: async (beforeMs, limit) => transact(() => Number(prune.run(beforeMs, limit).changes)),
+  }
+}
