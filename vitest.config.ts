@@ -8,6 +8,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    // What is waited for comes at once or never: a busy machine must not decide which.
+    expect: { poll: { timeout: 10_000 } },
     env: { OPENAI_AGENTS_DISABLE_TRACING: '1' },
     typecheck: { enabled: false },
   },

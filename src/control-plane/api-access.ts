@@ -52,6 +52,14 @@ async function authenticateSession(
   return live
 }
 
+/**
+ * The exception to G6, for MachineID's own clients: they send a key of kind `full`, and no `ifEpoch`. A page in a browser
+ * has always seen an epoch.
+ */
+export function mayLeaveOutEpoch({ key, session }: Authenticated): boolean {
+  return key.kind === 'full' && session === undefined
+}
+
 export interface PlatformAccess {
   readonly platformToken: string | undefined
   /** True when only this machine can reach the listener. */

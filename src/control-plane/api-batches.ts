@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { ChangeBatchResponse, RevokeBatchRequest, UnrevokeBatchRequest } from '../machineid/wire-devices.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { MAX_BATCH_BODY_BYTES } from '../machineid/wire.ts'
+import { mayLeaveOutEpoch } from './api-access.ts'
 import { orgRoute, type ApiContext, type Route } from './api-route.ts'
 import type { BatchAsked, BatchResult } from './batches.ts'
 import { MAY_RESTORE, MAY_STOP } from './key-kinds.ts'
@@ -35,8 +36,8 @@ export function batchRoutes(context: ApiContext): Route[] {
       input: UnrevokeBatchRequest,
       output: ChangeBatchResponse,
       bodyLimitBytes: MAX_BATCH_BODY_BYTES,
-      run: async ({ input, caller, orgId }) => {
-        const unconditional = caller.kind === 'full'
+      run: async ({ input, caller, orgId, ...asker }) => {
+        const unconditional = mayLeaveOutEpoch(asker)
         return { body: { ...(await service.unrevokeBatch(caller, orgId, { ...input, unconditional })) } }
       },
     }),

@@ -13,6 +13,7 @@ import {
 } from '../machineid/wire-devices.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { sendJsonText } from '../http.ts'
+import { mayLeaveOutEpoch } from './api-access.ts'
 import { orgRoute, type ApiContext, type JsonReply, type OrgCall, type Route } from './api-route.ts'
 import type { DeviceChanged, ListedDevice } from './devices.ts'
 import { MAY_RESTORE, MAY_SEE, MAY_STOP } from './key-kinds.ts'
@@ -227,8 +228,8 @@ function changeRoutes(context: ApiContext): Route[] {
       input: UnrevokeRequest,
       output: ChangeResponse,
       refusals: ['DEVICE_NOT_REGISTERED', 'EPOCH_STALE', 'EPOCH_REQUIRED'],
-      run: async ({ input, caller, orgId }) => {
-        const asked = { ...input, unconditional: caller.kind === 'full' }
+      run: async ({ input, caller, orgId, ...asker }) => {
+        const asked = { ...input, unconditional: mayLeaveOutEpoch(asker) }
         return { body: { ...(await service.unrevoke(caller, orgId, asked)) } }
       },
     }),

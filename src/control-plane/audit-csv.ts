@@ -27,12 +27,15 @@ export function csvLine(row: AuditBody): string {
   return `${COLUMNS.map((name) => cell(row[name])).join(',')}\r\n`
 }
 
-/** What a spreadsheet takes for the beginning of a formula; the wide ones are typed in East Asian text. */
-const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/
+/**
+ * Where a spreadsheet takes what follows for a formula; the wide signs are typed in East Asian text. Where decimals have a
+ * comma it parts at semicolons, and then no quote that stands within a line holds a cell together.
+ */
+const FORMULA = /^(?=[=+\-@\t\r\n＝＋－＠])|(?<=[;\t\r\n])(?=[=+\-@＝＋－＠])/g
 
 function cell(value: unknown): string {
   if (value === null || value === undefined) return ''
   const text = typeof value === 'string' ? value : JSON.stringify(value)
-  const defused = FORMULA.test(text) ? `'${text}` : text
+  const defused = text.replaceAll(FORMULA, "'")
   return /[",\r\n]/.test(defused) ? `"${defused.replaceAll('"', '""')}"` : defused
 }

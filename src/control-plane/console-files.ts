@@ -64,7 +64,7 @@ export function createConsoleFiles(options: {
     return true
   }
   const answer = async (name: string, exchange: Exchange) => {
-    if (name === 'stop' || name === 'stop.html') return sendPage('stop.html', exchange)
+    if (STOP_PAGE.has(name)) return sendPage('stop.html', exchange)
     if (FILE.test(name) && (await sendFile(name, exchange))) return
     if (name.startsWith(ASSETS)) return send(exchange, NO_SUCH_FILE)
     await sendPage('index.html', exchange)
@@ -132,6 +132,8 @@ function pageHeaders(nonce: string): Readonly<Record<string, string>> {
   }
 }
 
+/** Typed in a hurry, it is the stop page all the same. */
+const STOP_PAGE = new Set(['stop', 'stop/', 'stop.html'])
 const ASSETS = 'assets/'
 const IMMUTABLE = 'public, max-age=31536000, immutable'
 /** One name, or one below assets/, with an ending: no dot at its beginning, nothing that is decoded or climbs. */

@@ -230,7 +230,10 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     loopback: options.loopback,
     ownPages: createOwnPages({ tls: options.tls !== undefined, consoleUrl: options.consoleUrl }),
     limited: options.limitCalls !== false,
-    quota: options.limitCalls === false ? () => {} : createCallQuota({ onLimited: reporter.limited }),
+    quota:
+      options.limitCalls === false
+        ? () => {}
+        : createCallQuota({ onLimited: reporter.limited, nowMs: () => clock.now().monotonicMs }),
     onError,
   })
 

@@ -65,10 +65,8 @@ export function createDecisionRates({
       const last = Math.floor(nowMs() / MS_PER_MINUTE)
       const first = last - MINUTES + 1
       const known = orgs.get(orgId)
-      const sinceMs = Math.max(
-        known?.sinceMs ?? (hasForgotten ? nowMs() : startedAtMs),
-        first * MS_PER_MINUTE,
-      )
+      const countedSinceMs = known?.sinceMs ?? (hasForgotten ? nowMs() : startedAtMs)
+      const sinceMs = Math.max(Math.min(countedSinceMs, nowMs()), first * MS_PER_MINUTE)
       return {
         since: new Date(sinceMs).toISOString(),
         minutes: known === undefined ? [] : minutesOf(known, first, last),
@@ -80,9 +78,8 @@ export function createDecisionRates({
 function addTo({ minutes, counts }: OrgCounts, minute: number, cells: Uint32Array): void {
   const place = minute % MINUTES
   const begin = place * RATE_CELLS.length
-  const counted = minutes[place] ?? -1
-  if (counted > minute) return
-  if (counted < minute) {
+  // A later one is from before the clock was set back.
+  if (minutes[place] !== minute) {
     minutes[place] = minute
     counts.fill(0, begin, begin + RATE_CELLS.length)
   }

@@ -8,6 +8,7 @@ import { createLinkLives } from './recovery-link-lives.ts'
 import type { Recovered, RecoveryLink } from './recovery-links.ts'
 import { createAddressLimit, createRequestLimit } from './recovery-limits.ts'
 import { linkMail, ownersMails, recoveredMails, signedInMails } from './recovery-mails.ts'
+import { Refusal } from './refusal.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
 import type { HeldSession } from './sessions/session-service.ts'
 
@@ -62,7 +63,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   const monotonicMs = () => clock.now().monotonicMs
   const mails = createMailQueue({ mailer: options.mailer, log, nowMs, retryAfterMs })
   const newLimit = () => (limitRequests ? createRequestLimit(monotonicMs) : () => {})
-  const limits = { request: newLimit(), confirm: newLimit() }
+  const limits = { request: newLimit(), badLink: newLimit() }
   const mayMail = createAddressLimit(monotonicMs)
   const lives = createLinkLives(service, clock, log)
   const waiting = new Map<string, Caller>()
@@ -77,6 +78,15 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   })
   const tell = (notices: readonly Mail[]) => {
     for (const mail of notices) mails.post(mail, nowMs() + NOTICE_LIFE_MS)
+  }
+  /** Only links that do not work are counted, so that nobody can keep whoever has a genuine one away. */
+  const spent = async <T>({ origin }: Caller, redeem: () => Promise<T>): Promise<T> => {
+    try {
+      return await redeem()
+    } catch (error) {
+      if (error instanceof Refusal) limits.badLink(origin)
+      throw error
+    }
   }
   const sendLinks = async (email: string, caller: Caller): Promise<void> => {
     const domain = domainOf(email)
@@ -120,17 +130,15 @@ export function createRecovery(options: RecoveryOptions): Recovery {
       timer ??= setTimeout(wake, Math.random() * workWithinMs).unref()
     },
     confirm: async (caller, token) => {
-      limits.confirm(caller.origin)
       // Nothing may go wrong once there is a key: it is shown this once.
       const when = occasion(caller)
-      const recovered = await service.recover(caller, token, lives.isOver)
+      const recovered = await spent(caller, () => service.recover(caller, token, lives.isOver))
       tell(recoveredMails(recovered, when))
       return recovered
     },
     signIn: async (caller, token) => {
-      limits.confirm(caller.origin)
       const when = occasion(caller)
-      const held = await service.startSessionByLink(caller, token, lives.isOver)
+      const held = await spent(caller, () => service.startSessionByLink(caller, token, lives.isOver))
       tell(signedInMails(held, when))
       return held
     },

@@ -43,7 +43,7 @@ export function createAuthorityDesk(
   return {
     ask: async (requests) => {
       const asked = requests.flatMap((request) => askedApproval(request, notShown))
-      for (const batch of batches(asked)) await askBatch(approvals, batch, notShown)
+      for (const batch of batches(asked)) if (!(await askBatch(approvals, batch, notShown))) return
     },
     verdictsOn: async (approvalIds) => {
       const verdicts: DeskVerdict[] = []
@@ -96,17 +96,25 @@ function problemOf(asked: AskedApproval): string | undefined {
   return issue && `${issue.path.slice(2).join('.')} ${issue.message}`
 }
 
-/** One that the control plane refuses must not keep the others back. */
+/** One that the control plane refuses must not keep the others back. False when it takes no more for now. */
 async function askBatch(
   client: ApprovalsClient,
   batch: readonly AskedApproval[],
   notShown: NotShown,
-): Promise<void> {
+): Promise<boolean> {
   const result = await client.ask(batch)
-  if (result.ok || !result.answered) return void done(result)
+  const isFull = !result.ok && result.code === 'AUTHORITY_RATE_LIMITED'
+  if (result.ok || (!result.answered && !isFull)) {
+    done(result)
+    return true
+  }
   const [first] = batch
-  if (batch.length === 1 && first !== undefined) return notShown(first.approvalId, result.code)
-  for (const one of batch) await askBatch(client, [one], notShown)
+  if (batch.length === 1 && first !== undefined) {
+    notShown(first.approvalId, isFull ? 'too many wait there already' : result.code)
+    return !isFull
+  }
+  for (const one of batch) if (!(await askBatch(client, [one], notShown))) return false
+  return true
 }
 
 /** Page after page: one may be short, or empty, and still have a next one. Without the arguments, which can be large. */
@@ -127,13 +135,21 @@ function verdictOn(approvalId: string, rows: readonly ListedRow[]): readonly Des
   const [row, ...more] = rows.filter((one) => one.approvalId === approvalId)
   if (row === undefined || more.length > 0) return []
   const { state, digest, message, decidedBy, decidedAt } = row
+  const { runId, agent, caller, callId, tool, schemaDigest, surface } = row
   const approve = state === 'approved'
   if (!approve && state !== 'declined') return []
   if (decidedBy === null || decidedBy === '' || decidedAt === null) return []
   const isMessageWrong = approve ? message !== null : (message ?? '').length > MAX_MESSAGE_CHARS
   if (isMessageWrong) return []
   return [
-    { approvalId, digest, approve, message: message ?? undefined, by: decidedBy.slice(0, MAX_NAME_CHARS) },
+    {
+      approvalId,
+      digest,
+      shown: { runId, agent, caller, callId, tool, schemaDigest, surface },
+      approve,
+      message: message ?? undefined,
+      by: decidedBy.slice(0, MAX_NAME_CHARS),
+    },
   ]
 }
 

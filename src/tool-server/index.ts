@@ -4,6 +4,7 @@ export type {
   ApprovalRequest,
   DeskVerdict,
   ShownApproval,
+  ShownCall,
 } from '../agents/hosted/approval-desk.ts'
 export type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 export type {

@@ -21,6 +21,8 @@ import {
 
 export const REPORT_EVERY_MS = 1_000
 export const UNKNOWN_EVERY_MS = 10_000
+/** What has not changed is told again that often: the control plane may have refused, lost or forgotten it. */
+export const UNKNOWN_AGAIN_MS = 300_000
 const MAX_RUNS = 100
 const MAX_STEPS = 500
 const MAX_EFFECTS = 100
@@ -59,7 +61,7 @@ export function createRunReporter(options: RunReporterOptions): RunReporter {
   const stops: (() => void)[] = []
   let steps: ReportedStep[] = []
   let unknown: RunReport['unknownEffects']
-  let unknownTold: string | undefined
+  let unknownTold = { text: '', atMs: -Infinity }
   let sending: Promise<void> | undefined
   let failures = 0
   let notBeforeMs = -Infinity
@@ -148,8 +150,8 @@ export function createRunReporter(options: RunReporterOptions): RunReporter {
       const rows = (await store.journal.listUnknown()).slice(0, MAX_EFFECTS).map(reportedEffect)
       const effects = within({ bytes: MAX_BYTES }, rows)
       const text = JSON.stringify(effects)
-      if (text === unknownTold) return
-      unknownTold = text
+      if (text === unknownTold.text && nowMs() - unknownTold.atMs < UNKNOWN_AGAIN_MS) return
+      unknownTold = { text, atMs: nowMs() }
       unknown = effects
     } catch (cause) {
       log.warn(

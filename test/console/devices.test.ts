@@ -290,6 +290,7 @@ describe('a batch', () => {
     const { calls, outcomes } = await batch('c', failing(0))
     expect(calls).toEqual(['ab', 'cd'])
     expect(outcomes).toEqual(['done', 'done', 'unknown', 'unknown', 'not_tried'])
+    expect((await batch('c', failing(500))).outcomes).toEqual(outcomes)
   })
 
   it('ends with a refusal that would meet the next one too, and goes on after one that is about a device', async () => {

@@ -5,6 +5,7 @@ import { endingSoon, isRefreshDue } from '../../src/console/api/session-times.ts
 import { heldStops } from '../../src/console/pages/overview/held-stops.ts'
 import { highest, MINUTES, rateSeries } from '../../src/console/ui/chart/rate-series.ts'
 import { verdictOf } from '../../src/console/ui/change/confirmation-words.ts'
+import { relativeTime } from '../../src/console/ui/relative-time.ts'
 
 const org = { disabled: false, epoch: 0, by: null, reason: null, since: null }
 const usage = {
@@ -23,6 +24,7 @@ it('says that everything is allowed only when the control plane says so now', ()
   const others = [
     orgState(usage, false),
     orgState(undefined, true),
+    orgState(usage, true, false),
     orgState({ ...usage, org: { ...org, disabled: true } }, true),
     orgState({ ...usage, planState: 'unpaid' }, true),
     orgState({ ...usage, revoked: 2, locks: 1 }, true),
@@ -31,9 +33,10 @@ it('says that everything is allowed only when the control plane says so now', ()
   expect(others.map(({ words }) => words)).toEqual([
     'Unreachable',
     'Not known yet',
+    'Not up to date',
     'ORG DISABLED',
     'PLAN NOT ACTIVE',
-    '3 stops',
+    '2 revoked, 1 lock',
     '2 devices over the cap',
   ])
   expect(others.filter(({ look }) => look === 'good')).toEqual([])
@@ -96,14 +99,26 @@ it('keeps the session at most once a minute, and says two minutes before it ends
 })
 
 it('calls a stop confirmed only when every replica has confirmed it', () => {
-  const replica = (state: 'confirmed' | 'silent') =>
-    ({ state }) as Parameters<typeof verdictOf>[0]['replicas'][number]
+  const replica = (state: 'confirmed' | 'silent', unknown = 0) =>
+    ({ state, unknown }) as Parameters<typeof verdictOf>[0]['replicas'][number]
   expect(verdictOf({ state: 'confirmed', replicas: [replica('confirmed')] })).toEqual({
     look: 'good',
     words: 'Confirmed by the one replica',
+  })
+  expect(verdictOf({ state: 'confirmed', replicas: [replica('confirmed', 1)] })).toEqual({
+    look: 'warn',
+    words: 'Confirmed by the one replica. Of 1 effect nobody knows whether it happened: see Runs',
   })
   expect(verdictOf({ state: 'unconfirmed', replicas: [replica('confirmed'), replica('silent')] })).toEqual({
     look: 'warn',
     words: 'It holds. Not confirmed yet by 1 of 2 replicas',
   })
+})
+
+it('says how long ago something was, never as if it were to come, and counts days of 24 hours', () => {
+  const nowMs = Date.parse('2026-01-08T01:00:00Z')
+  const told = [0, -900, 900, -12_000, -90_000, 7_200_000, -33 * 3_600_000].map((ms) =>
+    relativeTime(nowMs + ms, nowMs),
+  )
+  expect(told).toEqual(['now', 'now', 'now', '12 sec. ago', '1 min. ago', 'in 2 hr.', '1 day ago'])
 })

@@ -79,6 +79,12 @@ export function describeRunReports(fixture: Fixture): void {
       expect((await find('r1'))?.run).toMatchObject({ status: 'denied', replica: 's' })
     })
 
+    test('that were told by a clock which was ahead go on once it is set right', async () => {
+      await tell({ runs: [run('r1', { changedAtMs: 9_000_000, status: 'running' })], atMs: 1000 })
+      await tell({ runs: [run('r1', { changedAtMs: 1001, status: 'completed' })], atMs: 1002 })
+      expect((await find('r1'))?.run).toMatchObject({ status: 'completed' })
+    })
+
     test('belong to the key that told of them, and to those that it says may go on', async () => {
       await tell({ runs: [run('r1')] })
       const other = { keyId: 'other', runs: [run('r1', { agent: 'forged', changedAtMs: 99 })] }

@@ -63,17 +63,20 @@ export function describeSessions(fixture: Fixture): void {
       expect((await look({ callerSessionId: 's4' })).callerSession).toBeUndefined()
     })
 
-    test('those that are idle are found, the ended ones not', async () => {
+    test('those that are idle are found, and those that are so too late; the ended ones not', async () => {
       await write({
         sessions: [
           session('s1', { idleAtMs: 100 }),
           session('s2', { idleAtMs: 50, endedAtMs: 20, endedAs: 'recovery' }),
           session('s3', { idleAtMs: 90 }),
           session('s4', { idleAtMs: 101 }),
+          session('s5', { idleAtMs: 500 }),
+          session('s6', { idleAtMs: 501 }),
         ],
       })
-      expect(idsOf(await fixture.store.sessionsIdle(100, 10))).toEqual(['s3', 's1'])
-      expect(idsOf(await fixture.store.sessionsIdle(100, 1))).toEqual(['s3'])
+      const when = { atMs: 100, laterThanMs: 500 }
+      expect(idsOf(await fixture.store.sessionsIdle(when, 10))).toEqual(['s3', 's1', 's6'])
+      expect(idsOf(await fixture.store.sessionsIdle(when, 1))).toEqual(['s3'])
     })
 
     test('the ended ones are forgotten, as many as are asked for, the others never', async () => {

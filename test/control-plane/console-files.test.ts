@@ -49,7 +49,7 @@ describe('a page of the console', () => {
       expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
       expect(answer.headers.get('cache-control')).toBe('no-store')
     }
-    for (const path of ['/console/stop', '/console/stop.html']) {
+    for (const path of ['/console/stop', '/console/stop/', '/console/stop.html']) {
       expect((await get(path)).text).toContain('<body>stop')
     }
     expect((await get('/console/index.html')).text).not.toContain('__CSP_NONCE__')

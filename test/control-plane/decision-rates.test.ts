@@ -76,6 +76,20 @@ describe('decisions are counted', () => {
     })
   })
 
+  test('also after the clock was ahead for a while: nothing is lost in the minutes that it had been in', () => {
+    const { decided, handOver, advance, of } = figures()
+    advance(600)
+    decided()
+    handOver()
+    advance(-600)
+    decided({}, 2)
+    handOver()
+    expect(of()).toEqual({
+      since: at(0),
+      minutes: [{ at: at(0), counts: [{ boundary: 'tool', allowed: true, count: 2 }] }],
+    })
+  })
+
   test('for 60 minutes, this one included', () => {
     const { decided, handOver, advance, of } = figures()
     decided()

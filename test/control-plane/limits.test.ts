@@ -148,7 +148,9 @@ describe('quotas on every other call', () => {
   test.each(['url', 'operatorUrl'] as const)(
     'a key that asks too often is told so on its lane (%s), and its stops go through all the same',
     async (lane) => {
-      await using authority = await startTestControlPlane({ limitCalls: true })
+      // No quota fills up again while a slow machine asks.
+      const clock = { now: () => ({ monotonicMs: 0, wallMs: Date.now() }) }
+      await using authority = await startTestControlPlane({ limitCalls: true, clock })
       await authority.register(DEVICE)
       const { stop, operator } = authority.keys
       const ask = (key: string, path: string, body?: object) =>
@@ -163,10 +165,10 @@ describe('quotas on every other call', () => {
       }
       for (const key of [stop, operator]) {
         const statuses = await statusesOf(Array.from({ length: 900 }, () => ask(key, PATHS.usage)))
-        expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(400)
+        expect(statuses.filter((status) => status === 200)).toHaveLength(400)
         expect(new Set(statuses)).toEqual(new Set([200, 429]))
         const limited = await ask(key, PATHS.usage)
-        if (limited.status === 429) expect(limited.headers.get('retry-after')).toBe('1')
+        expect([limited.status, limited.headers.get('retry-after')]).toEqual([429, '1'])
       }
       const stops = [
         ...Array.from({ length: 450 }, () => ask(stop, PATHS.revoke, { deviceId: DEVICE })),

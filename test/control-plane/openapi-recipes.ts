@@ -41,7 +41,8 @@ export async function startWorlds(): Promise<Worlds> {
   drills.orgId = main.authority.orgId
   const broken = await startWorld()
   broken.authority.controlPlane.suspect(new HoldpointError('STORE_IO', 'The disk is gone.'))
-  const limited = await startWorld({ limitCalls: true, limits: { perKeyPerSecond: 1, perOrgPerSecond: 0 } })
+  const limits = { perKeyPerSecond: 1, perOrgPerSecond: 0 }
+  const limited = await startWorld({ limitCalls: true, limits, still: true })
   const late = await startWorld({ shedAtLagMs: -1 })
   const leaving = await startWorld()
   leaving.authority.controlPlane.feed.close()

@@ -64,14 +64,21 @@ export interface World extends AsyncDisposable {
 export interface WorldOptions extends TestControlPlaneOptions {
   /** Validates are answered in a thread of their own, as in production. Its clock is the system's. */
   readonly threads?: boolean
+  /** Its monotonic clock stands still: what is used up of a quota stays so, however slow the machine is. */
+  readonly still?: boolean
 }
 
-export async function startWorld({ threads = false, ...options }: WorldOptions = {}): Promise<World> {
+export async function startWorld({
+  threads = false,
+  still = false,
+  ...options
+}: WorldOptions = {}): Promise<World> {
   let aheadMs = 0
+  const startedAt = systemClock.now()
   const clock = {
     now: () => {
       const { monotonicMs, wallMs } = systemClock.now()
-      return { monotonicMs, wallMs: wallMs + aheadMs }
+      return { monotonicMs: still ? startedAt.monotonicMs : monotonicMs, wallMs: wallMs + aheadMs }
     },
   }
   const start = threads ? startTestLanes : startTestControlPlane

@@ -15,7 +15,8 @@ if (!hasCurl) console.warn('skipped: the printed commands need curl, which is no
 if (!onLinux)
   console.warn('skipped: what a program leaves behind is looked up in /proc, which is not on this machine')
 
-describe('npm start', () => {
+// Each begins several programs, one after the other: on a busy machine a start alone takes seconds.
+describe('npm start', { timeout: 60_000 }, () => {
   test.skipIf(!hasCurl)(
     'prints under ten lines; its commands work as printed; SIGTERM ends everything with status 0',
     async () => {

@@ -108,6 +108,7 @@ describe('the public surface changes only on purpose', () => {
       [
         "RunRefused",
         "callersOf",
+        "createAuthorityDesk",
         "createCallerToken",
         "createSqliteToolStore",
         "createToolServer",
@@ -155,8 +156,11 @@ describe('the public surface changes only on purpose', () => {
         "RunStep",
         "RunStore",
         "RunView",
+        "RunWatcher",
         "Runs",
         "Scope",
+        "ShownApproval",
+        "ShownCall",
         "StartRun",
         "StepRecord",
         "TimelineStep",
@@ -165,6 +169,8 @@ describe('the public surface changes only on purpose', () => {
         "ToolServerOptions",
         "ToolServerRunsOptions",
         "ToolStore",
+        "WatchedRun",
+        "WatchedStep",
       ]
     `)
   })

@@ -5,7 +5,12 @@ import type { RunWatcher } from '../../src/agents/hosted/run-watcher.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
 import type { RunReports } from '../../src/machineid/run-reports.ts'
-import { createRunReporter, REPORT_EVERY_MS, UNKNOWN_EVERY_MS } from '../../src/tool-server/run-reporter.ts'
+import {
+  createRunReporter,
+  REPORT_EVERY_MS,
+  UNKNOWN_AGAIN_MS,
+  UNKNOWN_EVERY_MS,
+} from '../../src/tool-server/run-reporter.ts'
 import { startDeskServer } from '../fixtures/desk-server.ts'
 import { httpAnswer } from '../fixtures/raw-server.ts'
 import { done, refundCall } from '../agents/helpers.ts'
@@ -52,7 +57,8 @@ function reporterOn(reports: RunReports, store: Parameters<typeof createRunRepor
     clock.ms += ms
     for (const timer of timers) if (timer.ms === ms) timer.body()
   }
-  return { reporter, due, told: lines }
+  const advance = (ms: number) => void (clock.ms += ms)
+  return { reporter, due, advance, told: lines }
 }
 
 const toldOf = (field: 'runs' | 'steps') => plane.reports.flatMap((report) => report[field] as unknown[])
@@ -130,11 +136,16 @@ test('at the start the newest runs are told as they are, and which outcomes nobo
 
   restarted.due(UNKNOWN_EVERY_MS)
   restarted.due(REPORT_EVERY_MS)
+  // Now and then all the same: the control plane may have refused it, or lost it since.
+  restarted.advance(UNKNOWN_AGAIN_MS)
+  restarted.due(UNKNOWN_EVERY_MS)
+  await expect.poll(() => (restarted.due(REPORT_EVERY_MS), unknown().length)).toBe(2)
+  expect(unknown()[1]).toEqual(unknown()[0])
   const [effect] = await world.runs.unknownEffects(boss)
   await world.runs.settleEffect(boss, effect?.id ?? '', { outcome: 'failed', reason: 'not at the bank' })
   restarted.due(UNKNOWN_EVERY_MS)
-  await expect.poll(() => (restarted.due(REPORT_EVERY_MS), unknown().length)).toBe(2)
-  expect(unknown()[1]).toEqual([])
+  await expect.poll(() => (restarted.due(REPORT_EVERY_MS), unknown().length)).toBe(3)
+  expect(unknown()[2]).toEqual([])
   await restarted.reporter.close()
 })
 
@@ -207,6 +218,22 @@ test('what the control plane itself refuses is not sent again', async () => {
   for (let at = 0; at < 100; at += 1) due(REPORT_EVERY_MS)
   reporter.stepsStored([{ runId: 'run_1', atMs: 2, type: 'held', detail: {} }])
   await expect.poll(() => (due(REPORT_EVERY_MS), plane.reports.at(-1)?.steps)).toMatchObject([{ seq: 1 }])
+})
+
+test('what comes too fast for the control plane waits and is sent again', async () => {
+  const { reporter, due, told } = await reportedWorld()
+  reporter.begin()
+  await expect.poll(() => plane.reports.length).toBe(1)
+  const limited = JSON.stringify({ status: 'error', error: 'rate_limited', code: 'RATE_LIMITED' })
+  plane.instead = () => httpAnswer(limited, { status: '429 Too Many Requests' })
+  reporter.stepsStored([{ runId: 'run_1', atMs: 1, type: 'held', detail: {} }])
+  due(REPORT_EVERY_MS)
+  await expect.poll(() => told).toMatchObject([{ level: 'warn', code: 'AUTHORITY_RATE_LIMITED' }])
+  plane.instead = () => undefined
+  const before = plane.reports.length
+  await expect
+    .poll(() => (due(REPORT_EVERY_MS), plane.reports.slice(before).flatMap(({ steps }) => steps)))
+    .toMatchObject([{ seq: 0 }])
 })
 
 test('the end tells what waits, and waits for nobody that does not answer', async () => {

@@ -14,10 +14,15 @@ export interface ApprovalRequest extends ApprovalBinding {
   readonly expiresAt: string
 }
 
+/** What a person sees of a call beside its arguments; its texts as `redact` leaves them. */
+export type ShownCall = Omit<ApprovalBinding, 'digest'> & Pick<ApprovalRequest, 'runId' | 'agent' | 'caller'>
+
 export interface DeskVerdict {
   readonly approvalId: string
   /** Of the arguments that were decided on. One that is not that of the call which waits decides nothing. */
   readonly digest: string
+  /** The rest of what was decided on, where the desk tells it. Anything else than the call which waits: decides nothing. */
+  readonly shown?: ShownCall | undefined
   readonly approve: boolean
   /** With a decline: what the model is told. */
   readonly message?: string | undefined

@@ -17,7 +17,7 @@ const POLL_AT_MOST_MS = 10_000
 const RECONCILE_MS = 10_000
 const RETRY_MS = 2_000
 const RETRY_AT_MOST_MS = 60_000
-/** Paused runs that are looked through for those that the desk has decided. */
+/** Paused runs that are looked through at once for those that the desk has decided: the next ones at the next time. */
 const MOST_RUNS = 200
 
 /** Who resumes a run that was decided at the desk. */
@@ -51,6 +51,7 @@ export function createDeskWatch(host: Host): DeskWatch {
   let looking: Promise<void> | undefined
   let poll: Due = due(0)
   let reconcile: Due = due(0)
+  let lookedAtRunId: string | undefined
 
   function due(inMs: number): Due {
     const setAtMs = host.nowMs()
@@ -95,10 +96,12 @@ export function createDeskWatch(host: Host): DeskWatch {
 
   /** Whoever stored a verdict may have died before it could resume the run. */
   async function pausedRuns(): Promise<readonly string[]> {
-    const runs = await host.store.list({ status: 'interrupted', limit: MOST_RUNS })
+    const page = { status: 'interrupted', limit: MOST_RUNS, beforeRunId: lookedAtRunId } as const
+    const runs = await host.store.list(page)
     const paused = new Set(runs.map(({ runId }) => runId))
-    if (runs.length < MOST_RUNS)
+    if (runs.length < MOST_RUNS && lookedAtRunId === undefined)
       for (const runId of attempts.keys()) if (!paused.has(runId)) attempts.delete(runId)
+    lookedAtRunId = runs.length < MOST_RUNS ? undefined : runs.at(-1)?.runId
     return runs.flatMap(({ runId }) => (attempts.has(runId) ? [] : [runId]))
   }
 
@@ -107,7 +110,7 @@ export function createDeskWatch(host: Host): DeskWatch {
     const isReady =
       run?.status === 'interrupted' &&
       executionOf(host, runId) === undefined &&
-      isDecidedAtDesk(await host.store.approvalsOf(runId), host.nowMs())
+      (await isDecidedAtDesk(host, runId))
     const hosted = run === undefined ? undefined : host.agents.get(run.agent)
     // An agent that is not hosted here may be on another replica.
     if (run === undefined || !isReady || hosted === undefined || host.closing) {
@@ -182,14 +185,27 @@ const SAID_ELSEWHERE = new Set<RunRefusalCode>([
  * Nothing waits any more, and the desk has decided some of it. Only as long as that counts: a run that nobody could
  * resume for so long is for its caller to look at.
  */
-function isDecidedAtDesk(approvals: readonly ApprovalRecord[], nowMs: number): boolean {
-  return (
-    !approvals.some(isWaiting) &&
-    approvals.some(
-      (one) =>
-        (one.state === 'approved' || one.state === 'declined') &&
-        one.decidedBy?.startsWith(DESK_PREFIX) === true &&
-        !isExpired(one, nowMs),
-    )
+async function isDecidedAtDesk({ store, nowMs }: Host, runId: string): Promise<boolean> {
+  const approvals = await store.approvalsOf(runId)
+  if (approvals.some(isWaiting)) return false
+  const ofDesk = approvals.filter(
+    (one) => one.decidedBy?.startsWith(DESK_PREFIX) === true && !isExpired(one, nowMs()),
   )
+  if (ofDesk.some(({ state }) => state === 'approved')) return true
+  const declined = ofDesk.filter(({ state }) => state === 'declined')
+  return declined.length > 0 && (await isOfThisPause(store, runId, declined))
+}
+
+/** A decline stays on record after the run has gone on without the call: what it paused for since is another matter. */
+async function isOfThisPause(
+  store: Host['store'],
+  runId: string,
+  declined: readonly ApprovalRecord[],
+): Promise<boolean> {
+  const ids = new Set(declined.map(({ approvalId }) => approvalId))
+  const log = await store.operatorLog({ runId, limit: MOST_RUNS })
+  const declinedAtMs = log.find(({ subject }) => ids.has(subject))?.atMs ?? -Infinity
+  const steps = await store.stepsOf(runId)
+  const pausedAt = steps.findLastIndex(({ type }) => type === 'run_ended')
+  return !steps.some(({ type, atMs }, at) => type === 'run_resumed' && atMs >= declinedAtMs && at < pausedAt)
 }

@@ -1,7 +1,8 @@
 import { digestOf } from '../../canonical-json.ts'
 import { messageOf } from '../../errors.ts'
 import { SERVER_SURFACE } from '../../guard/surface.ts'
-import type { ApprovalDesk, ApprovalRequest, DeskVerdict, ShownApproval } from './approval-desk.ts'
+import { redact } from '../../redact.ts'
+import type { ApprovalDesk, ApprovalRequest, DeskVerdict, ShownApproval, ShownCall } from './approval-desk.ts'
 import type { Host } from './host.ts'
 import type { ApprovalRecord } from './run-store.ts'
 import { argumentsOf, isoTime } from './views.ts'
@@ -39,8 +40,9 @@ export function showDesk(
   const ended = [...known].filter((approvalId) => !still.has(approvalId))
   if (asked.length === 0 && ended.length === 0) return Promise.resolve()
   return withDesk(host, async (desk) => {
-    if (asked.length > 0) await desk.ask(asked.map((approval) => requestOf(host, approval)))
+    // A desk can be full: first what makes room.
     if (ended.length > 0) await desk.withdraw(ended)
+    if (asked.length > 0) await desk.ask(asked.map((approval) => requestOf(host, approval)))
   })
 }
 
@@ -51,14 +53,14 @@ export function reconcileDesk(host: Host): Promise<void> {
     const waiting = await host.store.waitingApprovals(MOST_WAITING)
     const shown = (await desk.waiting?.()) ?? []
     const known = new Set(shown.map(({ approvalId }) => approvalId))
-    const missing = waiting.filter(({ approvalId }) => !known.has(approvalId))
-    if (missing.length > 0) await desk.ask(missing.map((approval) => requestOf(host, approval)))
     const still = new Set(waiting.map(({ approvalId }) => approvalId))
     const ended = await endedOf(
       host,
       shown.filter(({ approvalId }) => !still.has(approvalId)),
     )
     if (ended.length > 0) await desk.withdraw(ended)
+    const missing = waiting.filter(({ approvalId }) => !known.has(approvalId))
+    if (missing.length > 0) await desk.ask(missing.map((approval) => requestOf(host, approval)))
   })
 }
 
@@ -107,21 +109,28 @@ async function adopt(
 }
 
 /** What the person saw is what waits, and what is sealed. Nothing may be approved that cannot be shown. */
-function isOn(host: Host, { digest, approve }: DeskVerdict, approval: ApprovalRecord): boolean {
+function isOn(host: Host, { digest, shown, approve }: DeskVerdict, approval: ApprovalRecord): boolean {
   const { approvalId, runId } = approval
-  if (digest === approval.digest && (!approve || digestOf(argumentsOf(host, approval)) === digest))
-    return true
+  const isOurs = digest === approval.digest && (shown === undefined || isShown(shown, approval))
+  if (isOurs && (!approve || digestOf(argumentsOf(host, approval)) === digest)) return true
   const { mismatched } = host.deskState
   if (!mismatched.has(approvalId)) {
     const line = { run_id: runId, approval_id: approvalId }
     host.log.warn(
       line,
-      'a verdict of the approval desk is on other arguments than those that wait; it was ignored',
+      'a verdict of the approval desk is on other arguments or another call than what waits; it was ignored',
     )
     mismatched.add(approvalId)
   }
   return false
 }
+
+/** Whoever holds a runtime key can bring the same arguments to a desk under the name of a harmless tool. */
+function isShown(shown: ShownCall, approval: ApprovalRecord): boolean {
+  return SHOWN.every((name) => shown[name] === redact(approval[name]))
+}
+
+const SHOWN = ['runId', 'agent', 'caller', 'callId', 'tool', 'schemaDigest', 'surface'] as const
 
 /** A desk that fails holds nothing up: nothing is decided then, and people can still decide here. */
 async function withDesk(host: Host, body: (desk: ApprovalDesk) => Promise<void>): Promise<void> {

@@ -27,6 +27,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Nobody answered, or something broke on the way: whether a change was made is not known. */
+export function isOutcomeUnknown({ status, code }: Pick<ApiError, 'status' | 'code'>): boolean {
+  return status === 0 || (status >= 500 && code !== 'OVERLOADED')
+}
+
 export function unreachable(cause: unknown): ApiError {
   return new ApiError({
     code: 'UNREACHABLE',

@@ -2,7 +2,8 @@ import { Alert, Stack, Text } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 
 import { useConnection } from '../api/connection.ts'
-import { timeOfDay } from '../ui/when.tsx'
+import { Failed } from '../ui/answer.tsx'
+import { timeOfLate } from '../ui/when.tsx'
 import { LockedBanner } from './locked-banner.tsx'
 import { OrgDisabledBanner } from './org-disabled-banner.tsx'
 import { isPlanActive } from './org-state.ts'
@@ -12,11 +13,14 @@ import { useUsage } from './use-org.ts'
 
 /** What everybody has to know on every page. */
 export function Banners() {
-  const { data: usage } = useUsage()
+  const { data: usage, error, refetch } = useUsage()
   const [opened, { open, close }] = useDisclosure()
   return (
     <Stack gap="xs" className="banners">
       <UnreachableBanner />
+      {usage !== undefined && error !== null && error.status !== 0 && (
+        <Failed error={error} retry={() => void refetch()} stale />
+      )}
       <SessionKeeper />
       {usage?.org.disabled === true && <OrgDisabledBanner org={usage.org} onRestore={open} />}
       {usage !== undefined && !isPlanActive(usage) && (
@@ -42,7 +46,7 @@ export function Banners() {
 function UnreachableBanner() {
   const { reachable, answeredAtMs } = useConnection()
   if (reachable) return null
-  const from = answeredAtMs === undefined ? '' : ` What you see is from ${timeOfDay(answeredAtMs)}.`
+  const from = answeredAtMs === undefined ? '' : ` What you see is from ${timeOfLate(answeredAtMs)}.`
   return (
     <Alert
       color="orange"

@@ -3,6 +3,7 @@ import { useState, type FormEvent } from 'react'
 
 import { call } from '../api/call.ts'
 import { tellOtherTabs } from '../api/other-tabs.ts'
+import { assertNotReadable } from '../api/plain-http.ts'
 import { setSession } from '../api/session-state.ts'
 import { plain } from '../ui/plain.ts'
 
@@ -16,6 +17,7 @@ export function KeyForm() {
     setBusy(true)
     setProblem(undefined)
     try {
+      assertNotReadable(window.location)
       const session = await call('sessionStart', { key: key.trim() })
       setSession({ is: 'signed_in', session })
       tellOtherTabs()
@@ -33,6 +35,8 @@ export function KeyForm() {
           value={key}
           onChange={(event) => setKey(event.currentTarget.value)}
           error={problem !== undefined && plain(problem)}
+          errorProps={{ role: 'alert' }}
+          aria-invalid={problem !== undefined}
           visibilityToggleButtonProps={{ 'aria-label': 'Show the key', tabIndex: 0 }}
           autoComplete="off"
           spellCheck={false}

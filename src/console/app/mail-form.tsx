@@ -32,6 +32,7 @@ export function MailForm() {
           value={email}
           onChange={(event) => setEmail(event.currentTarget.value)}
           error={problem !== undefined && plain(problem)}
+          errorProps={{ role: 'alert' }}
           autoComplete="email"
           maxLength={254}
           withAsterisk={false}

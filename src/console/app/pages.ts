@@ -1,63 +1,75 @@
-import { lazy } from 'react'
+import { lazy, type ComponentType } from 'react'
 
 import type { Session } from '../api/session-state.ts'
 import { mayManage, mayReadEvidence } from '../api/roles.ts'
 
-// Every page: where it is, and who gets to see it. Each is loaded when it is first opened.
+// Every page: where it is, and who gets to see it. What the first one needs is loaded first, all others after it.
+
+const loads: (() => Promise<ComponentType>)[] = []
+
+function page(load: () => Promise<ComponentType>) {
+  loads.push(load)
+  return lazy(async () => ({ default: await load() }))
+}
+
+/** So that each page is there when nobody answers any more. */
+export function loadPages(): void {
+  for (const load of loads) void load().catch(() => undefined)
+}
 
 export const PAGES = [
   {
     path: '/',
     name: 'Overview',
-    page: lazy(async () => ({ default: (await import('../pages/overview/overview.tsx')).Overview })),
+    page: page(async () => (await import('../pages/overview/overview.tsx')).Overview),
   },
   {
     path: '/devices',
     name: 'Devices',
-    page: lazy(async () => ({ default: (await import('../pages/devices/devices.tsx')).Devices })),
+    page: page(async () => (await import('../pages/devices/devices.tsx')).Devices),
   },
   {
     path: '/stops',
     name: 'Stops',
-    page: lazy(async () => ({ default: (await import('../pages/stops/stops.tsx')).Stops })),
+    page: page(async () => (await import('../pages/stops/stops.tsx')).Stops),
   },
   {
     path: '/approvals',
     name: 'Approvals',
-    page: lazy(async () => ({ default: (await import('../pages/approvals/approvals.tsx')).Approvals })),
+    page: page(async () => (await import('../pages/approvals/approvals.tsx')).Approvals),
   },
   {
     path: '/runs',
     name: 'Runs',
-    page: lazy(async () => ({ default: (await import('../pages/runs/runs.tsx')).Runs })),
+    page: page(async () => (await import('../pages/runs/runs.tsx')).Runs),
   },
   {
     path: '/decisions',
     name: 'Decisions',
     may: mayReadEvidence,
-    page: lazy(async () => ({ default: (await import('../pages/decisions/decisions.tsx')).Decisions })),
+    page: page(async () => (await import('../pages/decisions/decisions.tsx')).Decisions),
   },
   {
     path: '/keys',
     name: 'Keys',
     may: mayManage,
-    page: lazy(async () => ({ default: (await import('../pages/keys/keys.tsx')).Keys })),
+    page: page(async () => (await import('../pages/keys/keys.tsx')).Keys),
   },
   {
     path: '/plan',
     name: 'Plan',
-    page: lazy(async () => ({ default: (await import('../pages/plan/plan.tsx')).Plan })),
+    page: page(async () => (await import('../pages/plan/plan.tsx')).Plan),
   },
   {
     path: '/audit',
     name: 'Audit',
     may: mayReadEvidence,
-    page: lazy(async () => ({ default: (await import('../pages/audit/audit.tsx')).Audit })),
+    page: page(async () => (await import('../pages/audit/audit.tsx')).Audit),
   },
   {
     path: '/drills',
     name: 'Drills',
-    page: lazy(async () => ({ default: (await import('../pages/drills/drills.tsx')).Drills })),
+    page: page(async () => (await import('../pages/drills/drills.tsx')).Drills),
   },
 ] as const
 
@@ -65,21 +77,21 @@ export const PAGES = [
 export const DETAILS = [
   {
     path: '/approvals/:id',
-    page: lazy(async () => ({ default: (await import('../pages/approvals/approval.tsx')).Approval })),
+    page: page(async () => (await import('../pages/approvals/approval.tsx')).Approval),
   },
-  { path: '/runs/:id', page: lazy(async () => ({ default: (await import('../pages/runs/run.tsx')).Run })) },
+  { path: '/runs/:id', page: page(async () => (await import('../pages/runs/run.tsx')).Run) },
   {
     path: '/decisions/:id',
     may: mayReadEvidence,
-    page: lazy(async () => ({ default: (await import('../pages/decisions/decision.tsx')).Decision })),
+    page: page(async () => (await import('../pages/decisions/decision.tsx')).Decision),
   },
   {
     path: '/stops/:epoch',
-    page: lazy(async () => ({ default: (await import('../pages/stops/stop.tsx')).Stop })),
+    page: page(async () => (await import('../pages/stops/stop.tsx')).Stop),
   },
   {
     path: '/drills/:id',
-    page: lazy(async () => ({ default: (await import('../pages/drills/drill.tsx')).Drill })),
+    page: page(async () => (await import('../pages/drills/drill.tsx')).Drill),
   },
 ] as const
 

@@ -39,6 +39,7 @@ function OpenedRestore({ opened, onClose, org }: Props) {
       confirm="Enable the org"
       tone="restore"
       reason="optional"
+      waits={!shown.disabled}
       onStale={() => void reload()}
       submit={async ({ reason }) => {
         const { epoch } = await call('orgEnable', {
@@ -52,7 +53,11 @@ function OpenedRestore({ opened, onClose, org }: Props) {
       <Alert color="teal" variant="outline" title="This lets every device ask again">
         <Stack gap={4}>
           <Text size="sm" component="div">
-            <OrgStop org={shown} />
+            {shown.disabled ? (
+              <OrgStop org={shown} />
+            ) : (
+              'Somebody else has enabled it already: there is nothing to restore.'
+            )}
           </Text>
           {usage !== undefined && (
             <Text size="sm">

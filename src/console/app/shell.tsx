@@ -1,7 +1,7 @@
 import { AppShell } from '@mantine/core'
 import { useDisclosure, useWindowEvent } from '@mantine/hooks'
-import { Suspense } from 'react'
-import { Route, Switch } from 'wouter'
+import { Suspense, useEffect } from 'react'
+import { Route, Switch, useLocation } from 'wouter'
 
 import { useConnection } from '../api/connection.ts'
 import { useLiveUpdates } from '../api/live.ts'
@@ -12,15 +12,24 @@ import { Banners } from './banners.tsx'
 import { Header, HEADER_HEIGHT } from './header.tsx'
 import { Navigation } from './navigation.tsx'
 import { NoSuchPage } from './no-such-page.tsx'
-import { detailsOf, pagesOf } from './pages.ts'
+import { PageBoundary } from './page-boundary.tsx'
+import { detailsOf, loadPages, pagesOf } from './pages.ts'
 import { useAskAgainWhenBack } from './use-org.ts'
+
+/** The page that somebody wants comes first. */
+const LOAD_AFTER_MS = 2000
 
 export function Shell() {
   const session = useSession()
   const [opened, { toggle, close }] = useDisclosure()
   const { reachable } = useConnection()
+  const [location] = useLocation()
   useLiveUpdates(mayReadEvidence(session))
   useAskAgainWhenBack()
+  useEffect(() => {
+    const timer = window.setTimeout(loadPages, LOAD_AFTER_MS)
+    return () => window.clearTimeout(timer)
+  }, [])
   useWindowEvent('keydown', ({ key }) => {
     if (key === 'Escape') close()
   })
@@ -29,6 +38,7 @@ export function Shell() {
       header={{ height: HEADER_HEIGHT }}
       navbar={{ width: 200, breakpoint: 'sm', collapsed: { mobile: !opened } }}
       padding={{ base: 'sm', sm: 'lg' }}
+      transitionDuration={0}
     >
       <a href="#content" className="skip-link">
         Skip to the content
@@ -42,14 +52,16 @@ export function Shell() {
       <AppShell.Main id="content" tabIndex={-1}>
         <Banners />
         <div className={reachable ? undefined : 'stale'}>
-          <Suspense fallback={<Loading />}>
-            <Switch>
-              {[...pagesOf(session), ...detailsOf(session)].map(({ path, page }) => (
-                <Route key={path} path={path} component={page} />
-              ))}
-              <Route component={NoSuchPage} />
-            </Switch>
-          </Suspense>
+          <PageBoundary key={location}>
+            <Suspense fallback={<Loading />}>
+              <Switch>
+                {[...pagesOf(session), ...detailsOf(session)].map(({ path, page }) => (
+                  <Route key={path} path={path} component={page} />
+                ))}
+                <Route component={NoSuchPage} />
+              </Switch>
+            </Suspense>
+          </PageBoundary>
         </div>
       </AppShell.Main>
     </AppShell>

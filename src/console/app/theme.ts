@@ -40,7 +40,7 @@ export const variables: CSSVariablesResolver = ({ colors }) => {
     variables: {},
     light: {
       ...darker,
-      '--mantine-color-anchor': 'var(--mantine-color-indigo-8)',
+      '--mantine-color-anchor': 'var(--mantine-color-indigo-9)',
       '--mantine-color-dimmed': 'var(--mantine-color-gray-7)',
       '--mantine-color-placeholder': 'var(--mantine-color-gray-7)',
       '--mantine-color-error': 'var(--mantine-color-red-9)',

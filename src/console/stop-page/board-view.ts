@@ -1,5 +1,6 @@
 import type { Output } from '../api/routes.ts'
 import type { Session } from '../api/session-state.ts'
+import { isPlanActive } from '../app/org-state.ts'
 import { plain } from '../ui/plain.ts'
 import { openConfirm } from './confirm-dialog.ts'
 import { button, h, setText } from './dom.ts'
@@ -10,6 +11,8 @@ export interface Board {
   readonly element: HTMLElement
   readonly showUsage: (usage: Output<'usage'>) => void
   readonly showDevices: (devices: Output<'devices'>['devices']) => void
+  /** What stands there is from then, and is being asked for. */
+  readonly showOld: (fromMs: number) => void
   /** Nobody answers, since then. */
   readonly showSilence: (fromMs: number | undefined) => void
 }
@@ -29,6 +32,7 @@ export function createBoard(
   const none = h('p', { class: 'note' }, 'Surfaces of devices stand here, each with a button.')
   const everything = button(EVERYTHING.title, () => openConfirm(EVERYTHING, onChange), { class: 'stop' })
   let isDisabled = false
+  let isFrozen = false
   let shown: Surface[] = []
 
   const showSurfaces = (surfaces: Surface[]) => {
@@ -39,7 +43,14 @@ export function createBoard(
     if (!isSame) list.replaceChildren(...surfaces.map((surface) => surfaceItem(surface, may, onChange)))
     for (const [index, surface] of surfaces.entries()) {
       const words = list.children[index]?.querySelector<HTMLElement>('.words')
-      if (words) setText(words, surfaceWords(surface, isDisabled))
+      if (words)
+        setText(
+          words,
+          surfaceWords(
+            surface,
+            isDisabled ? 'the org is disabled' : isFrozen ? 'the plan is not active' : '',
+          ),
+        )
     }
   }
 
@@ -69,12 +80,19 @@ export function createBoard(
     ),
     showUsage: (usage) => {
       isDisabled = usage.org.disabled
-      status.dataset['state'] = isDisabled ? 'disabled' : 'allowed'
-      setText(state, isDisabled ? '■ The org is disabled' : '✓ The org is allowed')
+      isFrozen = !isPlanActive(usage)
+      const isPart = usage.revoked + usage.locks > 0
+      status.dataset['state'] = stateOf(isDisabled || isFrozen, isPart)
+      setText(state, isFrozen && !isDisabled ? '■ The plan is not active' : stateWords(isDisabled, isPart))
       setText(detail, isDisabled ? disabledWords(usage.org) : allowedWords(usage))
       showSurfaces(shown)
     },
     showDevices: (devices) => showSurfaces(surfacesOf(devices)),
+    showOld: (fromMs) => {
+      status.dataset['state'] = 'unknown'
+      setText(state, '▲ Looking again')
+      setText(detail, `What stands below is from ${clock.format(fromMs)}. You can stop all the same.`)
+    },
     showSilence: (fromMs) => {
       status.dataset['state'] = 'unknown'
       setText(state, '▲ No answer')
@@ -96,15 +114,22 @@ function surfaceItem({ name }: Surface, may: boolean, onChange: () => void): HTM
   return h('li', {}, label, stop)
 }
 
+function stateOf(isDisabled: boolean, isPart: boolean): 'disabled' | 'part' | 'allowed' {
+  if (isDisabled) return 'disabled'
+  return isPart ? 'part' : 'allowed'
+}
+
+function stateWords(isDisabled: boolean, isPart: boolean): string {
+  if (isDisabled) return '■ The org is disabled'
+  return isPart ? '▲ Some of it is stopped' : '✓ The org is allowed'
+}
+
 function disabledWords({ by, since, reason }: Output<'usage'>['org']): string {
   const when = since === null ? '' : ` since ${clock.format(Date.parse(since))}`
   return `Nothing is allowed${when}. By ${plain(by ?? 'nobody known')}: ${plain(reason ?? 'no reason given')}`
 }
 
 function allowedWords({ revoked, locks, planState }: Output<'usage'>): string {
-  const plan =
-    planState === 'frozen' || planState === 'unpaid'
-      ? ` But its plan is ${planState}: every call is denied.`
-      : ''
-  return `Its switch is on.${plan} Revoked devices: ${revoked}. Locks: ${locks}.`
+  const plan = !isPlanActive({ planState }) ? ` But its plan is ${planState}: every call is denied.` : ''
+  return `The org's switch is on.${plan} Revoked devices: ${revoked}. Locks: ${locks}.`
 }

@@ -1,8 +1,8 @@
-import { ApiError } from '../api/api-error.ts'
+import { ApiError, isOutcomeUnknown } from '../api/api-error.ts'
 import { plain } from '../ui/plain.ts'
 import { confirmationView } from './confirmation-view.ts'
 import { button, h, setText } from './dom.ts'
-import { blastRadius, stop, type Target } from './target.ts'
+import { blastRadius, stop, type Stopped, type Target } from './target.ts'
 
 /** Asks once, stops, and shows who has confirmed it. `onChange` is called when it has stopped, and when it is closed. */
 export function openConfirm(target: Target, onChange: () => void): void {
@@ -17,10 +17,15 @@ export function openConfirm(target: Target, onChange: () => void): void {
     onChange()
   })
 
-  const stopped = (epoch: number) => {
+  const stopped = ({ epoch, orgEpoch }: Stopped, previewed: number | undefined) => {
     setText(title, `${target.title}: it holds.`)
     const isWatched = () => isOpen
-    content.replaceChildren(confirmationView(epoch, isWatched), button('Close', close))
+    const hasMoved = previewed !== undefined && orgEpoch !== previewed + 1
+    content.replaceChildren(
+      ...(hasMoved ? [h('p', {}, 'Something else was stopped or restored since this was opened.')] : []),
+      confirmationView(epoch, isWatched),
+      button('Close', close),
+    )
     title.focus()
     onChange()
   }
@@ -31,15 +36,24 @@ export function openConfirm(target: Target, onChange: () => void): void {
 }
 
 /** What it hits is looked up meanwhile, and never waited for. */
-function question(target: Target, onStopped: (epoch: number) => void, onCancel: () => void): HTMLElement {
+function question(
+  target: Target,
+  onStopped: (stopped: Stopped, previewed: number | undefined) => void,
+  onCancel: () => void,
+): HTMLElement {
   const hit = h('p', { class: 'hit', role: 'status' }, 'Looking up what this hits. You need not wait.')
+  let previewed: number | undefined
   blastRadius(target).then(
-    (words) => setText(hit, words),
+    ({ words, orgEpoch }) => {
+      previewed = orgEpoch
+      setText(hit, words)
+    },
     () => setText(hit, 'What this hits could not be looked up. You can stop all the same.'),
   )
   const reason = h('input', { type: 'text', maxlength: '500', autocomplete: 'off' })
   const problem = h('div', { role: 'alert' })
   const submit = h('button', { type: 'submit', class: 'stop', autofocus: '' }, target.title)
+  const cancel = button('Cancel', onCancel)
   const form = h(
     'form',
     {},
@@ -48,17 +62,22 @@ function question(target: Target, onStopped: (epoch: number) => void, onCancel: 
     h('label', {}, 'Reason (optional)', reason),
     problem,
     submit,
-    button('Cancel', onCancel),
+    cancel,
   )
   const run = async () => {
     submit.disabled = true
     setText(submit, 'Stopping…')
+    // What was sent is not taken back.
+    setText(cancel, 'Close')
     problem.replaceChildren()
     try {
-      onStopped(await stop(target, reason.value.trim()))
+      // What comes after the stop is no preview of it.
+      const before = previewed
+      onStopped(await stop(target, reason.value.trim()), before)
     } catch (error) {
       problem.replaceChildren(...failure(error))
       setText(submit, 'Try again')
+      setText(cancel, 'Cancel')
       submit.disabled = false
       submit.focus()
     }
@@ -72,7 +91,7 @@ function question(target: Target, onStopped: (epoch: number) => void, onCancel: 
 
 /** No answer is not "not stopped": the stop may hold, and may be repeated at will. */
 function failure(error: unknown): HTMLElement[] {
-  if (error instanceof ApiError && error.status !== 0) {
+  if (error instanceof ApiError && !isOutcomeUnknown(error)) {
     return [
       h('p', { class: 'bad' }, `Nothing was stopped. ${plain(error.message)}`),
       h('p', { class: 'note' }, plain(`${error.code} ${error.requestId ?? ''}`)),

@@ -1,6 +1,7 @@
 import { PATHS } from '../../machineid/paths.ts'
 import { ApiError } from '../api/api-error.ts'
 import { exchange } from '../api/exchange.ts'
+import { assertNotReadable, type PageAddress } from '../api/plain-http.ts'
 import type { Session } from '../api/session-state.ts'
 
 const REFRESH_EVERY_MS = 60_000
@@ -11,16 +12,21 @@ let refreshedAtMs = 0
 
 /** Who is signed in; undefined when nobody is. Throws `ApiError` when that could not be found out. */
 export async function lookAtSession(): Promise<Session | undefined> {
-  try {
-    session = (await exchange(PATHS.session, { method: 'GET' })) as Session
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 401) throw error
-    session = undefined
-  }
+  session = await signedIn()
   return session
 }
 
-export async function signIn(key: string): Promise<Session> {
+async function signedIn(): Promise<Session | undefined> {
+  try {
+    return (await exchange(PATHS.session, { method: 'GET' })) as Session
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 401) throw error
+    return undefined
+  }
+}
+
+export async function signIn(key: string, page: PageAddress): Promise<Session> {
+  assertNotReadable(page)
   session = (await exchange(PATHS.session, { method: 'POST', body: { key } })) as Session
   return session
 }
@@ -30,23 +36,47 @@ export async function signOut(): Promise<void> {
   session = undefined
 }
 
-export async function get(path: string): Promise<unknown> {
-  return exchange(path, { method: 'GET' })
+/** Throws `OTHER_ORG` rather than answer for another org than the page is about. */
+export async function get(path: string, timeoutMs?: number): Promise<unknown> {
+  const mine = session
+  const answer = await exchange(path, { method: 'GET', timeoutMs })
+  const { orgId } = answer as { readonly orgId?: string }
+  if (mine !== undefined && orgId !== undefined && orgId !== mine.orgId) throw otherOrg()
+  return answer
 }
 
-/** Asked once more when another tab has renewed the session, and not when somebody else is signed in by now. */
+/**
+ * Tabs share a cookie: when another one has signed in anew, this is asked once more in that session. What was meant for
+ * one org is never sent to another: `OTHER_ORG`.
+ */
 export async function post(path: string, body: object): Promise<unknown> {
-  const before = session?.sessionId
-  const ask = () =>
-    exchange(path, { method: 'POST', body, csrfToken: session?.csrfToken, timeoutMs: STOP_TIMEOUT_MS })
+  const mine = session
+  const ask = (as: Session | undefined) =>
+    exchange(path, { method: 'POST', body, csrfToken: as?.csrfToken, timeoutMs: STOP_TIMEOUT_MS })
   try {
-    return await ask()
+    return await ask(mine)
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 'CSRF_REFUSED') throw error
-    await lookAtSession()
-    if (session === undefined || session.sessionId !== before) throw error
-    return ask()
+    const now = await signedIn()
+    if (now === undefined) throw error
+    if (now.orgId !== mine?.orgId) throw otherOrg()
+    session = now
+    return ask(now)
   }
+}
+
+export function isOtherOrg(error: unknown): boolean {
+  return error instanceof ApiError && error.code === OTHER_ORG
+}
+
+const OTHER_ORG = 'OTHER_ORG'
+
+function otherOrg(): ApiError {
+  return new ApiError({
+    code: OTHER_ORG,
+    message: 'Another tab of this browser has signed in to another org.',
+    status: 403,
+  })
 }
 
 /** Called when a person does something: keeps the session, at most once a minute. */

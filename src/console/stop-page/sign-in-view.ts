@@ -13,7 +13,7 @@ export function signInView(why: string | undefined, onSignedIn: () => void): HTM
     form(
       { label: 'Key', type: 'password', autocomplete: 'off', submit: 'Sign in', kind: 'primary' },
       async (key) => {
-        await signIn(key)
+        await signIn(key, window.location)
         onSignedIn()
         return ''
       },

@@ -6,12 +6,16 @@ import { whyEnded } from '../api/why-ended.ts'
 import { plain } from '../ui/plain.ts'
 import { createBoard } from './board-view.ts'
 import { button, h } from './dom.ts'
-import { get, keepSession, lookAtSession, signOut } from './session.ts'
+import { get, isOtherOrg, keepSession, lookAtSession, signOut } from './session.ts'
 import { signInView } from './sign-in-view.ts'
 
 const EVERY_MS = 5000
 const TRY_AGAIN_MS = 3000
 const DEVICES_EVERY_MS = 30_000
+/** It is little: what takes longer does not come. */
+const USAGE_TIMEOUT_MS = 5000
+/** A page that was in the background was not kept up to date. */
+const OLD_AFTER_MS = 15_000
 
 const page = document.querySelector('#page')
 /** Of the view that is shown: what a view before it began ends with it. */
@@ -32,6 +36,12 @@ async function start(): Promise<void> {
   } catch (error) {
     showTrouble(error)
   }
+}
+
+/** What is shown, and asked, is of another org than the one that is signed in to now. */
+async function startAnew(): Promise<void> {
+  await start()
+  for (const dialog of document.querySelectorAll('dialog')) dialog.close()
 }
 
 function showSignIn(why?: string): void {
@@ -66,6 +76,8 @@ function showBoard(session: Session): void {
   })
   let answeredAtMs: number | undefined
   let devicesAt: { readonly atMs: number; readonly orgEpoch: number } | undefined
+  let asked = 0
+  let shown = 0
   const mine = show(board.element)
 
   /** What every device's state is, when that may have changed. */
@@ -76,16 +88,18 @@ function showBoard(session: Session): void {
     board.showDevices(devices)
   }
   const refresh = async () => {
+    const turnOfMine = ++asked
     try {
-      const usage = (await get(PATHS.usage)) as Output<'usage'>
-      if (mine !== turn) return
-      // Somebody signed in to another org in another tab: what is shown is of the wrong one.
-      if (usage.orgId !== session.orgId) return await start()
+      const usage = (await get(PATHS.usage, USAGE_TIMEOUT_MS)) as Output<'usage'>
+      // An answer that was overtaken, such as by that after a stop, is of before.
+      if (mine !== turn || turnOfMine < shown) return
+      shown = turnOfMine
       answeredAtMs = Date.now()
       board.showUsage(usage)
       await refreshDevices(usage.orgEpoch)
     } catch (error) {
-      if (mine !== turn) return
+      if (mine !== turn || turnOfMine < shown) return
+      if (isOtherOrg(error)) return await startAnew()
       if (error instanceof ApiError && error.status === 401) return showSignIn(whyEnded(error))
       board.showSilence(answeredAtMs)
     }
@@ -95,6 +109,14 @@ function showBoard(session: Session): void {
     if (mine === turn) window.setTimeout(() => void poll(), EVERY_MS)
   }
   void poll()
+  // A phone that was put away shows what was true then, until it has asked again.
+  const onSeen = () => {
+    if (mine !== turn) return document.removeEventListener('visibilitychange', onSeen)
+    if (document.visibilityState !== 'visible') return
+    if (answeredAtMs !== undefined && Date.now() - answeredAtMs > OLD_AFTER_MS) board.showOld(answeredAtMs)
+    void refresh()
+  }
+  document.addEventListener('visibilitychange', onSeen)
 }
 
 async function leave(): Promise<void> {
@@ -102,6 +124,8 @@ async function leave(): Promise<void> {
     await signOut()
     showSignIn('You are signed out.')
   } catch (error) {
+    if (isOtherOrg(error)) return startAnew()
+    if (error instanceof ApiError && error.status === 401) return showSignIn(whyEnded(error))
     showTrouble(error)
   }
 }

@@ -30,9 +30,9 @@ export function patternOf(surface: string): string {
   return `*:*:${surface}:*`
 }
 
-/** What holds for a surface, in words. */
-export function surfaceWords({ devices, denied }: Surface, orgDisabled: boolean): string {
-  if (orgDisabled) return `${count(devices, 'device')}, none allowed: the org is disabled`
+/** What holds for a surface, in words. `because`: what denies every device; '' when nothing does. */
+export function surfaceWords({ devices, denied }: Surface, because: string): string {
+  if (because !== '') return `${count(devices, 'device')}, none allowed: ${because}`
   if (denied === 0) return `${count(devices, 'device')}, not stopped`
   return denied === devices
     ? `${count(devices, 'device')}, all stopped`

@@ -32,22 +32,32 @@ export function surfaceTarget(surface: string): Target {
   }
 }
 
-/** Answers the epoch of the stop. Throws `ApiError`. */
-export async function stop(target: Target, reason: string): Promise<number> {
-  return ((await post(target.path, target.body(reason))) as { readonly epoch: number }).epoch
+export interface Stopped {
+  /** Of the stop. */
+  readonly epoch: number
+  readonly orgEpoch: number
 }
 
-/** What it would hit, in words. Throws `ApiError`. */
-export async function blastRadius(target: Target): Promise<string> {
+/** Throws `ApiError`. */
+export async function stop(target: Target, reason: string): Promise<Stopped> {
+  return (await post(target.path, target.body(reason))) as Stopped
+}
+
+/** What it would hit, in words, and the org's epoch then. Throws `ApiError`. */
+export async function blastRadius(
+  target: Target,
+): Promise<{ readonly words: string; readonly orgEpoch: number }> {
   const [preview, told] = await Promise.all([
     post(`${target.path}?preview=true`, target.body('')),
     get(PATHS.replicas),
   ])
-  const { hits, devices, truncated } = preview as PreviewAnswer
+  const { hits, devices, truncated, orgEpoch } = preview as PreviewAnswer
   const hit = new Set(devices.filter(({ now }) => now === 'ALLOW').map(({ deviceId }) => deviceId))
   const inFlight = (told as Output<'replicas'>).replicas
     .flatMap((replica) => replica.devices)
     .filter(({ deviceId }) => hit.has(deviceId))
     .reduce((sum, device) => sum + device.inFlight, 0)
-  return `${count(hits, 'device')}${truncated ? ' or more' : ''} allowed now will be denied; ${count(inFlight, 'call')} in flight there.`
+  const orMore = truncated ? ' or more' : ''
+  const words = `${count(hits, 'device')}${orMore} allowed now will be denied; ${count(inFlight, 'call')}${orMore} in flight there.`
+  return { words, orgEpoch }
 }

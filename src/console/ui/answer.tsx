@@ -1,6 +1,6 @@
 import { Alert, Button, Code, Group, Skeleton, Stack, Text } from '@mantine/core'
 import type { UseQueryResult } from '@tanstack/react-query'
-import type { ReactNode } from 'react'
+import { useEffect, useState, type ReactNode } from 'react'
 
 import type { ApiError } from '../api/api-error.ts'
 import { plain } from './plain.ts'
@@ -13,16 +13,44 @@ export function Answer<T>({
   readonly of: UseQueryResult<T, ApiError>
   readonly children: (data: T) => ReactNode
 }) {
-  const { data, error, isPending, refetch } = of
+  const { data, error, isPending, isPlaceholderData, refetch } = of
   if (data === undefined) {
     if (isPending && error === null) return <Loading />
     return error === null ? <Loading /> : <Failed error={error} retry={() => void refetch()} />
   }
   return (
     <>
-      {error !== null && <Failed error={error} retry={() => void refetch()} stale />}
+      {error !== null &&
+        (error.status === 0 ? <Old /> : <Failed error={error} retry={() => void refetch()} stale />)}
+      {isPlaceholderData && <OfBefore />}
       {children(data)}
     </>
+  )
+}
+
+const NOTICED_MS = 250
+
+/** What stands there answers another question: the last one. Most answers come before that is seen. */
+function OfBefore() {
+  const [isLate, setLate] = useState(false)
+  useEffect(() => {
+    const timer = window.setTimeout(() => setLate(true), NOTICED_MS)
+    return () => window.clearTimeout(timer)
+  }, [])
+  if (!isLate) return null
+  return (
+    <Text size="xs" fw={600} role="status">
+      ▲ Loading. What stands here is what was asked for before.
+    </Text>
+  )
+}
+
+/** The banner of the page says why, and what to do. */
+function Old() {
+  return (
+    <Text size="xs" fw={600}>
+      ▲ Not up to date: the control plane does not answer.
+    </Text>
   )
 }
 

@@ -1,4 +1,5 @@
-import { Button, CopyButton, Group } from '@mantine/core'
+import { Button, Group } from '@mantine/core'
+import { useEffect, useState } from 'react'
 
 import { Untrusted } from './untrusted.tsx'
 
@@ -12,21 +13,33 @@ export function Copyable({ text, what }: { readonly text: string; readonly what:
   )
 }
 
-/** The button alone. */
+const TOLD_MS = 4000
+
+/** The button alone. Where the browser keeps the clipboard to itself, such as without TLS, it says so. */
 export function CopyText({ text, what }: { readonly text: string; readonly what: string }) {
+  const [told, setTold] = useState<'Copied' | 'Copy by hand'>()
+  useEffect(() => {
+    if (told === undefined) return undefined
+    const timer = window.setTimeout(() => setTold(undefined), TOLD_MS)
+    return () => window.clearTimeout(timer)
+  }, [told])
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text)
+      setTold('Copied')
+    } catch {
+      setTold('Copy by hand')
+    }
+  }
   return (
-    <CopyButton value={text} timeout={2000}>
-      {({ copied, copy }) => (
-        <Button
-          size="compact-sm"
-          variant="default"
-          onClick={copy}
-          flex="none"
-          aria-label={`${copied ? 'Copied' : 'Copy'} ${what}`}
-        >
-          {copied ? 'Copied' : 'Copy'}
-        </Button>
-      )}
-    </CopyButton>
+    <Button
+      size="compact-sm"
+      variant="default"
+      onClick={() => void copy()}
+      flex="none"
+      aria-label={told === 'Copy by hand' ? `Not copied, copy by hand: ${what}` : `${told ?? 'Copy'} ${what}`}
+    >
+      {told ?? 'Copy'}
+    </Button>
   )
 }

@@ -1,15 +1,23 @@
 import { Button, Group } from '@mantine/core'
 import { useState } from 'react'
 
-/** Where a list that goes on is looked at: the cursors that led here, the last one being of the page that is shown. */
-export function usePager() {
+/**
+ * Where a list that goes on is looked at: the cursors that led here, the last one being of the page that is shown. What
+ * is listed begins anew with each `of`, such as a filter: a cursor means nothing elsewhere.
+ */
+export function usePager(of = '') {
   const [cursors, setCursors] = useState<readonly string[]>([])
+  const [was, setWas] = useState(of)
+  if (was !== of) {
+    setWas(of)
+    setCursors([])
+  }
   return {
     cursor: cursors.at(-1),
     isFirst: cursors.length === 0,
-    on: (cursor: string) => setCursors([...cursors, cursor]),
+    // Pressed twice, it leads to the next page once.
+    on: (cursor: string) => setCursors((now) => (now.at(-1) === cursor ? now : [...now, cursor])),
     back: () => setCursors(cursors.slice(0, -1)),
-    reset: () => setCursors([]),
   }
 }
 

@@ -1,21 +1,9 @@
 import { useEffect, useState } from 'react'
 
-const UNITS = [
-  ['day', 86_400_000],
-  ['hour', 3_600_000],
-  ['minute', 60_000],
-  ['second', 1000],
-] as const
-const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' })
+import { relativeTime } from './relative-time.ts'
+
 const absolute = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
 const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
-
-/** `5 min. ago`, `in 2 hr.`. */
-export function relativeTime(atMs: number, nowMs: number): string {
-  const differenceMs = atMs - nowMs
-  const [unit, unitMs] = UNITS.find(([, ms]) => Math.abs(differenceMs) >= ms) ?? ['second', 1000]
-  return relative.format(Math.round(differenceMs / unitMs), unit)
-}
 
 export function absoluteTime(at: string): string {
   return absolute.format(new Date(at))
@@ -26,13 +14,20 @@ export function timeOfDay(at: string | number): string {
   return clock.format(new Date(at))
 }
 
-/** How long ago, or until when; exact when pointed at. */
-export function When({ at }: { readonly at: string | null }) {
+/** `14:05:09`, and with its day where that is not today. */
+export function timeOfLate(at: string | number): string {
+  const isToday = new Date(at).toDateString() === new Date().toDateString()
+  return (isToday ? clock : absolute).format(new Date(at))
+}
+
+/** How long ago, or with `ahead` until when; exact when pointed at. What has happened is not told as to come. */
+export function When({ at, ahead = false }: { readonly at: string | null; readonly ahead?: boolean }) {
   const nowMs = useNow(10_000)
   if (at === null) return <span>never</span>
+  const atMs = Date.parse(at)
   return (
     <time dateTime={at} title={absoluteTime(at)}>
-      {relativeTime(Date.parse(at), nowMs)}
+      {relativeTime(ahead ? atMs : Math.min(atMs, nowMs), nowMs)}
     </time>
   )
 }

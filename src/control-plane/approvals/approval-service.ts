@@ -16,7 +16,7 @@ import { askedApproval, isSameCall } from './asked-approval.ts'
 import { decideApproval, waits, type ApprovalDecision } from './decide-approval.ts'
 
 /** How much may wait. Of one key less than of the org, so that one that was stolen does not close the desk to others. */
-export const MAX_WAITING = { ofKey: 500, ofOrg: 1000 } as const
+const MAX_WAITING = { ofKey: 500, ofOrg: 1000 } as const
 /** Of those that expired or were withdrawn. Nobody decided them, and a key can make any number. */
 const MAX_SPARE = 1000
 const EXPIRE_AT_ONCE = 2000

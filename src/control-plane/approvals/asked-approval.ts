@@ -4,6 +4,9 @@ import { redact } from '../../redact.ts'
 import { Refusal } from '../refusal.ts'
 import type { ApprovalRecord } from './approval-store.ts'
 
+/** Whatever a key says: nothing takes a place at the desk for good. */
+const MAX_WAIT_MS = 30 * 86_400_000
+
 /**
  * What a tool server brings, as it is kept. The arguments stay exactly as they are: they are what would run, and what the
  * person who decides must see. Throws `BAD_REQUEST` when the digest is not theirs.
@@ -26,7 +29,7 @@ export function askedApproval(
   if (digestOfText(argumentsJson) !== digest) {
     throw bad('digest', 'must be the SHA-256 of "argumentsJson", in hex.')
   }
-  const expiresAtMs = Date.parse(asked.expiresAt)
+  const expiresAtMs = Math.min(Date.parse(asked.expiresAt), by.nowMs + MAX_WAIT_MS)
   const ended = expiresAtMs <= by.nowMs
   return {
     approvalId,

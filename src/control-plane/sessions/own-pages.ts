@@ -27,9 +27,22 @@ export function createOwnPages(options: {
     tls ||
     forwardedProtoOf(request) === 'https' ||
     (known?.protocol === 'https:' && request.headers.host?.toLowerCase() === known.host)
+  const isLoopback = ({ headers }: IncomingMessage) => LOOPBACK_HOST.test(headers.host ?? '')
+  // A proxy on this machine may put its own name in the place of Host: the browser itself says then that it was HTTPS.
+  const isBehindHttps = (request: IncomingMessage) => known?.protocol === 'https:' && isLoopback(request)
   const nameFor = (request: IncomingMessage) => {
     if (isSecure(request)) return SESSION_COOKIE.https
-    return LOOPBACK_HOST.test(request.headers.host ?? '') ? SESSION_COOKIE.loopback : undefined
+    if (isBehindHttps(request) && request.headers.origin?.toLowerCase() === known?.origin) {
+      return SESSION_COOKIE.https
+    }
+    return isLoopback(request) ? SESSION_COOKIE.loopback : undefined
+  }
+  /** In which order they count. */
+  const namesIn = (request: IncomingMessage) => {
+    if (!isOfOperators(request)) return []
+    if (isSecure(request)) return [SESSION_COOKIE.https]
+    if (isBehindHttps(request)) return [SESSION_COOKIE.https, SESSION_COOKIE.loopback]
+    return isLoopback(request) ? [SESSION_COOKIE.loopback] : []
   }
   const isOwn = (origin: string, request: IncomingMessage) => {
     const scheme = isSecure(request) ? 'https' : 'http'
@@ -45,8 +58,11 @@ export function createOwnPages(options: {
       if (origin !== undefined && !isOwn(origin.toLowerCase(), request)) throw foreignPage()
     },
     tokenOf: (request) => {
-      const name = isOfOperators(request) ? nameFor(request) : undefined
-      return name === undefined ? undefined : cookieIn(request.headers.cookie, name)
+      const { cookie } = request.headers
+      return namesIn(request).reduce<string | undefined>(
+        (found, name) => found ?? cookieIn(cookie, name),
+        undefined,
+      )
     },
     cookieFor: (request, token) => {
       const name = nameFor(request)

@@ -12,7 +12,9 @@ import type { SessionEnd, SessionRecord } from './session-store.ts'
 import {
   digestOf,
   GRACE_MS,
+  IDLE_MS,
   isLive,
+  latestIdleMs,
   newToken,
   newTurn,
   nextToken,
@@ -20,7 +22,6 @@ import {
   whichToken,
 } from './session-token.ts'
 
-const IDLE_MS = 3_600_000
 const LIFE_MS = 12 * 3_600_000
 /** Of one key, or of one owner; and of an org. The oldest makes room. */
 const MAX_PER_PERSON = 10
@@ -158,12 +159,15 @@ export function createSessionService(
       }),
 
     endIdleSessions: async () => {
-      for (const { orgId, sessionId } of await store.sessionsIdle(nowMs(), ENDED_AT_ONCE)) {
+      const at = nowMs()
+      const ending = await store.sessionsIdle({ atMs: at, laterThanMs: latestIdleMs(at) }, ENDED_AT_ONCE)
+      for (const { orgId, sessionId } of ending) {
         await change(LOCAL, orgId, { sessions: true }, ({ sessions: open }) => {
           const atMs = nowMs()
           // It may have been refreshed since it was looked up.
           const idle = open.filter((one) => one.sessionId === sessionId && !isLive(one, atMs))
-          const as = idle.some(({ endsAtMs }) => endsAtMs <= atMs) ? 'expired' : 'idle'
+          const isOver = ({ endsAtMs, idleAtMs }: SessionRecord) => endsAtMs <= atMs || idleAtMs > atMs
+          const as = idle.some(isOver) ? 'expired' : 'idle'
           return { ...endingOf(context, LOCAL, idle, as), result: undefined }
         })
         // No stop waits for more than one.

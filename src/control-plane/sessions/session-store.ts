@@ -34,8 +34,11 @@ export type SessionEnd =
 export interface SessionStore {
   /** An ended one too, while it is kept. */
   findSession(sessionId: string): Promise<SessionRecord | undefined>
-  /** Up to `limit` that are not ended yet, and idle at `nowMs`. */
-  sessionsIdle(nowMs: number, limit: number): Promise<readonly SessionRecord[]>
+  /** Up to `limit` that are not ended yet, and idle at `atMs`, or only later than `laterThanMs`. */
+  sessionsIdle(
+    when: { readonly atMs: number; readonly laterThanMs: number },
+    limit: number,
+  ): Promise<readonly SessionRecord[]>
   /** Deletes up to `limit` sessions that ended before `beforeMs`; answers how many. */
   pruneSessions(beforeMs: number, limit: number): Promise<number>
 }

@@ -56,7 +56,17 @@ export function whichToken(
   return isSameSecret(given, digestBefore) ? 'before' : undefined
 }
 
+/** How long it goes on when nobody refreshes it. */
+export const IDLE_MS = 3_600_000
+/** By so much a clock that is kept right may jump. */
+const CLOCK_SLACK_MS = 300_000
+
+/** No session is idle later than this, unless the clock was set back: nobody can tell its age then. */
+export function latestIdleMs(nowMs: number): number {
+  return nowMs + IDLE_MS + CLOCK_SLACK_MS
+}
+
 /** False from the moment it ended, was left alone for too long, or is as old as it may get. */
 export function isLive({ endedAtMs, idleAtMs }: SessionRecord, nowMs: number): boolean {
-  return endedAtMs === null && nowMs < idleAtMs
+  return endedAtMs === null && nowMs < idleAtMs && idleAtMs <= latestIdleMs(nowMs)
 }

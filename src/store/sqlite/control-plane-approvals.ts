@@ -11,7 +11,7 @@ import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Writer } from './transaction.ts'
 
 /** Without the org, which is the first part of the key. */
-export const approvals = mapping<ApprovalRecord>({
+const approvals = mapping<ApprovalRecord>({
   approvalId: 'approval_id',
   runId: 'run_id',
   agent: 'agent',

@@ -60,8 +60,10 @@ export function createRunReports(db: DatabaseSync, { read, transact }: Writer): 
     const { orgId, keyId, replica, atMs } = report
     const owners = JSON.stringify(report.ownerKeyIds)
     for (const run of report.runs) {
+      // A clock that was ahead for a while must not keep out what is told after it was set right.
       const createdAtMs = Math.min(run.createdAtMs, atMs)
-      const { runId, agent, caller, status, code, changedAtMs } = run
+      const changedAtMs = Math.min(run.changedAtMs, atMs)
+      const { runId, agent, caller, status, code } = run
       const named = { runId, agent, caller, status, code, createdAtMs, changedAtMs }
       statements.run.run({ orgId, keyId, replica, atMs, owners, ...named })
     }

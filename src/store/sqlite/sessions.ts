@@ -27,8 +27,11 @@ export const OPEN_SESSIONS = `SELECT ${sessions.list} FROM sessions
 export function createSessionStore(db: DatabaseSync, { read, transact }: Writer): SessionStore {
   const one = db.prepare(`SELECT ${sessions.list} FROM sessions WHERE session_id = ?`)
   const idle = db.prepare(
-    `SELECT ${sessions.list} FROM sessions
-     WHERE ended_at_ms IS NULL AND idle_at_ms <= ? ORDER BY idle_at_ms LIMIT ?`,
+    // Not OR: each of the two finds its own by the index.
+    `SELECT ${sessions.list} FROM sessions WHERE ended_at_ms IS NULL AND idle_at_ms <= ?
+     UNION ALL
+     SELECT ${sessions.list} FROM sessions WHERE ended_at_ms IS NULL AND idle_at_ms > ?
+     ORDER BY idle_at_ms LIMIT ?`,
   )
   const prune = db.prepare(
     `DELETE FROM sessions
@@ -40,7 +43,8 @@ export function createSessionStore(db: DatabaseSync, { read, transact }: Writer)
         const row = one.get(sessionId)
         return row && sessions.of(row)
       }),
-    sessionsIdle: async (nowMs, limit) => read(() => idle.all(nowMs, limit).map(sessions.of)),
+    sessionsIdle: async ({ atMs, laterThanMs }, limit) =>
+      read(() => idle.all(atMs, laterThanMs, limit).map(sessions.of)),
     pruneSessions: async (beforeMs, limit) => transact(() => Number(prune.run(beforeMs, limit).changes)),
   }
 }

@@ -59,7 +59,7 @@ async function lookedAgain(world: Pick<World, 'time' | 'fire'>): Promise<void> {
 
 async function ended(world: Pick<World, 'runs' | 'time' | 'fire'>, runId = 'run_1') {
   await expect
-    .poll(async () => (later(world, 2_000), (await world.runs.show(ann, runId)).status))
+    .poll(async () => (later(world, 2_000), (await world.runs.show(ann, runId)).status), { interval: 10 })
     .toBe('completed')
   return world.runs.show(ann, runId)
 }
@@ -104,6 +104,8 @@ describe('an answer that is not exactly ours decides nothing', () => {
     )
   test.each<[string, (answer: object) => Buffer]>([
     ['another digest', changed((row) => [{ ...row, digest: 'f'.repeat(64) }])],
+    ['the same arguments for another tool', changed((row) => [{ ...row, tool: 'lookup_invoice' }])],
+    ['the same call of another run', changed((row) => [{ ...row, runId: 'run_2' }])],
     ['another id', changed((row) => [{ ...row, approvalId: 'apr_other' }])],
     ['two rows with the id', changed((row) => [row, row])],
     ['nobody who decided', changed((row) => [{ ...row, decidedBy: null }])],
@@ -216,6 +218,28 @@ test('adopted, and the process died before it resumed the run: whoever comes nex
   expect(world.bank.invoices).toEqual(['INV-1'])
 })
 
+test('so it does behind hundreds of newer runs that are paused', async () => {
+  const world = await pausedRun()
+  const { runs, store } = world
+  await runs.close()
+  const [waiting] = await store.runs.waitingApprovals(1)
+  const verdict = { approvalId: waiting?.approvalId ?? '', approve: true }
+  await store.runs.decide('run_1', [verdict], 'desk:operator:key1')
+  const db = new DatabaseSync(world.file)
+  const columns = db.prepare(`SELECT name FROM pragma_table_info('runs')`).all()
+  const copied = columns.map(({ name }) =>
+    name === 'run_id' ? `'copy_' || value` : name === 'created_at_ms' ? 'created_at_ms + value' : name,
+  )
+  const numbers = JSON.stringify(Array.from({ length: 250 }, (_, at) => at + 1))
+  db.prepare(`INSERT INTO runs SELECT ${copied.join()} FROM runs, json_each(?)`).run(numbers)
+  db.close()
+  const restarted = world.replica([{ agent: world.agent }], { desk: authorityDesk() })
+  onTestFinished(() => restarted.close())
+  restarted.begin()
+  await ended({ ...world, runs: restarted })
+  expect(world.bank.invoices).toEqual(['INV-1'])
+})
+
 test('what was decided here only is not resumed by itself', async () => {
   const world = await pausedRun()
   await decideAll(world.runs, 'run_1', true)
@@ -223,6 +247,37 @@ test('what was decided here only is not resumed by itself', async () => {
   await looked(world, 10)
   expect(await world.runs.show(ann, 'run_1')).toMatchObject({ status: 'interrupted' })
   expect(world.bank.invoices).toEqual([])
+})
+
+test('what the desk declined before the last pause resumes nothing: what was decided here since waits for its caller', async () => {
+  const world = await pausedRun([[refundCall('c1')], [refundCall('c2', 'INV-2')], done])
+  desk.decide(firstWaiting().approvalId, false)
+  await expect.poll(() => (later(world, 2_000), desk.waiting()[0]?.callId)).toBe('c2')
+  await expect.poll(async () => (await world.runs.show(ann, 'run_1')).status).toBe('interrupted')
+  world.time.ms += 1
+  await decideAll(world.runs, 'run_1', true)
+  await looked(world, 20, 2_000)
+  expect(await world.runs.show(ann, 'run_1')).toMatchObject({ status: 'interrupted' })
+  expect(world.bank.invoices).toEqual([])
+  await world.runs.resume(ann, { runId: 'run_1' })
+  expect(world.bank.invoices).toEqual(['INV-2'])
+})
+
+test('a desk that is full is not one that fails: what it has no room for is shown when there is some', async () => {
+  const world = await pausedRun([[refundCall('c1'), refundCall('c2', 'INV-2')], done])
+  const [first, second] = desk.waiting()
+  desk.rows.delete(second?.approvalId ?? '')
+  const full = JSON.stringify({ status: 'error', error: 'too_many_approvals', code: 'TOO_MANY_APPROVALS' })
+  desk.instead = ({ method, path }) =>
+    method === 'POST' && !path.endsWith('/withdraw') && desk.waiting().length > 1
+      ? (desk.rows.delete(second?.approvalId ?? ''), httpAnswer(full, { status: '429 Too Many Requests' }))
+      : undefined
+  await lookedAgain(world)
+  expect(desk.waiting()).toHaveLength(1)
+  const said = world.lines.filter(({ msg }) => String(msg).startsWith('the approval desk'))
+  expect(said).toEqual([])
+  desk.rows.delete(first?.approvalId ?? '')
+  await expect.poll(() => (later(world), desk.waiting().length)).toBe(1)
 })
 
 test('two replicas on one store that learn of it together pay once, and neither complains', async () => {

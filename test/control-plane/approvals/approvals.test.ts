@@ -349,6 +349,12 @@ describe('an approval that expires', () => {
     expect((await show(approvalId)).state).toBe('expired')
   })
 
+  test('does so after 30 days at the latest, whatever its key says', async () => {
+    const { approvalId } = await asked({ expiresAt: '9999-12-31T23:59:59.000Z' })
+    expect(Date.parse((await show(approvalId)).expiresAt)).toBe(nowMs + 30 * DAY_MS)
+    await withdraw([approvalId])
+  })
+
   test('is deleted 7 days after it ended, as are those that were decided; what waits stays', async () => {
     const stays = await asked({ expiresAt: inMinutes(60 * 24 * 30) })
     const { approvalId, digest } = await asked()

@@ -13,15 +13,13 @@ import { cookieOf, signIn, startSession } from './browser.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
 const { log, lines } = logLines()
 
+// It stands still until it is moved, so that it does not matter how long a test takes.
+const { monotonicMs, wallMs } = systemClock.now()
 let aheadMs = 0
-const clock = {
-  now: () => {
-    const { monotonicMs, wallMs } = systemClock.now()
-    return { monotonicMs: monotonicMs + aheadMs, wallMs: wallMs + aheadMs }
-  },
-}
+const clock = { now: () => ({ monotonicMs: monotonicMs + aheadMs, wallMs: wallMs + aheadMs }) }
 const advance = (ms: number) => void (aheadMs += ms)
 
 let authority: TestControlPlane
@@ -164,6 +162,22 @@ describe('time', () => {
     })
   })
 
+  test('a session of the future is none: when the clock is set back nobody knows how old it is', async () => {
+    advance(DAY_MS)
+    const person = await signIn(authority, { key: authority.keys.viewer })
+    // A clock that is kept right jumps a little.
+    advance(-5 * MINUTE_MS)
+    expect((await person.get(PATHS.list)).status).toBe(200)
+    advance(-DAY_MS)
+    expect((await person.get(PATHS.list)).body.code).toBe('SESSION_ENDED')
+    expect((await person.post(PATHS.sessionRefresh)).body.code).toBe('SESSION_ENDED')
+    // Latched: it does not come to life when its time comes.
+    await authority.controlPlane.housekeeping.tick()
+    advance(DAY_MS + 5 * MINUTE_MS)
+    expect((await person.get(PATHS.list)).body.code).toBe('SESSION_ENDED')
+    expect((await rowsOf('session.end')).at(-1).after).toMatchObject({ endedAs: 'expired' })
+  })
+
   test('twelve hours end it, however often it is refreshed', async () => {
     let person = await signIn(authority, { key: authority.keys.viewer })
     for (let refreshed = 0; refreshed < 14; refreshed++) {
@@ -254,6 +268,17 @@ describe('a key that ends', () => {
     for (const answer of [await person.get(PATHS.list), await person.post(PATHS.sessionRefresh)]) {
       expect([answer.status, answer.body.code]).toEqual([401, 'KEY_BURNED'])
     }
+  })
+
+  test('G6: a session of a full key says what it saw, as every other does: only the key itself may leave it out', async () => {
+    const person = await signIn(authority, { key: authority.keys.full })
+    const deviceId = 'g6:test:full:1'
+    await authority.register(deviceId)
+    await person.post(PATHS.revoke, { deviceId })
+    expect((await person.post(PATHS.unrevoke, { deviceId })).body.code).toBe('EPOCH_REQUIRED')
+    const batch = await person.post(PATHS.unrevokeBatch, { items: [{ deviceId }] })
+    expect(batch.body.results).toMatchObject([{ ok: false, code: 'EPOCH_REQUIRED' }])
+    expect((await authority.post(PATHS.unrevoke, { deviceId }, authority.keys.full)).status).toBe(200)
   })
 
   test('G6: what a session has sent before its key was burned, or it was signed out, changes nothing after', async () => {

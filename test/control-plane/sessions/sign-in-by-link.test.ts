@@ -58,6 +58,20 @@ describe('signing in with a link that was mailed', () => {
     expect((await startSession(authority, { link: spent })).body.code).toBe('RECOVERY_LINK_INVALID')
   })
 
+  test('nobody who tries others from the same network keeps a genuine one away', async () => {
+    await using limited = await startTestRecovery({ limitCalls: true })
+    const { authority } = limited
+    const links = [await limited.newToken(), await limited.newToken()]
+    const codes = []
+    for (let tries = 0; tries < 11; tries++) {
+      codes.push((await startSession(authority, { link: `hpr_${'x'.repeat(43)}` })).body.code)
+    }
+    expect(codes.filter((code) => code === 'RECOVERY_LINK_INVALID')).toHaveLength(10)
+    expect(codes.at(-1)).toBe('RATE_LIMITED')
+    expect((await startSession(authority, { link: links[0] ?? '' })).status).toBe(200)
+    expect((await limited.confirm(links[1] ?? '')).status).toBe(200)
+  })
+
   test('tells every owner, from where, and what ends it; never a secret', async () => {
     const { authority } = recovery
     const link = await newLink()

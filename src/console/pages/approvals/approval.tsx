@@ -15,6 +15,7 @@ import { StateBadge } from '../../ui/state-badge.tsx'
 import { TextBox } from '../../ui/text-box.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { When } from '../../ui/when.tsx'
+import { Who } from '../../ui/who.tsx'
 import { APPROVAL_LOOKS, whatFollows } from './approval-words.ts'
 import { Countdown } from './countdown.tsx'
 import { Decide } from './decide.tsx'
@@ -93,7 +94,7 @@ function State({ approval }: { readonly approval: ApprovalBody }) {
       ) : (
         decidedAt !== null && (
           <Fact name="Decided">
-            <When at={decidedAt} /> by <Untrusted text={decidedBy ?? 'nobody that is known'} />
+            <When at={decidedAt} /> by <Who by={decidedBy} />
           </Fact>
         )
       )}

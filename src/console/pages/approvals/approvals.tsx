@@ -30,8 +30,8 @@ const TEASER = 140
 
 /** The calls that wait for a person, those that expire first on top. */
 export function Approvals() {
-  const pager = usePager()
   const [{ state }, setFilters] = useFilters(['state'])
+  const pager = usePager(state)
   const wanted = isState(state) ? state : undefined
   const approvals = useCall(
     'approvals',
@@ -50,10 +50,7 @@ export function Approvals() {
           label="Show"
           data={STATES}
           value={wanted ?? ''}
-          onChange={(event) => {
-            pager.reset()
-            setFilters({ state: event.currentTarget.value })
-          }}
+          onChange={(event) => setFilters({ state: event.currentTarget.value })}
         />
         <Text size="sm" role="status" pb={8}>
           {approvals.data !== undefined && waitingText(approvals.data.waiting)}

@@ -4,10 +4,12 @@ import { useState } from 'react'
 
 import type { ApprovalBody } from '../../../machineid/wire-approvals.ts'
 import { call } from '../../api/call.ts'
+import type { Output } from '../../api/routes.ts'
 import { mayDecide } from '../../api/roles.ts'
 import { useSession } from '../../api/session-state.ts'
 import { useCall } from '../../api/use-call.ts'
 import { ChangeDialog } from '../../ui/change/change-dialog.tsx'
+import { useDraft } from '../../ui/change/use-draft.ts'
 import { focusTitle } from '../../ui/focus-title.ts'
 import { prettyJson } from '../../ui/pretty-json.ts'
 import { TextBox } from '../../ui/text-box.tsx'
@@ -30,7 +32,7 @@ export function Decide({ approval, orgEpoch }: Shown) {
   const usage = useCall('usage', {}, { everyMs: 5000 })
   const nowMs = useNow(1000)
   const [asks, setAsks] = useState<'approve' | 'decline'>()
-  // As it was when the form was opened, until somebody else was faster: then as it is by now.
+  // As it was when the form was opened, and then as it was when it was loaded anew, since somebody else was faster.
   const [openedAt, setOpenedAt] = useState<number>()
   const why = whyNot({
     approval,
@@ -42,6 +44,12 @@ export function Decide({ approval, orgEpoch }: Shown) {
   const open = (wanted: 'approve' | 'decline') => {
     setOpenedAt(orgEpoch)
     setAsks(wanted)
+  }
+  const client = useQueryClient()
+  const lookAgain = async () => {
+    const queryKey = ['approval', { id: approval.approvalId }]
+    await client.refetchQueries({ queryKey })
+    setOpenedAt(client.getQueryData<Output<'approval'>>(queryKey)?.orgEpoch)
   }
   const close = () => {
     setAsks(undefined)
@@ -62,7 +70,7 @@ export function Decide({ approval, orgEpoch }: Shown) {
           )}
           {mayDecide(session) && (
             <Group gap="sm">
-              <Button color="teal" disabled={why !== undefined} onClick={() => open('approve')}>
+              <Button color="teal.9" disabled={why !== undefined} onClick={() => open('approve')}>
                 Approve …
               </Button>
               <Button
@@ -82,7 +90,7 @@ export function Decide({ approval, orgEpoch }: Shown) {
           key={wanted}
           approval={approval}
           orgEpoch={openedAt ?? orgEpoch}
-          onStale={() => setOpenedAt(undefined)}
+          onStale={() => void lookAgain()}
           why={why}
           opened={asks === wanted}
           approve={wanted === 'approve'}
@@ -109,7 +117,7 @@ function DecideDialog({
   readonly onStale: () => void
 }) {
   const client = useQueryClient()
-  const [message, setMessage] = useState('')
+  const [message, setMessage] = useDraft(`Message of ${approve ? 'an approval' : 'a refusal'}`)
   const reload = () => {
     for (const name of ['approval', 'approvals', 'usage']) void client.invalidateQueries({ queryKey: [name] })
   }

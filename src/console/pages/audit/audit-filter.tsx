@@ -60,20 +60,22 @@ export function AuditFilter({
           value={draft.actor}
           onChange={(event) => set({ actor: event.currentTarget.value })}
         />
-        <TextInput
-          label="From"
-          type="datetime-local"
-          step={1}
-          value={draft.from}
-          onChange={(event) => set({ from: event.currentTarget.value })}
-        />
-        <TextInput
-          label="To"
-          type="datetime-local"
-          step={1}
-          value={draft.to}
-          onChange={(event) => set({ to: event.currentTarget.value })}
-        />
+        <Group gap="sm" align="flex-end">
+          <TextInput
+            label="From"
+            type="datetime-local"
+            step={1}
+            value={draft.from}
+            onChange={(event) => set({ from: event.currentTarget.value })}
+          />
+          <TextInput
+            label="To"
+            type="datetime-local"
+            step={1}
+            value={draft.to}
+            onChange={(event) => set({ to: event.currentTarget.value })}
+          />
+        </Group>
         <Button type="submit">Show</Button>
         {Object.keys(filters).length > 0 && (
           <Button

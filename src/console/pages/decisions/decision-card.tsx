@@ -9,6 +9,7 @@ import { plain } from '../../ui/plain.ts'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { absoluteTime, When } from '../../ui/when.tsx'
+import { Who } from '../../ui/who.tsx'
 
 type Explained = Output<'decisions'>['decisions'][number]
 type Explanation = NonNullable<Explained['explanation']>
@@ -96,7 +97,7 @@ function StopFacts({ stop }: { readonly stop: NonNullable<Explanation['stop']> }
           )}
         </Fact>
         <Fact name="By">
-          <Untrusted text={stop.by} />
+          <Who by={stop.by} />
         </Fact>
         <Fact name="At">
           {absoluteTime(stop.at)} (<When at={stop.at} />)

@@ -6,7 +6,7 @@ import { PageLink } from '../../ui/page-link.tsx'
 import { ScrollTable } from '../../ui/scroll-table.tsx'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
-import { absoluteTime, timeOfDay } from '../../ui/when.tsx'
+import { absoluteTime, timeOfLate } from '../../ui/when.tsx'
 import classes from './decisions.module.css'
 import { keyOf, type Decision } from './feed-list.ts'
 
@@ -28,7 +28,7 @@ const DecisionRow = memo(function DecisionRow({ decision }: { readonly decision:
     <Table.Tr>
       <Table.Td className={classes.time}>
         <time dateTime={at} title={absoluteTime(at)}>
-          {timeOfDay(at)}
+          {timeOfLate(at)}
         </time>
       </Table.Td>
       <Table.Td>

@@ -30,7 +30,7 @@ function StoredDecision({ id }: { readonly id: string }) {
     'decisions',
     { request_id: id },
     // Decisions are stored a moment after they are made. What holds now may change later.
-    { everyMs: (last) => (last?.decisions.length === 0 ? 2000 : 10_000) },
+    { everyMs: (last) => (last?.decisions.length === 0 ? 2000 : 3000) },
   )
   return (
     <Answer of={answer}>

@@ -1,4 +1,4 @@
-import { ApiError } from '../../api/api-error.ts'
+import { ApiError, isOutcomeUnknown } from '../../api/api-error.ts'
 
 /** The most devices that one call takes. */
 export const MAX_CHUNK = 1000
@@ -52,7 +52,7 @@ export async function runBatch<T extends { readonly deviceId: string }>({
       results.push(...(await run(chunk)))
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
-      const outcome = error.status === 0 ? 'unknown' : 'refused'
+      const outcome = isOutcomeUnknown(error) ? 'unknown' : 'refused'
       const { code, message } = error
       results.push(...chunk.map(({ deviceId }) => ({ deviceId, outcome, code, message }) as const))
       ended = !ABOUT_ONE.has(error.status)

@@ -2,6 +2,8 @@ import { Stack, Text } from '@mantine/core'
 import { useDebouncedCallback } from '@mantine/hooks'
 import { memo, useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from 'react'
 
+import { mayRestore } from '../../api/roles.ts'
+import { useSession } from '../../api/session-state.ts'
 import { Empty } from '../../ui/answer.tsx'
 import { useNow } from '../../ui/when.tsx'
 import { isNarrowed, matching, NO_FILTER, segmentValues, type DeviceFilter } from './device-filter.ts'
@@ -28,6 +30,7 @@ export const DeviceList = memo(function DeviceList({
   begin,
   open,
 }: DeviceListProps) {
+  const mayRegister = mayRestore(useSession())
   const { rows, byId, keyNames, locks, usage } = data
   const [text, search] = useSearchText(filter.q, changeFilter)
   const [selection, setSelection] = useState<Selection>(NOTHING)
@@ -46,8 +49,8 @@ export const DeviceList = memo(function DeviceList({
   if (rows.length === 0) {
     return (
       <Empty title="There is no device yet.">
-        Each process registers its devices when it starts. Start one with a runtime key of this org, or
-        register a device here.
+        Each process registers its devices when it starts. Start one with a runtime key of this org
+        {mayRegister && ', or register a device here'}.
       </Empty>
     )
   }

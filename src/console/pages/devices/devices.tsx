@@ -3,7 +3,7 @@ import { useMemo } from 'react'
 
 import { mayRestore, mayStop } from '../../api/roles.ts'
 import { useSession } from '../../api/session-state.ts'
-import { Answer } from '../../ui/answer.tsx'
+import { Answer, Failed } from '../../ui/answer.tsx'
 import { Page } from '../../ui/page.tsx'
 import { DeviceDrawer } from './detail/device-drawer.tsx'
 import { patternOf } from './device-id.ts'
@@ -17,7 +17,7 @@ import { useFilter, useParam } from './use-filter.ts'
 /** Everything that may work, and what was stopped. */
 export function Devices() {
   const session = useSession()
-  const { answer, data } = useDevices()
+  const { answer, usage, refused, lockCount, data } = useDevices()
   const [filter, changeFilter] = useFilter()
   const [tab, setTab] = useParam('tab')
   const [device, setDevice] = useParam('device')
@@ -50,29 +50,36 @@ export function Devices() {
       >
         <Tabs.List mb="md">
           <Tabs.Tab value="devices">Devices</Tabs.Tab>
-          <Tabs.Tab value="locks">{`Locks (${data.locks.length.toLocaleString('en')})`}</Tabs.Tab>
+          <Tabs.Tab value="locks">
+            {lockCount === undefined ? 'Locks' : `Locks (${lockCount.toLocaleString('en')})`}
+          </Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="devices">
-          <Answer of={answer}>
+          {refused !== undefined && <Failed error={refused} stale />}
+          <Answer of={usage}>
             {() => (
-              <DeviceList
-                data={data}
-                filter={filter}
-                changeFilter={changeFilter}
-                begin={begin}
-                open={setDevice}
-              />
+              <Answer of={answer}>
+                {() => (
+                  <DeviceList
+                    data={data}
+                    filter={filter}
+                    changeFilter={changeFilter}
+                    begin={begin}
+                    open={setDevice}
+                  />
+                )}
+              </Answer>
             )}
           </Answer>
         </Tabs.Panel>
         <Tabs.Panel value="locks">
-          <Locks data={data} begin={begin} />
+          <Answer of={answer}>{() => <Locks data={data} begin={begin} />}</Answer>
         </Tabs.Panel>
       </Tabs>
       <DeviceDrawer
         deviceId={device}
         data={data}
-        known={answer.data !== undefined}
+        known={answer.data !== undefined && usage.data !== undefined}
         close={() => setDevice('')}
         begin={begin}
         covered={actions.opened}

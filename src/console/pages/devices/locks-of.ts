@@ -6,6 +6,14 @@ export function locksOf(deviceId: string, locks: readonly Lock[]): readonly Lock
   return locks.filter(({ active, pattern }) => active && matchesPattern(pattern, deviceId))
 }
 
+/** The devices that a lock holds now. */
+export function heldDevices(
+  { pattern }: Pick<Lock, 'pattern'>,
+  devices: readonly Device[],
+): readonly Device[] {
+  return devices.filter(({ deviceId }) => matchesPattern(pattern, deviceId))
+}
+
 /** What a lock holds now, and what of that nothing else would deny once it is released. */
 export function heldBy(
   lock: Pick<Lock, 'lockId' | 'pattern'>,
@@ -15,7 +23,7 @@ export function heldBy(
     org,
   }: { readonly devices: readonly Device[]; readonly locks: readonly Lock[]; readonly org: OrgStanding },
 ): { readonly held: readonly Device[]; readonly freed: readonly Device[] } {
-  const held = devices.filter(({ deviceId }) => matchesPattern(lock.pattern, deviceId))
+  const held = heldDevices(lock, devices)
   const others = locks.filter(({ lockId }) => lockId !== lock.lockId)
   const freed = held.filter(
     (device) =>

@@ -10,8 +10,9 @@ import { plain } from '../../ui/plain.ts'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { When } from '../../ui/when.tsx'
+import { Who } from '../../ui/who.tsx'
 import type { Lock } from './device-state.ts'
-import { heldBy } from './locks-of.ts'
+import { heldDevices } from './locks-of.ts'
 import type { Actions } from './use-actions.ts'
 import type { DevicesData } from './use-devices.ts'
 
@@ -82,7 +83,7 @@ function LockTable({
                 <When at={lock.changedAt} />
               </Table.Td>
               <Table.Td>
-                <Untrusted text={data.keyNames.get(lock.by) ?? lock.by} />
+                <Who by={lock.by} />
               </Table.Td>
               <Table.Td maw={300}>
                 <Untrusted text={lock.reason} />
@@ -116,7 +117,7 @@ function LockState({ lock: { active, overdue, remindAt } }: { readonly lock: Loc
       <StateBadge look="bad">{overdue ? 'held, overdue' : 'held'}</StateBadge>
       {remindAt !== null && (
         <Text size="xs" component="div">
-          reminder <When at={remindAt} />
+          reminder <When at={remindAt} ahead />
         </Text>
       )}
     </>
@@ -124,7 +125,8 @@ function LockState({ lock: { active, overdue, remindAt } }: { readonly lock: Loc
 }
 
 function Matches({ lock, data }: { readonly lock: Lock; readonly data: DevicesData }) {
-  const { held } = useMemo(() => heldBy(lock, data), [lock, data])
+  const { devices } = data
+  const held = useMemo(() => heldDevices(lock, devices), [lock, devices])
   if (!lock.active) return '–'
   return (
     <Anchor

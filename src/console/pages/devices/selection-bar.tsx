@@ -80,7 +80,7 @@ export const SelectionBar = memo(function SelectionBar({
           <>
             <Button
               size="compact-sm"
-              color="teal"
+              color="teal.9"
               disabled={!revoked}
               onClick={() => begin({ is: 'restore', deviceIds: selected })}
             >

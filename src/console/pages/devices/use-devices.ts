@@ -1,6 +1,7 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { useCallback, useMemo } from 'react'
 
+import type { ApiError } from '../../api/api-error.ts'
 import { mayManage } from '../../api/roles.ts'
 import type { Output } from '../../api/routes.ts'
 import { useSession } from '../../api/session-state.ts'
@@ -32,9 +33,13 @@ export function useDevices() {
   const client = useQueryClient()
   const known = client.getQueryData<Output<'devices'>>(['devices', {}])?.devices.length ?? 0
   const answer = useCall('devices', {}, { everyMs: known > MANY_DEVICES ? 60_000 : 10_000 })
-  const usage = useCall('usage', {}, { everyMs: 10_000 }).data
-  const lockList = useCall('locks', {}, { everyMs: 10_000 }).data?.locks
-  const replicaList = useCall('replicas', {}, { everyMs: 5000 }).data?.replicas
+  // Without it no device is known to be allowed.
+  const usageAnswer = useCall('usage', {}, { everyMs: 10_000 })
+  const usage = usageAnswer.data
+  const lockAnswer = useCall('locks', {}, { everyMs: 10_000 })
+  const lockList = lockAnswer.data?.locks
+  const replicaAnswer = useCall('replicas', {}, { everyMs: 5000 })
+  const replicaList = replicaAnswer.data?.replicas
   const keys = useCall('keys', {}, { enabled: mayManage(session) }).data?.keys
 
   const replicas = useMemo(() => replicaList ?? [], [replicaList])
@@ -43,9 +48,7 @@ export function useDevices() {
     () => new Map((keys ?? []).map(({ keyId, name, kind }) => [keyId, name ?? `${kind} key`])),
     [keys],
   )
-  const disabled = usage?.org.disabled ?? ALLOWING.disabled
-  const planState = usage?.planState ?? ALLOWING.planState
-  const org = useMemo(() => ({ disabled, planState }), [disabled, planState])
+  const org = useStanding(usage)
   const devices = answer.data?.devices
   const inFlight = useMemo(() => inFlightOf(replicas), [replicas])
   const rows = useMemo(
@@ -72,7 +75,25 @@ export function useDevices() {
     () => ({ devices: devices ?? [], rows, byId, locks, org, usage, replicas, keyNames, renew }),
     [devices, rows, byId, locks, org, usage, replicas, keyNames, renew],
   )
-  return { answer, data }
+  const lockCount = lockAnswer.data?.locks.length
+  return {
+    answer,
+    usage: usageAnswer,
+    refused: refusalOf(lockAnswer.error, replicaAnswer.error),
+    lockCount,
+    data,
+  }
+}
+
+/** The same object while it is the same. */
+function useStanding(usage: Output<'usage'> | undefined): OrgStanding {
+  const { disabled, planState } = usage === undefined ? ALLOWING : { ...usage, ...usage.org }
+  return useMemo(() => ({ disabled, planState }), [disabled, planState])
+}
+
+/** That nobody answers is said elsewhere. */
+function refusalOf(...errors: readonly (ApiError | null)[]): ApiError | undefined {
+  return errors.find((error) => error !== null && error.status !== 0) ?? undefined
 }
 
 function inFlightOf(replicas: DevicesData['replicas']): ReadonlyMap<string, number> {

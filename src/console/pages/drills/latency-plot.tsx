@@ -55,7 +55,7 @@ export function LatencyPlot({ endedMs }: { readonly endedMs: readonly number[] }
         </svg>
       </Box>
       <details>
-        <summary>The same as a table</summary>
+        <summary className={classes['summary']}>The same as a table</summary>
         <ScrollTable
           label="Stop latency"
           minWidth={240}

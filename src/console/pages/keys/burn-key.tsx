@@ -22,12 +22,18 @@ export function BurnKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
       reason={hitsMany ? 'required' : 'optional'}
       waits={asks && preview.data === undefined && preview.error === null}
       submit={async ({ reason }) => {
-        const { epoch } = await call('keyBurn', { id: row.keyId, reason })
+        const previewed = preview.data?.orgEpoch
+        const { epoch, orgEpoch } = await call('keyBurn', { id: row.keyId, reason })
         void client.invalidateQueries()
         return (
-          <Text size="sm">
-            Burned with epoch {epoch}. It is refused from now on, and nothing brings it back.
-          </Text>
+          <Stack gap="sm">
+            <Text size="sm">
+              Burned with epoch {epoch}. It is refused from now on, and nothing brings it back.
+            </Text>
+            {previewed !== undefined && orgEpoch !== previewed + 1 && (
+              <Text size="sm">Something else was stopped or restored since this form was opened.</Text>
+            )}
+          </Stack>
         )
       }}
     >

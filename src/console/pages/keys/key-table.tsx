@@ -1,5 +1,6 @@
 import { Badge, Button, Group, Stack, Table, Text } from '@mantine/core'
 
+import { plain } from '../../ui/plain.ts'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { When } from '../../ui/when.tsx'
@@ -22,10 +23,10 @@ export function KeyTable({
   readonly onChange: (what: 'rotate' | 'burn', row: KeyRow) => void
 }) {
   return (
-    <ScrollTable label="Keys" minWidth={1040} head={HEAD}>
+    <ScrollTable label="Keys" minWidth={1010} head={HEAD}>
       {rows.map((row) => (
         <Table.Tr key={row.keyId}>
-          <Table.Th scope="row" fw={400}>
+          <Table.Th scope="row" fw={400} miw={232}>
             <Stack gap={2}>
               <Group gap="xs">
                 {row.name === null ? <Text size="sm">without a name</Text> : <Untrusted text={row.name} />}
@@ -41,7 +42,7 @@ export function KeyTable({
             </Stack>
           </Table.Th>
           <Table.Td>{row.kind}</Table.Td>
-          <Table.Td maw={220}>
+          <Table.Td miw={118} maw={220}>
             <Bindings of={row} />
           </Table.Td>
           <Table.Td>
@@ -61,7 +62,7 @@ export function KeyTable({
           <Table.Td>
             <When at={row.lastUsedAt} />
           </Table.Td>
-          <Table.Td>{hasEnded(row) ? <When at={row.endedAt} /> : <When at={row.endsAt} />}</Table.Td>
+          <Table.Td>{hasEnded(row) ? <When at={row.endedAt} /> : <When at={row.endsAt} ahead />}</Table.Td>
           <Table.Td>
             {!hasEnded(row) && (
               <Group gap={6} wrap="nowrap">
@@ -69,7 +70,7 @@ export function KeyTable({
                   <Button
                     size="compact-sm"
                     variant="default"
-                    aria-label={`Rotate ${row.name ?? ''} ${row.prefix}`}
+                    aria-label={`Rotate ${plain(row.name ?? '')} ${row.prefix}`}
                     onClick={() => onChange('rotate', row)}
                   >
                     Rotate
@@ -79,7 +80,7 @@ export function KeyTable({
                   size="compact-sm"
                   color="red"
                   variant="outline"
-                  aria-label={`Burn ${row.name ?? ''} ${row.prefix}`}
+                  aria-label={`Burn ${plain(row.name ?? '')} ${row.prefix}`}
                   onClick={() => onChange('burn', row)}
                 >
                   Burn

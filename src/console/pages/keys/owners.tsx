@@ -42,7 +42,7 @@ export function Owners() {
                       <Table.Th scope="row" fw={400}>
                         <Untrusted text={address} />
                       </Table.Th>
-                      <Table.Td ta="end">
+                      <Table.Td>
                         <Button
                           size="compact-sm"
                           variant="default"
@@ -96,8 +96,11 @@ function AddOwner({ onAdded }: { readonly onAdded: () => void }) {
   const [address, setAddress] = useState('')
   const [problem, setProblem] = useState<string>()
   const [told, setTold] = useState<string>()
+  const [busy, setBusy] = useState(false)
   const add = async (event: FormEvent) => {
     event.preventDefault()
+    if (busy) return
+    setBusy(true)
     setProblem(undefined)
     setTold(undefined)
     try {
@@ -107,6 +110,8 @@ function AddOwner({ onAdded }: { readonly onAdded: () => void }) {
       onAdded()
     } catch (error) {
       setProblem(error instanceof ApiError ? error.message : String(error))
+    } finally {
+      setBusy(false)
     }
   }
   return (
@@ -124,7 +129,7 @@ function AddOwner({ onAdded }: { readonly onAdded: () => void }) {
           error={problem === undefined ? undefined : plain(problem)}
           onChange={(event) => setAddress(event.currentTarget.value)}
         />
-        <Button type="submit" variant="default">
+        <Button type="submit" variant="default" loading={busy}>
           Add
         </Button>
       </Group>

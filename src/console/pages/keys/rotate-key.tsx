@@ -3,6 +3,7 @@ import { useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 
 import { call } from '../../api/call.ts'
+import { BlastRadius, usePreview } from '../../ui/change/blast-radius.tsx'
 import { ChangeDialog } from '../../ui/change/change-dialog.tsx'
 import { absoluteTime } from '../../ui/when.tsx'
 import { asksForDevices, type KeyRow } from './key-kinds.ts'
@@ -30,6 +31,9 @@ export function RotateKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
   const client = useQueryClient()
   const [overlap, setOverlap] = useState(A_DAY)
   const { keyId, kind } = row
+  const isStop = overlap === NOW && asksForDevices(kind)
+  // Without an overlap the old key is burned.
+  const preview = usePreview('keyBurn', { id: keyId }, opened && isStop)
   return (
     <ChangeDialog
       title="Rotate a key"
@@ -39,6 +43,7 @@ export function RotateKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
       tone={overlap === NOW ? 'stop' : 'restore'}
       reason="optional"
       staysOpen
+      waits={isStop && preview.isPending}
       submit={async ({ reason }) => {
         const { key, replaces } = await call('keyRotate', {
           id: keyId,
@@ -74,12 +79,15 @@ export function RotateKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
           </Text>
         )}
         {overlap === NOW ? (
-          <Alert color="red" variant="outline" title="This is a stop">
-            <Text size="sm">
-              It burns the old key at once. Whatever still uses it is denied at its next hold point, and what
-              runs is told to abort, until it has the new key.
-            </Text>
-          </Alert>
+          <>
+            <Alert color="red" variant="outline" title="This is a stop">
+              <Text size="sm">
+                It burns the old key at once. Whatever still uses it is denied at its next hold point, and
+                what runs is told to abort, until it has the new key.
+              </Text>
+            </Alert>
+            {isStop && <BlastRadius of={preview} />}
+          </>
         ) : (
           <List size="sm" spacing={4}>
             {asksForDevices(kind) && (

@@ -6,7 +6,7 @@ import { Answer } from '../../ui/answer.tsx'
 import { RatesChart } from '../../ui/chart/rates-chart.tsx'
 import { rateSeries } from '../../ui/chart/rate-series.ts'
 import { Section } from '../../ui/section.tsx'
-import { useNow } from '../../ui/when.tsx'
+import { timeOfDay, useNow } from '../../ui/when.tsx'
 
 const EVERY_MS = 5000
 
@@ -27,12 +27,26 @@ export function DecisionRates() {
         {(data) => {
           const series = rateSeries(data, nowMs)
           return series.length === 0 ? (
-            <Text size="sm">No decision in the last hour. Each hold point that asks is counted here.</Text>
+            <Text size="sm">
+              No decision since {timeOfDay(data.since)}. Each hold point that asks is counted here.
+            </Text>
           ) : (
-            <RatesChart series={series} />
+            <>
+              <RatesChart series={series} />
+              {isYoung(data.since, nowMs) && (
+                <Text size="xs">
+                  The control plane counts since {timeOfDay(data.since)}, when it was started.
+                </Text>
+              )}
+            </>
           )
         }}
       </Answer>
     </Section>
   )
+}
+
+/** Less than an hour of it. A minute more or less is a matter of two clocks. */
+function isYoung(since: string, nowMs: number): boolean {
+  return nowMs - Date.parse(since) < 58 * 60_000
 }

@@ -6,6 +6,7 @@ import { useCall } from '../../api/use-call.ts'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { When } from '../../ui/when.tsx'
+import { Who } from '../../ui/who.tsx'
 
 export interface HeldRowProps {
   readonly title: ReactNode
@@ -22,7 +23,7 @@ export interface HeldRowProps {
 export function HeldRow({ title, by, reason, since, remindAt = null, overdue = false, epoch }: HeldRowProps) {
   return (
     <li className="held">
-      <Group justify="space-between" gap="xs" align="flex-start" wrap="nowrap">
+      <Group justify="space-between" gap="xs" align="flex-start">
         <Text size="sm" fw={600} component="div" className="held-title">
           {title}
         </Text>
@@ -38,7 +39,7 @@ export function HeldRow({ title, by, reason, since, remindAt = null, overdue = f
         By {by === undefined ? <HeldBy epoch={epoch} /> : <Who by={by} />}, <When at={since} />
         {remindAt !== null && (
           <>
-            {' · '}reminder <When at={remindAt} />
+            {' · '}reminder <When at={remindAt} ahead />
           </>
         )}
         {epoch !== undefined && (
@@ -57,8 +58,4 @@ export function HeldRow({ title, by, reason, since, remindAt = null, overdue = f
 function HeldBy({ epoch }: { readonly epoch: number | undefined }) {
   const { data } = useCall('stopHistory', { epoch: String(epoch) }, { enabled: epoch !== undefined })
   return <Who by={data?.stops[0]?.by ?? null} />
-}
-
-function Who({ by }: { readonly by: string | null }) {
-  return by === null ? <>nobody known</> : <Untrusted text={by} mono />
 }

@@ -1,8 +1,9 @@
 import { Anchor, Stack, Text } from '@mantine/core'
 import { Link } from 'wouter'
 
-import { useConnection } from '../../api/connection.ts'
-import { useUsage } from '../../app/use-org.ts'
+import { isPlanActive } from '../../app/org-state.ts'
+import { useIsCurrent, useUsage } from '../../app/use-org.ts'
+import type { Output } from '../../api/routes.ts'
 import { useCall } from '../../api/use-call.ts'
 import { Answer } from '../../ui/answer.tsx'
 import { count } from '../../ui/count.ts'
@@ -19,7 +20,6 @@ const SHOWN_DEVICES = 3
 export function Stopped() {
   const usage = useUsage()
   const { data } = usage
-  const { reachable } = useConnection()
   return (
     <Section
       title="What is stopped"
@@ -41,13 +41,22 @@ export function Stopped() {
       {data !== undefined && data.locks > 0 && <Locks />}
       {data !== undefined && data.revoked > 0 && <Revoked />}
       {data !== undefined && !data.org.disabled && data.locks === 0 && data.revoked === 0 && (
-        <Text size="sm">
-          {reachable
-            ? 'Nothing is stopped. Devices that are revoked, and locks, stand here while they hold.'
-            : 'Nothing was stopped when the control plane last answered. Whether that is still so is not known.'}
-        </Text>
+        <NothingStopped usage={data} />
       )}
     </Section>
+  )
+}
+
+function NothingStopped({ usage }: { readonly usage: Output<'usage'> }) {
+  const isCurrent = useIsCurrent()
+  return (
+    <Text size="sm">
+      {isCurrent
+        ? 'Nothing is stopped. Devices that are revoked, and locks, stand here while they hold.'
+        : 'Nothing was stopped when the control plane last answered. Whether that is still so is not known.'}
+      {!isPlanActive(usage) && ' The plan is not active: every call is denied all the same.'}
+      {isPlanActive(usage) && usage.overLimit && ' Devices over the cap are denied all the same.'}
+    </Text>
   )
 }
 

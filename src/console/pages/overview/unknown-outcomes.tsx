@@ -27,8 +27,8 @@ export function UnknownOutcomes() {
         {({ effects }) =>
           effects.length === 0 ? (
             <Text size="sm">
-              Every effect has an outcome. An effect that may or may not have happened stands here until it is
-              settled.
+              No tool server that was heard of in the last day tells of one. An effect that may or may not
+              have happened stands here until it is settled.
             </Text>
           ) : (
             <>
@@ -37,12 +37,13 @@ export function UnknownOutcomes() {
                   <li key={`${replica} ${id}`} className="held">
                     <StateBadge look="warn">unknown</StateBadge>
                     <Text size="sm" component="div">
-                      <Untrusted text={tool} mono /> ({kind}), <When at={changedAt} />
+                      <Untrusted text={tool} mono /> (<Untrusted text={kind} />
+                      ), <When at={changedAt} />
                       {runId !== null && (
                         <>
-                          {', '}
+                          {', in '}
                           <Anchor component={Link} href={`/runs/${encodeURIComponent(runId)}`} inherit>
-                            run <Untrusted text={runId} mono />
+                            <Untrusted text={runId} mono />
                           </Anchor>
                         </>
                       )}

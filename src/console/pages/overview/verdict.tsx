@@ -1,7 +1,6 @@
 import { Alert, Text } from '@mantine/core'
 
-import { useConnection } from '../../api/connection.ts'
-import { useOrgState, useUsage } from '../../app/use-org.ts'
+import { useIsCurrent, useOrgState, useUsage } from '../../app/use-org.ts'
 import { Answer } from '../../ui/answer.tsx'
 import { count } from '../../ui/count.ts'
 
@@ -11,15 +10,17 @@ const COLORS = { good: 'teal', bad: 'red', warn: 'orange', quiet: 'gray' } as co
 export function Verdict() {
   const usage = useUsage()
   const { look, words } = useOrgState()
-  const { reachable } = useConnection()
+  const isCurrent = useIsCurrent()
   return (
     <Answer of={usage}>
       {({ org, devicesUsed, revoked, locks, overdue }) => (
-        <Alert color={COLORS[look]} variant="outline" title={titleOf(reachable, look, words)}>
+        <Alert color={COLORS[look]} variant="outline" title={titleOf(isCurrent, look, words)}>
           <Text size="sm">
-            {reachable ? '' : 'When it last answered: '}
-            {count(devicesUsed, 'device')}; {count(revoked, 'revoked device')}; {count(locks, 'lock')}
-            {overdue > 0 && `; ${overdue} overdue`}.{' '}
+            {isCurrent ? '' : 'When it last answered: '}
+            {count(devicesUsed, 'device')}
+            {(!isCurrent || org.disabled) &&
+              `, ${revoked.toLocaleString('en')} revoked; ${count(locks, 'lock')}`}
+            {overdue > 0 && `; ${overdue.toLocaleString('en')} overdue`}.{' '}
             {org.disabled && 'While the org is disabled none of the others is allowed either.'}
           </Text>
         </Alert>
@@ -28,7 +29,7 @@ export function Verdict() {
   )
 }
 
-function titleOf(reachable: boolean, look: keyof typeof COLORS, words: string): string {
-  if (!reachable) return 'Whether everything is allowed is not known.'
+function titleOf(isCurrent: boolean, look: keyof typeof COLORS, words: string): string {
+  if (!isCurrent) return 'Whether everything is allowed is not known.'
   return look === 'good' ? 'Everything is allowed.' : `Not everything is allowed: ${words}.`
 }

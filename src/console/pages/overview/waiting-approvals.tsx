@@ -36,7 +36,7 @@ export function WaitingApprovals() {
                     <Anchor component={Link} href={`/approvals/${encodeURIComponent(approvalId)}`} inherit>
                       <Untrusted text={tool} mono />
                     </Anchor>{' '}
-                    of <Untrusted text={agent} />, expires <When at={expiresAt} />
+                    of <Untrusted text={agent} />, expires <When at={expiresAt} ahead />
                   </Text>
                 </li>
               ))}

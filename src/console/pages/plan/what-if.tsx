@@ -73,7 +73,7 @@ export function WhatIf({ usage }: { readonly usage: Output<'usage'> }) {
                       <Title order={3} size="h5">
                         Above slot {cap.toLocaleString('en')}
                       </Title>
-                      <Button variant="default" size="compact-md" onClick={() => exportHits(effect, cap)}>
+                      <Button variant="default" size="compact-sm" onClick={() => exportHits(effect, cap)}>
                         Export the list as CSV
                       </Button>
                     </Group>

@@ -18,17 +18,13 @@ const STATUSES = ['running', 'interrupted', 'queued', 'completed', 'denied', 'fa
 
 /** What the tool servers told of the runs that they host. */
 export function Runs() {
-  const pager = usePager()
-  const [filters, setFilters] = useFilters(['status', 'agent'])
+  const [filters, change] = useFilters(['status', 'agent'])
+  const pager = usePager(JSON.stringify(filters))
   const runs = useCall(
     'runs',
     { limit: PAGE, ...filters, ...(pager.cursor !== undefined && { cursor: pager.cursor }) },
     { everyMs: 5000 },
   )
-  const change = (next: typeof filters) => {
-    pager.reset()
-    setFilters(next)
-  }
   return (
     <Page title="Runs">
       <UnknownEffects />

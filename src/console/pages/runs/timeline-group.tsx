@@ -126,7 +126,12 @@ function StepEntry({
       )}
       {told.map(([name, value]) => (
         <span key={name}>
-          , <Untrusted text={name} /> <Untrusted text={String(value)} mono />
+          , <Untrusted text={name.replaceAll('_', ' ')} />{' '}
+          {name.endsWith('_at') && typeof value === 'string' && !Number.isNaN(Date.parse(value)) ? (
+            absoluteTime(value)
+          ) : (
+            <Untrusted text={String(value)} mono />
+          )}
         </span>
       ))}
     </Text>

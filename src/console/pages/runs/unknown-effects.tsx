@@ -11,15 +11,16 @@ import { When } from '../../ui/when.tsx'
 
 type Effect = Output<'unknownEffects'>['effects'][number]
 
-/** Effects of which nobody can tell whether they happened. Nothing stands here while there are none. */
+/** Effects of which nobody can tell whether they happened. Nothing stands here while none is known. */
 export function UnknownEffects({ runId }: { readonly runId?: string }) {
   const answer = useCall('unknownEffects', {}, { everyMs: 5000 })
   const effects = (answer.data?.effects ?? []).filter(
     (effect) => runId === undefined || effect.runId === runId,
   )
-  const { error } = answer
-  if (answer.data === undefined && error !== null) return <Failed error={error} />
-  if (effects.length === 0) return null
+  const { data, error } = answer
+  if (effects.length === 0) {
+    return error === null ? null : <Failed error={error} stale={data !== undefined} />
+  }
   return (
     <Alert
       color="red"

@@ -55,7 +55,7 @@ function RestoreSet({ epoch, plan }: { readonly epoch: number; readonly plan: Re
     <Stack gap="sm" align="flex-start">
       <WhatComesBack plan={plan} />
       {items.length > 0 && mayRestore(session) && (
-        <Button color="teal" onClick={() => setOpened(true)}>
+        <Button color="teal.9" onClick={() => setOpened(true)}>
           Restore {count(items.length, 'device')} …
         </Button>
       )}

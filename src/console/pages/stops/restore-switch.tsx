@@ -119,7 +119,7 @@ function RestoreOne({
     <Stack gap="sm" align="flex-start">
       {children}
       {allowed ? (
-        <Button color="teal" onClick={() => setOpened(true)}>
+        <Button color="teal.9" onClick={() => setOpened(true)}>
           {label}
         </Button>
       ) : (

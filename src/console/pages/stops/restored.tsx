@@ -1,6 +1,6 @@
 import { Alert, Stack, Text } from '@mantine/core'
 
-import type { ApiError } from '../../api/api-error.ts'
+import { isOutcomeUnknown, type ApiError } from '../../api/api-error.ts'
 import { count } from '../../ui/count.ts'
 import { plain } from '../../ui/plain.ts'
 import { DeviceLines } from './device-lines.tsx'
@@ -28,7 +28,10 @@ export function Restored({
         <Alert color="red" variant="outline" title="It broke off">
           <Text size="sm">{plain(failed.message)}</Text>
           <Text size="sm">
-            Whether the next {count(asked - rows.length, 'device')} came back is not known.
+            {isOutcomeUnknown(failed)
+              ? `Of the other ${count(asked - rows.length, 'device')} it is not known which came back.`
+              : `The other ${count(asked - rows.length, 'device')} did not come back.`}{' '}
+            Close this to see what is still held.
           </Text>
         </Alert>
       )}

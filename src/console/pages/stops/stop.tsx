@@ -12,6 +12,7 @@ import { plain } from '../../ui/plain.ts'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { absoluteTime, When } from '../../ui/when.tsx'
+import { Who } from '../../ui/who.tsx'
 import { DeviceLines } from './device-lines.tsx'
 import { Restore } from './restore.tsx'
 import { StopCalls } from './stop-calls.tsx'
@@ -69,7 +70,7 @@ function StopSections({ stop }: { readonly stop: StopBody }) {
           {absoluteTime(stop.at)} (<When at={stop.at} />)
         </Fact>
         <Fact name="By">
-          <Untrusted text={stop.by} />
+          <Who by={stop.by} />
         </Fact>
         <Fact name="Epoch">{stop.epoch}</Fact>
         <Fact name="Reason">{stop.reason === null ? 'none given' : <Untrusted text={stop.reason} />}</Fact>

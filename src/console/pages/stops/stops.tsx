@@ -10,7 +10,8 @@ import { ScrollTable } from '../../ui/scroll-table.tsx'
 import { StateBadge } from '../../ui/state-badge.tsx'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { When } from '../../ui/when.tsx'
-import { confirmationOf, isOpen, stopTitle, stopWords } from './stop-words.ts'
+import { Who } from '../../ui/who.tsx'
+import { confirmationOf, isOpen, stopWords } from './stop-words.ts'
 import classes from './stops.module.css'
 
 const PAGE = 50
@@ -58,7 +59,7 @@ function StopRow({ stop }: { readonly stop: StopBody }) {
   return (
     <Table.Tr>
       <Table.Th scope="row" fw={400} className={classes.what}>
-        <PageLink to={`/stops/${stop.epoch}`} label={stopTitle(stop)}>
+        <PageLink to={`/stops/${stop.epoch}`}>
           {did} {what !== null && <Untrusted text={what} mono />}
           {more}
         </PageLink>
@@ -72,8 +73,8 @@ function StopRow({ stop }: { readonly stop: StopBody }) {
           {share !== null && <Text size="sm">{share}</Text>}
         </Group>
       </Table.Td>
-      <Table.Td>
-        <Untrusted text={stop.by} />
+      <Table.Td className={classes.by}>
+        <Who by={stop.by} />
       </Table.Td>
       <Table.Td className={classes.reason}>
         {stop.reason === null ? '–' : <Untrusted text={stop.reason} />}

@@ -1,5 +1,6 @@
 import { Alert, ScrollArea, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
 
 import type { ApiError } from '../../api/api-error.ts'
 import { preview, type PreviewAnswer } from '../../api/call.ts'
@@ -9,12 +10,23 @@ import { Answer } from '../answer.tsx'
 import { count } from '../count.ts'
 import { Untrusted } from '../untrusted.tsx'
 
-/** What a stop would hit, as the control plane says: asked anew for each `input`. */
+/**
+ * What a stop would hit, as the control plane says: asked anew for each `input` and each time it is enabled, and then as
+ * it was shown, so that a stop can tell whether the org has changed since.
+ */
 export function usePreview(name: CallName, input: object, enabled: boolean) {
+  const [opening, setOpening] = useState(0)
+  const [was, setWas] = useState(enabled)
+  if (was !== enabled) {
+    setWas(enabled)
+    setOpening(opening + 1)
+  }
   return useQuery<PreviewAnswer, ApiError>({
-    queryKey: [name, input, 'preview'],
+    queryKey: [name, input, 'preview', opening],
     queryFn: ({ signal }) => preview(name, input, { signal }),
     enabled,
+    gcTime: 0,
+    staleTime: Infinity,
   })
 }
 
@@ -25,10 +37,11 @@ export function BlastRadius({ of }: { readonly of: ReturnType<typeof usePreview>
     <Answer of={of}>
       {({ deviceCount, hits, devices, truncated }) => {
         const hit = new Set(devices.filter(({ now }) => now === 'ALLOW').map(({ deviceId }) => deviceId))
-        const inFlight = (replicas.data?.replicas ?? [])
+        const inFlight = replicas.data?.replicas
           .flatMap((replica) => replica.devices)
           .filter(({ deviceId }) => hit.has(deviceId))
           .reduce((sum, device) => sum + device.inFlight, 0)
+        const denied = devices.length - hits
         return (
           <Alert
             color="red"
@@ -37,9 +50,12 @@ export function BlastRadius({ of }: { readonly of: ReturnType<typeof usePreview>
           >
             <Stack gap={4}>
               <Text size="sm">
-                {count(inFlight, 'call')} in flight there now. {count(deviceCount - hits, 'more device')} it
-                is about
-                {deviceCount - hits === 1 ? ' is' : ' are'} denied already.
+                {inFlight === undefined || replicas.error !== null
+                  ? 'What is in flight there now is not known.'
+                  : `${count(inFlight, 'call')}${truncated ? ' or more' : ''} in flight there now.`}{' '}
+                {count(denied, 'more device')} it is about {denied === 1 ? 'is' : 'are'} denied already.
+                {truncated &&
+                  ` ${count(deviceCount - devices.length, 'more device')} it is about were not looked at one by one.`}
               </Text>
               <ScrollArea.Autosize
                 mah={160}

@@ -1,8 +1,9 @@
 import { Alert, Button, Code, Group, Modal, NativeSelect, Stack, Text, Textarea } from '@mantine/core'
 import { useState, type FormEvent, type ReactNode } from 'react'
 
-import { ApiError } from '../../api/api-error.ts'
+import { ApiError, isOutcomeUnknown } from '../../api/api-error.ts'
 import { plain } from '../plain.ts'
+import { useDraft } from './use-draft.ts'
 
 /** What somebody who stops or restores gives along. */
 export interface ChangeInput {
@@ -43,22 +44,27 @@ const REMINDERS = [
 /** The one form for every stop and restore: what it hits, why, and what came of it. */
 export function ChangeDialog(props: ChangeDialogProps) {
   const { title, opened, onClose, staysOpen = false } = props
+  const [busy, setBusy] = useState(false)
+  // What was sent is waited for, so that what came of it is told.
+  const close = () => !busy && onClose()
   return (
     <Modal
       opened={opened}
-      onClose={onClose}
+      onClose={close}
       title={title}
       size="lg"
-      closeOnClickOutside={!staysOpen}
+      // A slip of the hand would lose what was typed.
+      closeOnClickOutside={false}
       closeOnEscape={!staysOpen}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
-      {opened && <ChangeForm {...props} />}
+      {opened && <ChangeForm {...props} onClose={close} busy={busy} setBusy={setBusy} />}
     </Modal>
   )
 }
 
 function ChangeForm({
+  title,
   children,
   confirm,
   tone = 'stop',
@@ -68,15 +74,17 @@ function ChangeForm({
   submit,
   onClose,
   onStale,
-}: ChangeDialogProps) {
-  const [reason, setReason] = useState('')
+  busy,
+  setBusy,
+}: ChangeDialogProps & { readonly busy: boolean; readonly setBusy: (busy: boolean) => void }) {
+  const [reason, setReason] = useDraft(title)
   const [remindAfter, setRemindAfter] = useState('')
-  const [busy, setBusy] = useState(false)
   const [error, setError] = useState<ApiError>()
   const [result, setResult] = useState<ReactNode>()
 
   const send = async (event: FormEvent) => {
     event.preventDefault()
+    if (busy) return
     setBusy(true)
     setError(undefined)
     try {
@@ -139,10 +147,10 @@ function ChangeForm({
         )}
         {error !== undefined && <Refused error={error} />}
         <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
+          <Button variant="default" onClick={onClose} disabled={busy}>
             Cancel
           </Button>
-          <Button type="submit" color={tone === 'stop' ? 'red' : 'teal'} loading={busy} disabled={waits}>
+          <Button type="submit" color={tone === 'stop' ? 'red' : 'teal.9'} loading={busy} disabled={waits}>
             {confirm}
           </Button>
         </Group>
@@ -158,7 +166,13 @@ function Refused({ error }: { readonly error: ApiError }) {
       color="red"
       variant="outline"
       role="alert"
-      title={stale ? 'Somebody else was faster. Nothing was changed.' : 'This did not work.'}
+      title={
+        stale
+          ? 'Somebody else was faster. Nothing was changed.'
+          : isOutcomeUnknown(error)
+            ? 'Whether this was done is not known.'
+            : 'This did not work.'
+      }
     >
       <Text size="sm">
         {stale

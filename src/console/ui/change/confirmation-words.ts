@@ -20,9 +20,12 @@ export function verdictOf({ state, replicas }: Pick<StopBody, 'state' | 'replica
   readonly words: string
 } {
   if (state === 'confirmed') {
+    const unknown = replicas.reduce((sum, replica) => sum + replica.unknown, 0)
+    const doubt =
+      unknown === 0 ? '' : `. Of ${count(unknown, 'effect')} nobody knows whether it happened: see Runs`
     return {
-      look: 'good',
-      words: `Confirmed by ${replicas.length === 1 ? 'the one replica' : `all ${replicas.length} replicas`}`,
+      look: unknown === 0 ? 'good' : 'warn',
+      words: `Confirmed by ${replicas.length === 1 ? 'the one replica' : `all ${replicas.length} replicas`}${doubt}`,
     }
   }
   if (state === 'no_replicas')

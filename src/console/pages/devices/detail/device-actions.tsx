@@ -35,7 +35,7 @@ export function DeviceActions({
       {mayRestore(session) && (
         <>
           {revoked && (
-            <Button size="xs" color="teal" onClick={() => begin({ is: 'restore', deviceIds })}>
+            <Button size="xs" color="teal.9" onClick={() => begin({ is: 'restore', deviceIds })}>
               Restore
             </Button>
           )}

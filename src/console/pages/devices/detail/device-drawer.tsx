@@ -33,7 +33,7 @@ export function DeviceDrawer({
   readonly covered: boolean
 }) {
   const session = useSession()
-  const device = data.byId.get(deviceId)
+  const device = known ? data.byId.get(deviceId) : undefined
   return (
     <Drawer
       opened={deviceId !== ''}
@@ -47,7 +47,7 @@ export function DeviceDrawer({
       {deviceId !== '' && device === undefined && !known && <Loading />}
       {deviceId !== '' && device === undefined && known && <NoDevice />}
       {device !== undefined && (
-        <Stack gap="lg">
+        <Stack gap="lg" key={deviceId}>
           <DeviceActions device={device} begin={begin} />
           <WhyDenied device={device} data={data} begin={begin} />
           <DeviceFacts device={device} data={data} />

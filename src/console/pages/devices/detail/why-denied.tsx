@@ -148,7 +148,7 @@ function Told({
         <>
           {' '}
           ({overdue ? 'overdue since ' : 'reminder '}
-          <When at={remindAt} />)
+          <When at={remindAt} ahead />)
         </>
       )}
     </Text>

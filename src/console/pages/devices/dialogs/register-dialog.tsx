@@ -31,6 +31,7 @@ export function RegisterDialog({ data, opened, end }: DialogProps) {
     <Modal
       opened={opened}
       onClose={end}
+      closeOnClickOutside={false}
       title="Register a device"
       size="lg"
       closeButtonProps={{ 'aria-label': 'Close' }}
@@ -50,10 +51,13 @@ function RegisterForm({ data, end }: Pick<DialogProps, 'data' | 'end'>) {
   const [error, setError] = useState<ApiError>()
   const [registered, setRegistered] = useState<Output<'register'>>()
   const deviceId = whole ? id : SEGMENTS.map((name) => segments[name]).join(':')
+  const [sent, setSent] = useState('')
 
   const register = async (restore?: { readonly restoreRemoved: true; readonly ifEpoch: number }) => {
+    if (busy) return
     setBusy(true)
     setError(undefined)
+    setSent(deviceId)
     try {
       setRegistered(await call('register', { deviceId, ...labelsOf(labels), ...restore }))
       await data.renew()
@@ -70,7 +74,8 @@ function RegisterForm({ data, end }: Pick<DialogProps, 'data' | 'end'>) {
   }
   if (registered !== undefined) return <Registered of={registered} end={end} />
 
-  const { atId, atLabels, elsewhere } = placed(error)
+  // What was refused is the ID that was sent, not what it has been changed to since.
+  const { atId, atLabels, elsewhere } = placed(sent === deviceId ? error : undefined)
   const { usage } = data
   return (
     <form onSubmit={submit}>
@@ -183,7 +188,7 @@ function RegisterRefused({
             <Untrusted text={deviceId} mono /> stays denied until somebody brings it back, against the epoch
             of its removal ({epoch}). If it was revoked before, it is so again.
           </Text>
-          <Button color="teal" size="compact-sm" loading={busy} onClick={() => restore(epoch)}>
+          <Button color="teal.9" size="compact-sm" loading={busy} onClick={() => restore(epoch)}>
             Bring it back
           </Button>
         </Stack>

@@ -1,5 +1,5 @@
 import { Alert, Stack, Text } from '@mantine/core'
-import { useState } from 'react'
+import { useMemo, useState } from 'react'
 
 import { call } from '../../../api/call.ts'
 import { count } from '../../../ui/change/blast-radius.tsx'
@@ -13,11 +13,19 @@ import type { DialogProps } from './dialogs.tsx'
 /** G6: against the lock's epoch as it is shown here. */
 export function ReleaseDialog({ lock: asked, data, opened, end }: DialogProps & { readonly lock: Lock }) {
   const [lock, setLock] = useState(asked)
-  const { held, freed } = heldBy(lock, data)
+  const { devices, locks: others, org } = data
+  const { held, freed } = useMemo(
+    () => heldBy(lock, { devices, locks: others, org }),
+    [lock, devices, others, org],
+  )
 
   const lookAgain = async () => {
     const { locks } = await data.renew()
-    setLock(locks.find(({ lockId }) => lockId === lock.lockId) ?? { ...lock, active: false })
+    // Released and set again it is another lock, of the same pattern.
+    const now =
+      locks.find(({ lockId }) => lockId === lock.lockId) ??
+      locks.find(({ pattern }) => pattern === lock.pattern)
+    setLock(now ?? { ...lock, active: false })
   }
   const submit = async ({ reason }: ChangeInput) => {
     const { pattern, epoch } = await call('lockRelease', { id: lock.lockId, ifEpoch: lock.epoch, reason })

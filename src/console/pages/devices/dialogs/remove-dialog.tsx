@@ -1,10 +1,12 @@
-import { Text } from '@mantine/core'
+import { Stack, Text } from '@mantine/core'
 
 import { call, type PreviewAnswer } from '../../../api/call.ts'
 import { BlastRadius } from '../../../ui/change/blast-radius.tsx'
 import { ChangeDialog, type ChangeInput } from '../../../ui/change/change-dialog.tsx'
+import { AfterStop } from './after-stop.tsx'
 import { BatchResults } from './batch-results.tsx'
 import type { DialogProps } from './dialogs.tsx'
+import { movedBetween } from './epoch-moved.ts'
 import { useBatch } from './use-batch.tsx'
 import { usePreviewOfMany } from './use-preview-of-many.ts'
 
@@ -22,22 +24,30 @@ export function RemoveDialog({
   const what = many ? `${deviceIds.length.toLocaleString('en')} devices` : 'a device'
 
   const submit = async ({ reason }: ChangeInput) => {
+    const previewed = preview.data?.orgEpoch
+    const epochs: number[] = []
     const results = await batch.run({
       items: deviceIds.map((deviceId) => ({ deviceId })),
       chunkSize: 1,
       run: async ([item]) => {
         if (item === undefined) return []
-        await call('remove', { deviceId: item.deviceId, reason })
+        const { orgEpoch } = await call('remove', { deviceId: item.deviceId, reason })
+        epochs.push(orgEpoch)
         return [{ deviceId: item.deviceId, outcome: 'done' as const }]
       },
     })
-    await data.renew()
+    void data.renew()
     return (
-      <BatchResults
-        results={results}
-        verb="removed"
-        onAgain={(left) => begin({ is: 'remove', deviceIds: left })}
-      />
+      <Stack>
+        <BatchResults
+          results={results}
+          verb="removed"
+          onAgain={(left) => begin({ is: 'remove', deviceIds: left })}
+        />
+        <AfterStop epochs={epochs} moved={movedBetween(previewed, epochs.at(-1), epochs.length)}>
+          What is removed stays denied.
+        </AfterStop>
+      </Stack>
     )
   }
   return (

@@ -27,7 +27,7 @@ export function RevokeDialog({
     const previewed = preview.data?.orgEpoch
     if (only !== undefined) {
       const { epoch, orgEpoch } = await call('revoke', { deviceId: only, ...about })
-      await data.renew()
+      void data.renew()
       return (
         <AfterStop epochs={[epoch]} moved={movedBetween(previewed, orgEpoch, 1)}>
           <Untrusted text={only} mono /> is revoked.
@@ -51,7 +51,7 @@ export function RevokeDialog({
         }))
       },
     })
-    await data.renew()
+    void data.renew()
     return (
       <Stack>
         <BatchResults

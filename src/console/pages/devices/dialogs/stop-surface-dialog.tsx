@@ -33,7 +33,7 @@ export function StopSurfaceDialog({
 
   const submit = async ({ reason = '', remindAfterSeconds }: ChangeInput) => {
     const locked = await call('lock', { pattern: wanted, reason, remindAfterSeconds })
-    await data.renew()
+    void data.renew()
     return (
       <AfterStop epochs={[locked.epoch]} moved={movedBetween(preview.data?.orgEpoch, locked.orgEpoch, 1)}>
         <Untrusted text={locked.pattern} mono /> is locked: what matches it is denied, and what registers

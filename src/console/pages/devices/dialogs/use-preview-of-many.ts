@@ -25,8 +25,9 @@ export function usePreviewOfMany(
     },
     enabled,
     ...(select && { select }),
-    // What is opened again is previewed anew.
+    // What is opened again is previewed anew, and not before.
     gcTime: 0,
+    staleTime: Infinity,
   })
 }
 
@@ -34,7 +35,8 @@ function merged(answers: readonly PreviewAnswer[]): PreviewAnswer {
   const sum = (of: (answer: PreviewAnswer) => number) =>
     answers.reduce((total, answer) => total + of(answer), 0)
   return {
-    orgEpoch: answers.at(-1)?.orgEpoch ?? 0,
+    // Of the first: a change while the others were asked for shows as one.
+    orgEpoch: answers[0]?.orgEpoch ?? 0,
     deviceCount: sum(({ deviceCount }) => deviceCount),
     truncated: answers.some(({ truncated }) => truncated),
     hits: sum(({ hits }) => hits),

@@ -1,8 +1,9 @@
 import { memo } from 'react'
 
 import { plain } from '../../../ui/plain.ts'
+import { relativeTime } from '../../../ui/relative-time.ts'
 import { Untrusted } from '../../../ui/untrusted.tsx'
-import { absoluteTime, relativeTime } from '../../../ui/when.tsx'
+import { absoluteTime } from '../../../ui/when.tsx'
 import { inWords, type Denial, type Device } from '../device-state.ts'
 import styles from './device-table.module.css'
 
@@ -115,7 +116,8 @@ function StateCell({ denials, overdue }: { readonly denials: readonly Denial[]; 
   return (
     <td className={styles.cut} title={[told, more].filter(Boolean).join(', ')}>
       <span className={`${styles.state} ${denials.length === 0 ? styles.good : styles.bad}`}>
-        <span aria-hidden>{denials.length === 0 ? '✓' : '■'}</span> {told}
+        <span aria-hidden>{denials.length === 0 ? '✓' : '■'}</span>{' '}
+        <span className={styles.word}>{told}</span>
       </span>
       {more !== '' && <div className={`${styles.quiet} ${styles.cut}`}>{more}</div>}
     </td>
