@@ -10,7 +10,7 @@ import {
 } from '../machineid/wire-evidence.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { orgRoute, type ApiContext, type OrgCall, type Reply, type Route } from './api-route.ts'
-import { CSV_HEADER, csvLine } from './audit-csv.ts'
+import { auditCsvLine, CSV_HEADER } from './audit-csv.ts'
 import { searchAudit } from './audit-search.ts'
 import { auditSlices, verifyChain } from './audit-slices.ts'
 import { drained } from '../drained.ts'
@@ -125,7 +125,7 @@ const FORMATS = {
     header: '',
     line: (row: AuditBody) => `${JSON.stringify(row)}\n`,
   },
-  csv: { type: 'text/csv; charset=utf-8; header=present', header: CSV_HEADER, line: csvLine },
+  csv: { type: 'text/csv; charset=utf-8; header=present', header: CSV_HEADER, line: auditCsvLine },
 } as const
 
 /** Whoever takes it away gets all of it or a connection that breaks off, never a part that looks whole. */

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 
 import { bindingLines, judgeBindings, suggestedBindings } from '../../src/console/pages/keys/bindings.ts'
 import { aboutKind } from '../../src/console/pages/keys/key-kinds.ts'
-import { csvText } from '../../src/console/ui/csv.ts'
 import { KEY_KINDS } from '../../src/machineid/wire.ts'
 
 describe('the bindings of a new key', () => {
@@ -29,16 +28,4 @@ describe('the bindings of a new key', () => {
 
 it('says of every kind of key what it may do', () => {
   expect(KEY_KINDS.filter((kind) => aboutKind(kind) === undefined)).toEqual([])
-})
-
-it('writes files for a spreadsheet in which nothing of others is a formula', () => {
-  expect(
-    csvText(
-      ['id', 'n'],
-      [
-        ['=1+1', -5],
-        ['a"b,c', null],
-      ],
-    ),
-  ).toBe('id,n\r\n\'=1+1,-5\r\n"a""b,c",\r\n')
 })

@@ -282,7 +282,14 @@ describe('a decision log', () => {
       batches.push(batch)
     })
     const decisions = [{ ...decision('r'), atMs: 7 }]
-    const batch = { decisions, keysUsed: new Map(), devicesSeen: new Map(), counts: new Map(), lost: 3, rates: new Map() }
+    const batch = {
+      decisions,
+      keysUsed: new Map(),
+      devicesSeen: new Map(),
+      counts: new Map(),
+      lost: 3,
+      rates: new Map(),
+    }
     let accepted = false
     const done = log.accept(batch).then(() => (accepted = true))
     await delay(10)

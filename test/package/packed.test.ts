@@ -9,7 +9,16 @@ import { pages, PROJECT } from '../docs/markdown.ts'
 import { createUserProject, type UserProject } from '../docs/user-project.ts'
 
 /** Everything that building and packing takes. */
-const NEEDED = ['src', 'bin', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'README.md', 'LICENSE']
+const NEEDED = [
+  'src',
+  'bin',
+  'scripts',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'README.md',
+  'LICENSE',
+]
 
 let user: UserProject
 
@@ -35,7 +44,11 @@ afterAll(() => user?.[Symbol.dispose]())
 describe('the package as npm pack makes it', () => {
   test('holds what was built, and neither sources nor tests', () => {
     const files = globSync('**/*', { cwd: join(user.dir, 'node_modules/holdpoint') })
-    const outside = files.filter((file) => !/^dist(?:[/\\][\w/\\-]+(?:\.js|\.d\.ts|\.js\.map)?)?$/.test(file))
+    const outside = files.filter(
+      (file) =>
+        !/^dist(?:[/\\][\w/\\-]+(?:\.js|\.d\.ts|\.js\.map)?)?$/.test(file) &&
+        !/^dist[/\\]console[/\\](?:assets[/\\][\w-]+\.(?:css|svg)|(?:index|stop)\.html)$/.test(file),
+    )
     expect(outside.sort()).toEqual([
       'LICENSE',
       'README.md',

@@ -1,5 +1,5 @@
 /** As a shell takes it: quoted when there is anything in it that a shell would read. */
-export function quoted(text: string): string {
+function quoted(text: string): string {
   return /^[A-Za-z0-9._:/=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }
 
@@ -10,4 +10,3 @@ export const revokeCommand = (deviceId: string) =>
 export const restoreCommand = (deviceId: string) => `npx holdpoint devices restore ${quoted(deviceId)}`
 export const removeCommand = (deviceId: string) => `npx holdpoint devices rm ${quoted(deviceId)}`
 export const lockCommand = (pattern: string) => `npx holdpoint lock add ${quoted(pattern)} --reason 'why'`
-export const releaseCommand = (pattern: string) => `npx holdpoint lock release ${quoted(pattern)}`

@@ -5,7 +5,7 @@ import type { Output } from '../../api/routes.ts'
 import { useCall } from '../../api/use-call.ts'
 import { Answer, Empty } from '../../ui/answer.tsx'
 import { count } from '../../ui/count.ts'
-import { csvText } from '../../ui/csv.ts'
+import { csvLine } from '../../../csv.ts'
 import { saveFile } from '../../ui/save-file.ts'
 import { effectOfCap, TIERS, toldThen, type CapEffect } from './downgrade.ts'
 import { HitTable } from './hit-table.tsx'
@@ -143,6 +143,6 @@ function exportHits({ over }: CapEffect, cap: number): void {
   saveFile(
     `over-limit-with-${cap}.csv`,
     'text/csv',
-    csvText(['deviceId', 'slot', 'inFlight', 'now', 'then'], rows),
+    [['deviceId', 'slot', 'inFlight', 'now', 'then'], ...rows].map(csvLine).join(''),
   )
 }
