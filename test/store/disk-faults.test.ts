@@ -78,7 +78,7 @@ describe('a disk that fails', { timeout: 60_000 }, () => {
   }
 
   test('G5: a file that cannot grow: no ack from then on, and what was acked is there', () =>
-    failsWith(/^STORE_(?:IO|FULL)$/, ['bash', '-c', 'ulimit -f 300; exec "$0" "$@"', ...PROGRAM]))
+    failsWith(/^STORE_(?:IO|FULL)$/, ['bash', '-c', 'ulimit -f 500; exec "$0" "$@"', ...PROGRAM]))
 
   test.skipIf(withoutStrace !== undefined)(
     'G5: a full disk: no ack from then on, and what was acked is there',

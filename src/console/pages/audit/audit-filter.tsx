@@ -54,7 +54,7 @@ export function AuditFilter({
         />
         <TextInput
           label="Who"
-          placeholder="a key's ID, platform, local"
+          placeholder="ID of a key, local"
           maxLength={256}
           spellCheck={false}
           value={draft.actor}

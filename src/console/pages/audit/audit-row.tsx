@@ -12,7 +12,14 @@ import { difference, type Field } from './difference.ts'
 
 export type Row = Output<'audit'>['rows'][number]
 
-export const COLUMNS = ['Row', 'When', 'Change', 'Device', 'Who', 'Reason']
+/** A device, or what a lock is of. */
+function subjectOf({ deviceId, after }: Row): string | undefined {
+  if (deviceId !== null) return deviceId
+  const isLock = typeof after === 'object' && after !== null && 'pattern' in after
+  return isLock && typeof after.pattern === 'string' ? after.pattern : undefined
+}
+
+export const COLUMNS = ['Row', 'When', 'Change', 'Of', 'Who', 'Reason']
 
 /** One change; opened, everything that its row says. */
 export function AuditRow({
@@ -24,7 +31,8 @@ export function AuditRow({
 }) {
   const [isOpen, setOpen] = useState(false)
   const id = useId()
-  const { seq, at, action, deviceId, actor, actorKind, reason } = row
+  const { seq, at, action, actor, actorKind, reason } = row
+  const of = subjectOf(row)
   return (
     <>
       <Table.Tr>
@@ -46,7 +54,7 @@ export function AuditRow({
         <Table.Td className={classes.whole}>
           <Untrusted text={action} mono />
         </Table.Td>
-        <Table.Td>{deviceId === null ? '–' : <Untrusted text={deviceId} mono />}</Table.Td>
+        <Table.Td>{of === undefined ? '–' : <Untrusted text={of} mono />}</Table.Td>
         <Table.Td className={classes.whole}>
           {actorKind !== null && actorKind !== actor && <div>{actorKind}</div>}
           <Untrusted text={actor} mono />
@@ -60,8 +68,8 @@ export function AuditRow({
               <Difference row={row} />
               <Evidence row={row} />
               <Group gap="xs">
-                {deviceId !== null && (
-                  <Button size="compact-sm" variant="default" onClick={() => onOnly({ device: deviceId })}>
+                {of !== undefined && (
+                  <Button size="compact-sm" variant="default" onClick={() => onOnly({ device: of })}>
                     Only changes of this device
                   </Button>
                 )}
