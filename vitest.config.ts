@@ -6,8 +6,6 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['holdpoint-source'], externalConditions: ['holdpoint-source'] } },
   test: {
     include: ['test/**/*.test.ts'],
-    // Most of them wait for servers, not for a core.
-    maxWorkers: '100%',
     testTimeout: 20_000,
     hookTimeout: 20_000,
     // What is waited for comes at once or never: a busy machine must not decide which.

@@ -100,7 +100,8 @@ const UNDO: Readonly<Record<string, (deviceId: string) => string>> = {
 }
 
 function whatRuns({ program, url, operatorUrl }: Child, dataDir: string): string {
-  const operators = operatorUrl === undefined ? '' : `  for operators ${fromHere(operatorUrl)}`
+  const at = operatorUrl && fromHere(operatorUrl)
+  const operators = at === undefined ? '' : `  for operators ${at}  console ${at}/console`
   return `${program.padEnd(13)} ${url}${operators}  (log: ${join(dataDir, 'logs', `${program}.log`)})`
 }
 

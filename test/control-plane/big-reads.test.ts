@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 
+import { systemClock } from '../../src/clock.ts'
 import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
@@ -32,7 +33,9 @@ test('a list longer than a slice is whole, in order, and comes in pages of any s
 })
 
 test('a look at what a stop would hit counts against the quota, the stop itself never does', async () => {
-  await using authority = await startTestControlPlane({ limitCalls: true })
+  // No time passes, in which a quota would fill up again.
+  const at = systemClock.now()
+  await using authority = await startTestControlPlane({ limitCalls: true, clock: { now: () => at } })
   await authority.register('a:test:worker:01')
   const revoke = (query = '') =>
     authority.post(`${PATHS.revoke}${query}`, { deviceId: 'a:test:worker:01' }, authority.keys.stop)

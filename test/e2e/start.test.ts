@@ -32,6 +32,7 @@ describe('npm start', { timeout: 60_000 }, () => {
       const operatorUrl = /for operators (http:\S+)/.exec(lines[0] ?? '')?.[1]
       const { consoleUrl } = JSON.parse(readFileSync(join(dir.path, 'operator.json'), 'utf8')) as OperatorFile
       expect(consoleUrl).toBe(operatorUrl)
+      expect(lines[0]).toContain(`console ${operatorUrl}/console`)
 
       const paused = (await shell(run)) as { approvals: { callId: string; digest: string }[] }
       expect(paused).toMatchObject({
