@@ -92,6 +92,7 @@ describe.skipIf(!hasChromium('what the console says when something goes wrong'))
 
   it('tells a stop whose answer was lost neither as done nor as failed, and waits for it', async () => {
     const dialog = await openStop()
+    await dialog.getByText('This stops 1 device').waitFor()
     await dialog.getByLabel('Reason').fill('looks wrong')
     const answered = Promise.withResolvers<void>()
     const lose = async (route: Route) => {
@@ -109,7 +110,12 @@ describe.skipIf(!hasChromium('what the console says when something goes wrong'))
     expect(await dialog.getByLabel('Reason').inputValue()).toBe('looks wrong')
     await page.unroute('**/api/v1/org/disable')
 
+    // Once there is an answer again, everything that is shown is asked anew, and the preview stays as it was shown.
+    for (const _ of ['the poll', 'everything']) await page.waitForResponse('**/api/v1/usage')
+    await dialog.getByText('This stops 1 device').waitFor()
+    // It was of before the first try.
     await dialog.getByRole('button', { name: 'Stop everything' }).click()
+    await dialog.getByText('Something else was stopped or restored since this form was opened.').waitFor()
     await dialog.getByRole('button', { name: 'Close' }).last().click()
     const { org } = await world.get('/api/v1/usage')
     await world.post('/api/v1/org/enable', { ifEpoch: org.epoch })

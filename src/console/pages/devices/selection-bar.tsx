@@ -3,7 +3,7 @@ import { memo, useMemo, type Dispatch, type SetStateAction } from 'react'
 
 import { mayRestore, mayStop } from '../../api/roles.ts'
 import { useSession } from '../../api/session-state.ts'
-import { count } from '../../ui/change/blast-radius.tsx'
+import { count } from '../../ui/count.ts'
 import type { Row } from './device-filter.ts'
 import type { Device } from './device-state.ts'
 import { NOTHING, withAll, type Selection } from './selection.ts'

@@ -1,34 +1,10 @@
 import { Alert, ScrollArea, Stack, Text } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 
-import type { ApiError } from '../../api/api-error.ts'
-import { preview, type PreviewAnswer } from '../../api/call.ts'
-import type { CallName } from '../../api/routes.ts'
 import { useCall } from '../../api/use-call.ts'
 import { Answer } from '../answer.tsx'
 import { count } from '../count.ts'
 import { Untrusted } from '../untrusted.tsx'
-
-/**
- * What a stop would hit, as the control plane says: asked anew for each `input` and each time it is enabled, and then as
- * it was shown, so that a stop can tell whether the org has changed since.
- */
-export function usePreview(name: CallName, input: object, enabled: boolean) {
-  const [opening, setOpening] = useState(0)
-  const [was, setWas] = useState(enabled)
-  if (was !== enabled) {
-    setWas(enabled)
-    setOpening(opening + 1)
-  }
-  return useQuery<PreviewAnswer, ApiError>({
-    queryKey: [name, input, 'preview', opening],
-    queryFn: ({ signal }) => preview(name, input, { signal }),
-    enabled,
-    gcTime: 0,
-    staleTime: Infinity,
-  })
-}
+import type { usePreview } from './use-preview.ts'
 
 /** The devices that a stop would hit, and the calls that are in flight there. */
 export function BlastRadius({ of }: { readonly of: ReturnType<typeof usePreview> }) {
@@ -76,5 +52,3 @@ export function BlastRadius({ of }: { readonly of: ReturnType<typeof usePreview>
     </Answer>
   )
 }
-
-export { count }

@@ -1,6 +1,6 @@
 import { List, Text } from '@mantine/core'
 
-import { count } from '../../../ui/change/blast-radius.tsx'
+import { count } from '../../../ui/count.ts'
 import { StateBadge } from '../../../ui/state-badge.tsx'
 import { Untrusted } from '../../../ui/untrusted.tsx'
 import { When } from '../../../ui/when.tsx'

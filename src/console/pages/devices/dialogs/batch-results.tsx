@@ -11,7 +11,7 @@ import {
 } from '@mantine/core'
 import { useState } from 'react'
 
-import { count } from '../../../ui/change/blast-radius.tsx'
+import { count } from '../../../ui/count.ts'
 import { plain } from '../../../ui/plain.ts'
 import { Untrusted } from '../../../ui/untrusted.tsx'
 import { countOutcomes, OUTCOMES, resultsText, whyNot, type DeviceResult } from '../batch.ts'

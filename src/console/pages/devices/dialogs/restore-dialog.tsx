@@ -2,7 +2,7 @@ import { Alert, ScrollArea, Stack, Text } from '@mantine/core'
 import { useState } from 'react'
 
 import { call } from '../../../api/call.ts'
-import { count } from '../../../ui/change/blast-radius.tsx'
+import { count } from '../../../ui/count.ts'
 import { ChangeDialog, type ChangeInput } from '../../../ui/change/change-dialog.tsx'
 import { Untrusted } from '../../../ui/untrusted.tsx'
 import { When } from '../../../ui/when.tsx'

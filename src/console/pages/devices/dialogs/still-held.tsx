@@ -2,7 +2,7 @@ import { Alert, Button, Group, Stack, Text } from '@mantine/core'
 
 import { mayRestore } from '../../../api/roles.ts'
 import { useSession } from '../../../api/session-state.ts'
-import { count } from '../../../ui/change/blast-radius.tsx'
+import { count } from '../../../ui/count.ts'
 import { Untrusted } from '../../../ui/untrusted.tsx'
 import { matchesPattern } from '../device-id.ts'
 import { denialsOf, WHY, type Denial, type Device } from '../device-state.ts'

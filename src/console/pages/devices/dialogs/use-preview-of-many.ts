@@ -1,34 +1,23 @@
-import { useQuery } from '@tanstack/react-query'
-
-import type { ApiError } from '../../../api/api-error.ts'
 import { preview, type PreviewAnswer } from '../../../api/call.ts'
+import { usePreviewBy } from '../../../ui/change/use-preview.ts'
 import { MAX_CHUNK } from '../batch.ts'
 
 /** What revoking these would hit, as the control plane says, in as many calls as it takes. */
 export function usePreviewOfMany(
   deviceIds: readonly string[],
-  {
-    enabled,
-    select,
-  }: { readonly enabled: boolean; readonly select?: (preview: PreviewAnswer) => PreviewAnswer },
+  options: { readonly enabled: boolean; readonly select?: (preview: PreviewAnswer) => PreviewAnswer },
 ) {
-  return useQuery<PreviewAnswer, ApiError>({
-    queryKey: ['revokeBatch', deviceIds, 'preview'],
-    queryFn: async ({ signal }) => {
-      const answers: PreviewAnswer[] = []
-      for (let start = 0; start < deviceIds.length; start += MAX_CHUNK) {
-        const chunk = deviceIds.slice(start, start + MAX_CHUNK)
-        // oxlint-disable-next-line no-await-in-loop -- the control plane has stops to serve meanwhile
-        answers.push(await preview('revokeBatch', { deviceIds: chunk }, { signal }))
-      }
-      return merged(answers)
-    },
-    enabled,
-    ...(select && { select }),
-    // What is opened again is previewed anew, and not before.
-    gcTime: 0,
-    staleTime: Infinity,
-  })
+  return usePreviewBy(['revokeBatch', deviceIds], (signal) => previewOfMany(deviceIds, signal), options)
+}
+
+async function previewOfMany(deviceIds: readonly string[], signal: AbortSignal): Promise<PreviewAnswer> {
+  const answers: PreviewAnswer[] = []
+  for (let start = 0; start < deviceIds.length; start += MAX_CHUNK) {
+    const chunk = deviceIds.slice(start, start + MAX_CHUNK)
+    // oxlint-disable-next-line no-await-in-loop -- the control plane has stops to serve meanwhile
+    answers.push(await preview('revokeBatch', { deviceIds: chunk }, { signal }))
+  }
+  return merged(answers)
 }
 
 function merged(answers: readonly PreviewAnswer[]): PreviewAnswer {
