@@ -5,7 +5,7 @@ import { devicePattern } from '../machineid/wire-fields.ts'
 import { EXIT, type Cli } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import type { OperatorClient } from './operator-client.ts'
-import { matchesPattern } from '../device-patterns.ts'
+import { matchesDevicePattern } from '../device-patterns.ts'
 import { underway } from './stop-asking.ts'
 import { table } from './table.ts'
 import { when } from './times.ts'
@@ -47,7 +47,7 @@ function filterOf({ ids, pattern, label, state }: Selection): (device: Device) =
   if (pattern !== undefined) checkPattern(pattern)
   return (device) =>
     (wanted === undefined || wanted.has(device.deviceId)) &&
-    (pattern === undefined || matchesPattern(pattern, device.deviceId)) &&
+    (pattern === undefined || matchesDevicePattern(pattern, device.deviceId)) &&
     (named === undefined || device.labels[named.name] === named.value) &&
     (state === undefined || isIn(device, state))
 }

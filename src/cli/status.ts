@@ -1,6 +1,6 @@
 import type { Cli, Commands } from './cli.ts'
 import { quotedPattern } from '../next-commands.ts'
-import { matchesPattern } from '../device-patterns.ts'
+import { matchesDevicePattern } from '../device-patterns.ts'
 import { count } from './plural.ts'
 import { inFlightOf } from './replicas.ts'
 import { standingOf, type Standing, type ToolServerStanding } from './status-gather.ts'
@@ -131,7 +131,7 @@ function stopOf(
   locks: Standing['locks'],
 ): Pick<Standing['denied'][number], 'changedAt' | 'epoch' | 'reason'> {
   if (device.revoked) return device
-  return locks.find(({ pattern }) => matchesPattern(pattern, device.deviceId)) ?? device
+  return locks.find(({ pattern }) => matchesDevicePattern(pattern, device.deviceId)) ?? device
 }
 
 /** With the kind of the key, which the switch itself does not keep. */

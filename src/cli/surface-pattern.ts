@@ -1,7 +1,6 @@
+import { isSegmentName, lockOfSurface } from '../device-patterns.ts'
 import { EXIT } from './cli.ts'
 import { CliError } from './cli-error.ts'
-
-const SURFACE = /^[A-Za-z0-9._-]{1,64}$/
 
 /**
  * Every device of a surface, present or to come, of any service and environment unless they are given:
@@ -14,7 +13,7 @@ export function surfacePattern(
     env = '*',
   }: { readonly service?: string | undefined; readonly env?: string | undefined } = {},
 ): string {
-  const wrong = [service, env].find((segment) => segment !== '*' && !SURFACE.test(segment))
+  const wrong = [service, env].find((segment) => segment !== '*' && !isSegmentName(segment))
   if (wrong !== undefined) {
     throw new CliError(
       'BAD_SEGMENT',
@@ -22,7 +21,7 @@ export function surfacePattern(
       EXIT.usage,
     )
   }
-  if (SURFACE.test(surface)) return `${service}:${env}:${surface}:*`
+  if (isSegmentName(surface)) return lockOfSurface(surface, { service, env })
   throw new CliError(
     'BAD_SURFACE',
     `"${surface}" is not a surface: 1 to 64 characters of A-Z a-z 0-9 . _ -, for example payments. Any other pattern: holdpoint lock add`,

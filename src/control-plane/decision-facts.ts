@@ -1,5 +1,5 @@
 import { stopActions, type DecisionFacts } from './explain.ts'
-import { matchesDevicePattern } from './patterns.ts'
+import { matchesDevicePattern } from '../device-patterns.ts'
 import type { AuditRow, DecisionRecord, KeyRecord, OrgRecord } from './records.ts'
 import type { ControlPlaneStore } from './store.ts'
 

@@ -1,6 +1,6 @@
 import type { FEED_TYPES, FeedEventBody } from '../machineid/wire-evidence.ts'
 import { auditBody, decisionBody } from './evidence-rows.ts'
-import { matchesDevicePattern } from './patterns.ts'
+import { matchesDevicePattern } from '../device-patterns.ts'
 import type { AuditRow, DecisionRecord } from './records.ts'
 import type { OverdueStop } from './store.ts'
 

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 
 import { KEY_KINDS, type KeyKind } from '../machineid/wire.ts'
 import { newKeyId } from './ids.ts'
-import { matchesDevicePattern } from './patterns.ts'
+import { matchesDevicePattern } from '../device-patterns.ts'
 import type { KeyRecord } from './records.ts'
 
 // org_<kind>_<lookup id>_<secret><checksum>, for example org_runtime_mfzwizltoq2gc3tu_4fz…Q2ab9d3e.

@@ -1,15 +1,3 @@
-// A pattern is a device ID with `*` for whole segments. A last `*` stands for one or more segments.
-
-export function matchesDevicePattern(pattern: string, deviceId: string): boolean {
-  if (pattern === deviceId) return true
-  if (!pattern.includes('*')) return false
-  const wanted = pattern.split(':')
-  const given = deviceId.split(':')
-  const open = wanted.at(-1) === '*'
-  if (open ? given.length < wanted.length : given.length !== wanted.length) return false
-  return wanted.every((segment, index) => segment === '*' || segment === given[index])
-}
-
 /**
  * Every pattern that matches the device: at most 383, for 8 segments; 23 for 4. So a lock is found by looking up a
  * fixed number of texts, however many locks there are.

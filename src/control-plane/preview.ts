@@ -1,4 +1,4 @@
-import { matchesDevicePattern } from './patterns.ts'
+import { matchesDevicePattern } from '../device-patterns.ts'
 import { decide, standingOf, type DecisionCode } from './rules.ts'
 import type { Change, OrgSnapshot } from './store.ts'
 

@@ -7,7 +7,8 @@ import { CSRF_HEADER } from '../../src/console/api/csrf-header.ts'
 import { exchange } from '../../src/console/api/exchange.ts'
 import { mayManage, mayReadEvidence, mayRestore, mayStop } from '../../src/console/api/roles.ts'
 import { ROUTES } from '../../src/console/api/routes.ts'
-import { patternOf, surfacesOf } from '../../src/console/stop-page/surfaces.ts'
+import { surfacesOf } from '../../src/console/stop-page/surfaces.ts'
+import { surfaceTarget } from '../../src/console/stop-page/target.ts'
 import { surfacePattern } from '../../src/cli/surface-pattern.ts'
 import { MAY_MANAGE, MAY_READ_EVIDENCE, MAY_RESTORE, MAY_STOP } from '../../src/control-plane/key-kinds.ts'
 import { CALLS } from '../../src/machineid/calls.ts'
@@ -81,7 +82,9 @@ it('stops a surface with the pattern that the command line stops it with', () =>
     { name: 'email', devices: 1, denied: 1 },
     { name: 'payments', devices: 2, denied: 1 },
   ])
-  for (const { name } of surfaces) expect(patternOf(name)).toBe(surfacePattern(name))
+  for (const { name } of surfaces) {
+    expect(surfaceTarget(name).body('')).toMatchObject({ pattern: surfacePattern(name) })
+  }
 })
 
 it('takes for an answer only what the control plane said', async () => {

@@ -11,7 +11,6 @@ import {
 import { lockCommand } from '../../src/console/pages/devices/commands.ts'
 import { filterOf, matching, rowOf, withFilter } from '../../src/console/pages/devices/device-filter.ts'
 import {
-  matchesPattern,
   patternOf,
   pinnedBy,
   segmentsOf,
@@ -28,7 +27,8 @@ import { movedBetween } from '../../src/console/pages/devices/dialogs/epoch-move
 import { heldBy, reasonOf } from '../../src/console/pages/devices/locks-of.ts'
 import { extended, NOTHING, toggled, withAll, without } from '../../src/console/pages/devices/selection.ts'
 import { moveOf } from '../../src/console/pages/devices/table/grid-move.ts'
-import { matchesDevicePattern } from '../../src/control-plane/patterns.ts'
+import { patternsMatching } from '../../src/control-plane/patterns.ts'
+import { matchesDevicePattern } from '../../src/device-patterns.ts'
 import { decide } from '../../src/control-plane/rules.ts'
 
 const ON = { disabled: false, planState: 'active' }
@@ -110,10 +110,10 @@ describe('a device ID', () => {
     ]
     for (const pattern of texts)
       for (const id of texts)
-        expect([pattern, id, matchesPattern(pattern, id)]).toEqual([
+        expect([pattern, id, matchesDevicePattern(pattern, id)]).toEqual([
           pattern,
           id,
-          matchesDevicePattern(pattern, id),
+          patternsMatching(id).includes(pattern),
         ])
   })
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-import { matchesDevicePattern } from '../../src/control-plane/patterns.ts'
+import { matchesDevicePattern } from '../../src/device-patterns.ts'
 import type { DeviceSelection } from '../../src/control-plane/store.ts'
 import { deviceRecord, KEY, lockRecord, ORG } from './control-plane-records.ts'
 import type { Fixture } from './control-plane-store.ts'

@@ -12,7 +12,7 @@ import {
   mintKey,
   newKey,
 } from '../../src/control-plane/keys.ts'
-import { matchesDevicePattern } from '../../src/control-plane/patterns.ts'
+import { matchesDevicePattern } from '../../src/device-patterns.ts'
 import { createLogger } from '../../src/log.ts'
 import { isDevicePattern } from '../../src/machineid/wire-fields.ts'
 import { KEY_KINDS } from '../../src/machineid/wire.ts'

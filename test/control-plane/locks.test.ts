@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-import { matchesDevicePattern, patternsMatching } from '../../src/control-plane/patterns.ts'
+import { patternsMatching } from '../../src/control-plane/patterns.ts'
+import { matchesDevicePattern } from '../../src/device-patterns.ts'
 import { deviceIdProblem } from '../../src/guard/device.ts'
 import { isDevicePattern } from '../../src/machineid/wire-fields.ts'
 import { LockListResponse, LockResponse } from '../../src/machineid/wire-locks.ts'

@@ -38,7 +38,9 @@ export function hrefOf(name: CallName, input: Readonly<Record<string, unknown>>)
   const { id, ...query } = input
   const path = ROUTES[name].path.replace(':id', encodeURIComponent(String(id)))
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== '')
-  const search = new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString()
+  const search = new URLSearchParams(
+    given.map(([key, value]): [string, string] => [key, String(value)]),
+  ).toString()
   return search === '' ? path : `${path}?${search}`
 }
 

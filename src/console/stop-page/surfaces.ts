@@ -1,3 +1,4 @@
+import { isSegmentName } from '../../device-patterns.ts'
 import type { Output } from '../api/routes.ts'
 import { count } from '../ui/count.ts'
 
@@ -25,11 +26,6 @@ export function surfacesOf(devices: readonly Device[]): Surface[] {
     .sort((one, other) => (one.name < other.name ? -1 : 1))
 }
 
-/** The same as the CLI's `surface stop` and `panic --surface`: present and future devices, of any service and environment. */
-export function patternOf(surface: string): string {
-  return `*:*:${surface}:*`
-}
-
 /** What holds for a surface, in words. `because`: what denies every device; '' when nothing does. */
 export function surfaceWords({ devices, denied }: Surface, because: string): string {
   if (because !== '') return `${count(devices, 'device')}, none allowed: ${because}`
@@ -39,10 +35,8 @@ export function surfaceWords({ devices, denied }: Surface, because: string): str
     : `${denied} of ${count(devices, 'device')} stopped`
 }
 
-/** As `SURFACE` in cli/surface-pattern.ts; what does not fit is stopped with everything, or in the console. */
-const SURFACE = /^[A-Za-z0-9._-]{1,64}$/
-
+/** What does not fit is stopped with everything, or in the console. */
 function surfaceOf(deviceId: string): string | undefined {
   const [, , surface, instance] = deviceId.split(':')
-  return surface !== undefined && instance !== undefined && SURFACE.test(surface) ? surface : undefined
+  return surface !== undefined && instance !== undefined && isSegmentName(surface) ? surface : undefined
 }

@@ -1,10 +1,10 @@
+import { lockOfSurface } from '../../device-patterns.ts'
 import { PATHS } from '../../machineid/paths.ts'
 import type { PreviewAnswer } from '../api/call.ts'
 import type { Output } from '../api/routes.ts'
 import { count } from '../ui/count.ts'
 import { plain } from '../ui/plain.ts'
 import { get, post } from './session.ts'
-import { patternOf } from './surfaces.ts'
 
 /** What one button stops. */
 export interface Target {
@@ -28,7 +28,7 @@ export function surfaceTarget(surface: string): Target {
     title: `Stop ${plain(surface)}`,
     about: `Locks every ${plain(surface)} device of every service and environment, present and to come.`,
     path: PATHS.locks,
-    body: (reason) => ({ pattern: patternOf(surface), reason: reason === '' ? NO_REASON : reason }),
+    body: (reason) => ({ pattern: lockOfSurface(surface), reason: reason === '' ? NO_REASON : reason }),
   }
 }
 

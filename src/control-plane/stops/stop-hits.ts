@@ -1,4 +1,4 @@
-import { matchesDevicePattern } from '../patterns.ts'
+import { matchesDevicePattern } from '../../device-patterns.ts'
 import type { StopRecord } from './stop-store.ts'
 
 /** What one stop is about. */

@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 
-import { matchesDevicePattern, patternsMatching } from '../../control-plane/patterns.ts'
+import { patternsMatching } from '../../control-plane/patterns.ts'
+import { matchesDevicePattern } from '../../device-patterns.ts'
 import type { DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { DeviceSelection } from '../../control-plane/store.ts'
 import * as rows from './control-plane-rows.ts'

@@ -35,12 +35,3 @@ export function surfacePatternOf(deviceId: string): string {
   const { service, env, surface, instance } = segmentsOf(deviceId)
   return instance === '' ? deviceId : `${service}:${env}:${surface}:*`
 }
-
-/** As the control plane does it: `*` is a whole segment, and a last one is one or more. */
-export function matchesPattern(pattern: string, deviceId: string): boolean {
-  if (pattern === deviceId) return true
-  const wanted = pattern.split(':')
-  const given = deviceId.split(':')
-  const fits = wanted.at(-1) === '*' ? given.length >= wanted.length : given.length === wanted.length
-  return fits && wanted.every((segment, index) => segment === '*' || segment === given[index])
-}

@@ -1,9 +1,9 @@
-import { matchesPattern } from './device-id.ts'
+import { matchesDevicePattern } from '../../../device-patterns.ts'
 import { denialsOf, type Device, type Lock, type OrgStanding } from './device-state.ts'
 
 /** The locks that deny it now. */
 export function locksOf(deviceId: string, locks: readonly Lock[]): readonly Lock[] {
-  return locks.filter(({ active, pattern }) => active && matchesPattern(pattern, deviceId))
+  return locks.filter(({ active, pattern }) => active && matchesDevicePattern(pattern, deviceId))
 }
 
 /** The devices that a lock holds now. */
@@ -11,7 +11,7 @@ export function heldDevices(
   { pattern }: Pick<Lock, 'pattern'>,
   devices: readonly Device[],
 ): readonly Device[] {
-  return devices.filter(({ deviceId }) => matchesPattern(pattern, deviceId))
+  return devices.filter(({ deviceId }) => matchesDevicePattern(pattern, deviceId))
 }
 
 /** What a lock holds now, and what of that nothing else would deny once it is released. */

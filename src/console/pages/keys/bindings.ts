@@ -1,4 +1,4 @@
-import { matchesPattern } from '../devices/device-id.ts'
+import { matchesDevicePattern } from '../../../device-patterns.ts'
 
 const MAX_BINDINGS = 64
 const LOOKS_LIKE_ONE = /^[A-Za-z0-9._:*-]{1,128}$/
@@ -19,7 +19,7 @@ export function bindingLines(text: string): string[] {
 export function judgeBindings(lines: readonly string[], deviceIds: readonly string[]): Binding[] {
   return lines.map((text, index) => {
     const problem = problemOf(text, index)
-    const matches = deviceIds.filter((deviceId) => matchesPattern(text, deviceId)).length
+    const matches = deviceIds.filter((deviceId) => matchesDevicePattern(text, deviceId)).length
     return problem === undefined ? { text, matches } : { text, matches: 0, problem }
   })
 }

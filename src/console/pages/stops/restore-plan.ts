@@ -1,4 +1,4 @@
-import { matchesPattern } from '../../../device-patterns.ts'
+import { matchesDevicePattern } from '../../../device-patterns.ts'
 import type { Input, Output } from '../../api/routes.ts'
 
 type SetDevice = Output<'stopSet'>['devices'][number]
@@ -34,7 +34,7 @@ export function stillDenied(
   const locked = now.lockPatterns
     .map((pattern) => ({
       by: `the lock on ${pattern}`,
-      devices: items.filter(({ deviceId }) => matchesPattern(pattern, deviceId)).length,
+      devices: items.filter(({ deviceId }) => matchesDevicePattern(pattern, deviceId)).length,
     }))
     .filter(({ devices }) => devices > 0)
   if (!now.orgDisabled || items.length === 0) return locked

@@ -4,7 +4,7 @@ import { mayRestore } from '../../../api/roles.ts'
 import { useSession } from '../../../api/session-state.ts'
 import { count } from '../../../ui/count.ts'
 import { Untrusted } from '../../../ui/untrusted.tsx'
-import { matchesPattern } from '../device-id.ts'
+import { matchesDevicePattern } from '../../../../device-patterns.ts'
 import { denialsOf, WHY, type Denial, type Device } from '../device-state.ts'
 import type { Actions } from '../use-actions.ts'
 import type { DevicesData } from '../use-devices.ts'
@@ -28,7 +28,7 @@ export function StillHeld({
   const holding = locks
     .map((lock) => ({
       lock,
-      of: devices.filter(({ deviceId }) => matchesPattern(lock.pattern, deviceId)).length,
+      of: devices.filter(({ deviceId }) => matchesDevicePattern(lock.pattern, deviceId)).length,
     }))
     .filter(({ of }) => of > 0)
   const others = OTHERS.map((denial) => ({
