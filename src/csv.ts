@@ -13,6 +13,11 @@ function cell(value: unknown): string {
   if (value === null || value === undefined) return ''
   if (typeof value === 'number') return String(value)
   const text = typeof value === 'string' ? value : JSON.stringify(value)
-  const defused = text.replaceAll(FORMULA, "'")
+  const defused = withoutFormula(text)
   return /[",\r\n]/.test(defused) ? `"${defused.replaceAll('"', '""')}"` : defused
+}
+
+/** A cell in which a spreadsheet finds no formula. */
+export function withoutFormula(text: string): string {
+  return text.replaceAll(FORMULA, "'")
 }

@@ -1,40 +1,30 @@
 import { Button, PasswordInput, Stack } from '@mantine/core'
-import { useState, type FormEvent } from 'react'
+import { useState } from 'react'
 
 import { call } from '../api/call.ts'
 import { tellOtherTabs } from '../api/other-tabs.ts'
 import { assertNotReadable } from '../api/plain-http.ts'
 import { setSession } from '../api/session-state.ts'
-import { plain } from '../ui/plain.ts'
+import { useSend } from '../ui/use-send.ts'
 
 /** Signs in with a key: it is sent once and kept nowhere. */
 export function KeyForm() {
   const [key, setKey] = useState('')
-  const [problem, setProblem] = useState<string>()
-  const [busy, setBusy] = useState(false)
-  const submit = async (event: FormEvent) => {
-    event.preventDefault()
-    setBusy(true)
-    setProblem(undefined)
-    try {
-      assertNotReadable(window.location)
-      const session = await call('sessionStart', { key: key.trim() })
-      setSession({ is: 'signed_in', session })
-      tellOtherTabs()
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error))
-      setBusy(false)
-    }
-  }
+  const { busy, problem, onSubmit } = useSend(async () => {
+    assertNotReadable(window.location)
+    const session = await call('sessionStart', { key: key.trim() })
+    setSession({ is: 'signed_in', session })
+    tellOtherTabs()
+  })
   return (
-    <form onSubmit={(event) => void submit(event)}>
+    <form onSubmit={onSubmit}>
       <Stack gap="sm">
         <PasswordInput
           label="Key"
           description="Of kind viewer, stop, operator, admin or full. It is sent once; this page keeps nothing of it."
           value={key}
           onChange={(event) => setKey(event.currentTarget.value)}
-          error={problem !== undefined && plain(problem)}
+          error={problem}
           errorProps={{ role: 'alert' }}
           aria-invalid={problem !== undefined}
           visibilityToggleButtonProps={{ 'aria-label': 'Show the key', tabIndex: 0 }}

@@ -1,37 +1,27 @@
 import { Alert, Button, Stack, Text, TextInput } from '@mantine/core'
-import { useState, type FormEvent } from 'react'
+import { useState } from 'react'
 
 import { mailLink } from '../api/mail-link.ts'
 import { plain } from '../ui/plain.ts'
+import { useSend } from '../ui/use-send.ts'
 
 /** Asks for a link by mail. What is answered says nothing about the address. */
 export function MailForm() {
   const [email, setEmail] = useState('')
   const [answer, setAnswer] = useState<string>()
-  const [problem, setProblem] = useState<string>()
-  const [busy, setBusy] = useState(false)
-  const submit = async (event: FormEvent) => {
-    event.preventDefault()
-    setBusy(true)
-    setProblem(undefined)
+  const { busy, problem, onSubmit } = useSend(async () => {
     setAnswer(undefined)
-    try {
-      setAnswer(await mailLink(email.trim()))
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error))
-    } finally {
-      setBusy(false)
-    }
-  }
+    setAnswer(await mailLink(email.trim()))
+  })
   return (
-    <form onSubmit={(event) => void submit(event)}>
+    <form onSubmit={onSubmit}>
       <Stack gap="sm">
         <TextInput
           type="email"
           label="Email address"
           value={email}
           onChange={(event) => setEmail(event.currentTarget.value)}
-          error={problem !== undefined && plain(problem)}
+          error={problem}
           errorProps={{ role: 'alert' }}
           autoComplete="email"
           maxLength={254}

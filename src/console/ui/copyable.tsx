@@ -1,7 +1,8 @@
 import { Button, Group } from '@mantine/core'
-import { useEffect, useState } from 'react'
+import { useEffect } from 'react'
 
 import { Untrusted } from './untrusted.tsx'
+import { useCopy } from './use-copy.ts'
 
 /** An identifier that is pasted elsewhere. `what` names it: `Copy the digest`. */
 export function Copyable({ text, what }: { readonly text: string; readonly what: string }) {
@@ -13,31 +14,25 @@ export function Copyable({ text, what }: { readonly text: string; readonly what:
   )
 }
 
+const TOLD = { copied: 'Copied', refused: 'Copy by hand' } as const
 const TOLD_MS = 4000
 
 /** The button alone. Where the browser keeps the clipboard to itself, such as without TLS, it says so. */
 export function CopyText({ text, what }: { readonly text: string; readonly what: string }) {
-  const [told, setTold] = useState<'Copied' | 'Copy by hand'>()
+  const { copied, copy, forget } = useCopy(text)
+  const told = copied && TOLD[copied]
   useEffect(() => {
-    if (told === undefined) return undefined
-    const timer = window.setTimeout(() => setTold(undefined), TOLD_MS)
+    if (copied === undefined) return undefined
+    const timer = window.setTimeout(forget, TOLD_MS)
     return () => window.clearTimeout(timer)
-  }, [told])
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text)
-      setTold('Copied')
-    } catch {
-      setTold('Copy by hand')
-    }
-  }
+  }, [copied, forget])
   return (
     <Button
       size="compact-sm"
       variant="default"
-      onClick={() => void copy()}
+      onClick={copy}
       flex="none"
-      aria-label={told === 'Copy by hand' ? `Not copied, copy by hand: ${what}` : `${told ?? 'Copy'} ${what}`}
+      aria-label={copied === 'refused' ? `Not copied, copy by hand: ${what}` : `${told ?? 'Copy'} ${what}`}
     >
       {told ?? 'Copy'}
     </Button>

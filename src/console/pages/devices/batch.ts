@@ -1,3 +1,4 @@
+import { withoutFormula } from '../../../csv.ts'
 import { ApiError, isOutcomeUnknown } from '../../api/api-error.ts'
 
 /** The most devices that one call takes. */
@@ -84,12 +85,9 @@ export function countOutcomes(results: readonly DeviceResult[]): Readonly<Record
   return counts
 }
 
-/** For a spreadsheet or a ticket. A cell that a spreadsheet would take for a formula is quoted. */
+/** For a spreadsheet or a ticket. What a spreadsheet would take for a formula is defused. */
 export function resultsText(results: readonly DeviceResult[]): string {
-  const cell = (text: string) => {
-    const line = text.replaceAll(/\s+/gu, ' ')
-    return /^[=+\-@]/.test(line) ? `'${line}` : line
-  }
+  const cell = (text: string) => withoutFormula(text.replaceAll(/\s+/gu, ' '))
   const lines = results.map((result) =>
     [result.deviceId, OUTCOMES[result.outcome], result.code ?? '', (result.stillDeniedBy ?? []).join(' ')]
       .map(cell)

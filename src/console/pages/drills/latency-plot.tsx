@@ -1,9 +1,9 @@
-import { Box, Stack, Table, Text } from '@mantine/core'
-import { useId } from 'react'
+import { Stack, Table, Text } from '@mantine/core'
 
 import { count } from '../../ui/count.ts'
 import { ScrollTable } from '../../ui/scroll-table.tsx'
 import { Axes } from './axes.tsx'
+import { Plot } from './plot.tsx'
 import classes from './plot.module.css'
 import { BOX, nearestRank, niceAbove, round, scaleUpTo, stepsPath } from './plot-scales.ts'
 
@@ -16,7 +16,6 @@ const TABLE_SHARES = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1]
 
 /** What share of the calls in flight at an ack had ended how long after it. */
 export function LatencyPlot({ endedMs }: { readonly endedMs: readonly number[] }) {
-  const titleId = useId()
   const sorted = endedMs.toSorted((a, b) => a - b)
   const last = sorted.at(-1)
   if (last === undefined)
@@ -28,32 +27,18 @@ export function LatencyPlot({ endedMs }: { readonly endedMs: readonly number[] }
   return (
     <Stack gap="xs">
       <Text size="sm">{summary}</Text>
-      <Box className={classes['scroll']} tabIndex={0} role="region" aria-label="Plot of the stop latency">
-        <svg
-          className={classes['plot']}
-          viewBox={`0 0 ${BOX.width} ${BOX.height}`}
-          role="img"
-          aria-labelledby={titleId}
-        >
-          <title id={titleId}>{summary}</title>
-          <Axes
-            scale={scale}
-            up={(share) => `${share * 100} %`}
-            across={(share) => String(round(share * max))}
-            below="milliseconds after the ack"
-          />
-          <path className={classes['line']} d={stepsPath(sorted, scale)} />
-          {MARKS.map(({ name, share }, row) => (
-            <Mark
-              key={name}
-              text={`${name} ${at(share)} ms`}
-              row={row}
-              x={x(at(share) / max)}
-              bottom={y(0)}
-            />
-          ))}
-        </svg>
-      </Box>
+      <Plot label="Plot of the stop latency" summary={summary}>
+        <Axes
+          scale={scale}
+          up={(share) => `${share * 100} %`}
+          across={(share) => String(round(share * max))}
+          below="milliseconds after the ack"
+        />
+        <path className={classes['line']} d={stepsPath(sorted, scale)} />
+        {MARKS.map(({ name, share }, row) => (
+          <Mark key={name} text={`${name} ${at(share)} ms`} row={row} x={x(at(share) / max)} bottom={y(0)} />
+        ))}
+      </Plot>
       <details>
         <summary className={classes['summary']}>The same as a table</summary>
         <ScrollTable

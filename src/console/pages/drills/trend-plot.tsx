@@ -1,12 +1,12 @@
-import { Box, Stack, Text } from '@mantine/core'
-import { useId } from 'react'
+import { Stack, Text } from '@mantine/core'
 
 import type { Output } from '../../api/routes.ts'
 import { count } from '../../ui/count.ts'
 import { absoluteTime } from '../../ui/when.tsx'
 import { Axes } from './axes.tsx'
+import { Plot } from './plot.tsx'
 import classes from './plot.module.css'
-import { BOX, niceAbove, placeOf, round, scaleUpTo } from './plot-scales.ts'
+import { niceAbove, placeOf, round, scaleUpTo } from './plot-scales.ts'
 
 type Summary = Output<'drills'>['drills'][number]
 interface Measured extends Summary {
@@ -15,7 +15,6 @@ interface Measured extends Summary {
 
 /** The measured stop latency of drill after drill, the oldest first. */
 export function TrendPlot({ drills }: { readonly drills: readonly Summary[] }) {
-  const titleId = useId()
   const measured = drills.filter((drill): drill is Measured => drill.endedP99Ms !== null).toReversed()
   const [first, last] = [measured[0], measured.at(-1)]
   if (first === undefined || last === undefined) return null
@@ -30,38 +29,30 @@ export function TrendPlot({ drills }: { readonly drills: readonly Summary[] }) {
       <Text size="sm">
         From the ack of a stop to the end of what was in flight. {summary} The table below has each figure.
       </Text>
-      <Box className={classes['scroll']} tabIndex={0} role="region" aria-label="Plot of drill after drill">
-        <svg
-          className={classes['plot']}
-          viewBox={`0 0 ${BOX.width} ${BOX.height}`}
-          role="img"
-          aria-labelledby={titleId}
-        >
-          <title id={titleId}>{summary}</title>
-          <Axes
-            scale={scale}
-            up={(share) => `${round(share * max)} ms`}
-            below="drills, the newest on the right"
-          />
-          <path
-            className={classes['line']}
-            d={measured
-              .map((drill, index) => `${index === 0 ? 'M' : 'L'}${pointOf(drill, index).join(' ')}`)
-              .join('')}
-          />
-          {measured.map((drill, index) => (
-            <Point key={drill.drillId} drill={drill} at={pointOf(drill, index)} />
-          ))}
-          <text x={x(0)} y={y(0) + 18}>
-            {absoluteTime(first.startedAt)}
+      <Plot label="Plot of drill after drill" summary={summary}>
+        <Axes
+          scale={scale}
+          up={(share) => `${round(share * max)} ms`}
+          below="drills, the newest on the right"
+        />
+        <path
+          className={classes['line']}
+          d={measured
+            .map((drill, index) => `${index === 0 ? 'M' : 'L'}${pointOf(drill, index).join(' ')}`)
+            .join('')}
+        />
+        {measured.map((drill, index) => (
+          <Point key={drill.drillId} drill={drill} at={pointOf(drill, index)} />
+        ))}
+        <text x={x(0)} y={y(0) + 18}>
+          {absoluteTime(first.startedAt)}
+        </text>
+        {measured.length > 1 && (
+          <text x={x(1)} y={y(0) + 18} textAnchor="end">
+            {absoluteTime(last.startedAt)}
           </text>
-          {measured.length > 1 && (
-            <text x={x(1)} y={y(0) + 18} textAnchor="end">
-              {absoluteTime(last.startedAt)}
-            </text>
-          )}
-        </svg>
-      </Box>
+        )}
+      </Plot>
     </Stack>
   )
 }

@@ -1,8 +1,7 @@
 import { Button, Group, Paper, Stack, Table, Text, TextInput, Title } from '@mantine/core'
 import { useQueryClient } from '@tanstack/react-query'
-import { useState, type FormEvent } from 'react'
+import { useState } from 'react'
 
-import { ApiError } from '../../api/api-error.ts'
 import { call } from '../../api/call.ts'
 import { useCall } from '../../api/use-call.ts'
 import { Answer, Empty } from '../../ui/answer.tsx'
@@ -10,6 +9,7 @@ import { ChangeDialog } from '../../ui/change/change-dialog.tsx'
 import { plain } from '../../ui/plain.ts'
 import { Untrusted } from '../../ui/untrusted.tsx'
 import { ScrollTable } from '../../ui/scroll-table.tsx'
+import { useSend } from '../../ui/use-send.ts'
 
 /** Whom a recovery link is mailed to. */
 export function Owners() {
@@ -94,28 +94,16 @@ export function Owners() {
 
 function AddOwner({ onAdded }: { readonly onAdded: () => void }) {
   const [address, setAddress] = useState('')
-  const [problem, setProblem] = useState<string>()
   const [told, setTold] = useState<string>()
-  const [busy, setBusy] = useState(false)
-  const add = async (event: FormEvent) => {
-    event.preventDefault()
-    if (busy) return
-    setBusy(true)
-    setProblem(undefined)
+  const { busy, problem, onSubmit } = useSend(async () => {
     setTold(undefined)
-    try {
-      await call('ownersChange', { add: [address.trim()] })
-      setTold(`${address.trim()} is an owner now.`)
-      setAddress('')
-      onAdded()
-    } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : String(error))
-    } finally {
-      setBusy(false)
-    }
-  }
+    await call('ownersChange', { add: [address.trim()] })
+    setTold(`${address.trim()} is an owner now.`)
+    setAddress('')
+    onAdded()
+  })
   return (
-    <form onSubmit={(event) => void add(event)}>
+    <form onSubmit={onSubmit}>
       <Group align="flex-end" gap="xs">
         <TextInput
           flex="1 1 220px"
@@ -126,7 +114,7 @@ function AddOwner({ onAdded }: { readonly onAdded: () => void }) {
           maxLength={254}
           autoComplete="off"
           value={address}
-          error={problem === undefined ? undefined : plain(problem)}
+          error={problem}
           onChange={(event) => setAddress(event.currentTarget.value)}
         />
         <Button type="submit" variant="default" loading={busy}>

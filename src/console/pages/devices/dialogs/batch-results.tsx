@@ -14,6 +14,7 @@ import { useState } from 'react'
 import { count } from '../../../ui/count.ts'
 import { plain } from '../../../ui/plain.ts'
 import { Untrusted } from '../../../ui/untrusted.tsx'
+import { useCopy } from '../../../ui/use-copy.ts'
 import { countOutcomes, OUTCOMES, resultsText, whyNot, type DeviceResult } from '../batch.ts'
 import { deniedByInWords } from '../device-state.ts'
 
@@ -112,19 +113,11 @@ export function BatchResults({
 
 /** Where the browser keeps the clipboard to itself (a page without TLS), the text is shown to be copied by hand. */
 function CopyButton({ text }: { readonly text: string }) {
-  const [state, setState] = useState<'ready' | 'copied' | 'by_hand'>('ready')
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text)
-      setState('copied')
-    } catch {
-      setState('by_hand')
-    }
-  }
-  if (state === 'by_hand') return <Textarea label="Results" readOnly value={text} rows={4} w="100%" />
+  const { copied, copy } = useCopy(text)
+  if (copied === 'refused') return <Textarea label="Results" readOnly value={text} rows={4} w="100%" />
   return (
-    <Button size="compact-sm" variant="default" onClick={() => void copy()}>
-      {state === 'copied' ? 'Copied' : 'Copy results'}
+    <Button size="compact-sm" variant="default" onClick={copy}>
+      {copied === 'copied' ? 'Copied' : 'Copy results'}
     </Button>
   )
 }
