@@ -15,7 +15,8 @@ import type { AuditRow } from '../../src/control-plane/records.ts'
 import { PATHS } from '../../src/machineid/paths.ts'
 import { runAudit } from '../../src/programs/audit.ts'
 import { openAuditFile } from '../../src/store/sqlite/audit-file.ts'
-import * as rows from '../../src/store/sqlite/control-plane-rows.ts'
+import * as rows from '../../src/store/control-plane-rows.ts'
+import * as sql from '../../src/store/sqlite/statements.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
 
 const DEVICE = 'openai-agent:test:payments:01'
@@ -97,7 +98,7 @@ function change(db: DatabaseSync, column: string, value: string | number | bigin
 }
 
 function put(db: DatabaseSync, row: AuditRow): void {
-  db.prepare(rows.insert('audit', rows.audit.columns).replace('INSERT', 'INSERT OR REPLACE')).run(
+  db.prepare(sql.insert('audit', rows.audit.columns).replace('INSERT', 'INSERT OR REPLACE')).run(
     ...rows.audit.values(row),
   )
 }

@@ -5,7 +5,8 @@ import { systemClock, type Clock } from '../../src/clock.ts'
 import { uuidv7 } from '../../src/control-plane/ids.ts'
 import { PATHS } from '../../src/machineid/paths.ts'
 import { DecisionsResponse } from '../../src/machineid/wire-evidence.ts'
-import * as rows from '../../src/store/sqlite/control-plane-rows.ts'
+import * as rows from '../../src/store/control-plane-rows.ts'
+import * as sql from '../../src/store/sqlite/statements.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { openEventStream } from '../fixtures/event-stream.ts'
 
@@ -351,7 +352,7 @@ test('pages go on where the last one ended, and never split a question', async (
 /** Denials of one device, a millisecond apart, the last of them now. */
 function addDecisions({ file, orgId }: TestControlPlane, count: number) {
   const db = new DatabaseSync(file)
-  const insert = db.prepare(rows.insert('decisions', rows.decisions.columns))
+  const insert = db.prepare(sql.insert('decisions', rows.decisions.columns))
   const base = {
     orgId,
     ordinal: 0,

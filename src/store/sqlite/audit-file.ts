@@ -3,7 +3,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { UnreadableRow } from '../../control-plane/audit-verify.ts'
 import type { AuditRow } from '../../control-plane/records.ts'
 import { HoldpointError, messageOf } from '../../errors.ts'
-import { audit, type Row } from './control-plane-rows.ts'
+import { audit, type Row } from '../control-plane-rows.ts'
 import { assertThere } from './files.ts'
 import { storeError } from './open.ts'
 

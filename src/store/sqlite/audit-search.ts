@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 
 import type { AuditFilter, ControlPlaneStore } from '../../control-plane/store.ts'
-import { audit } from './control-plane-rows.ts'
+import { audit } from '../control-plane-rows.ts'
 import type { Writer } from './transaction.ts'
 
 /**

@@ -6,7 +6,8 @@ import type {
   ApprovalRecord,
   ApprovalStore,
 } from '../../control-plane/approvals/approval-store.ts'
-import { json, mapping, orgs, upsert } from './control-plane-rows.ts'
+import { json, mapping, orgs } from '../control-plane-rows.ts'
+import { upsert } from './statements.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Writer } from './transaction.ts'
 

@@ -4,9 +4,10 @@ import { chained } from '../../control-plane/audit-chain.ts'
 import type { AuditEntry, AuditRow, DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../control-plane/store.ts'
 import { createApprovalChanges } from './control-plane-approvals.ts'
-import * as rows from './control-plane-rows.ts'
+import * as rows from '../control-plane-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import { OPEN_SESSIONS, sessions } from './sessions.ts'
+import { insert, update, upsert } from './statements.ts'
 import type { Writer } from './transaction.ts'
 
 /** The one way anything but evidence is written: read, decide, write and commit, with no await in between. */
@@ -103,7 +104,7 @@ function createSnapshotReader(db: DatabaseSync, finder: DeviceFinder) {
 
 /** Writes what a change says, inside a transaction; answers its audit rows. */
 export function createChangeWriter(db: DatabaseSync) {
-  const { orgs, devices, locks, keys, links, audit, insert, update, upsert } = rows
+  const { orgs, devices, locks, keys, links, audit } = rows
   const deviceColumns = ['org_id', ...devices.columns]
   const deviceKey = ['org_id', 'device_id']
   const statements = {

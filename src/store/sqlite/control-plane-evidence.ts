@@ -3,7 +3,8 @@ import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import type { AuditRow } from '../../control-plane/records.ts'
 import type { ControlPlaneStore, DecisionFilter } from '../../control-plane/store.ts'
 import { createAuditSearch } from './audit-search.ts'
-import * as rows from './control-plane-rows.ts'
+import * as rows from '../control-plane-rows.ts'
+import { insert } from './statements.ts'
 import { createDenialNotes } from './stop-evidence.ts'
 import type { Writer } from './transaction.ts'
 
@@ -102,7 +103,7 @@ function firstIdAt(atMs: number): string {
 }
 
 function prepare(db: DatabaseSync) {
-  const { audit, decisions, insert } = rows
+  const { audit, decisions } = rows
   return {
     audit: db.prepare(`SELECT ${audit.list} FROM audit WHERE org_id = ? AND seq > ? ORDER BY seq LIMIT ?`),
     auditHead: db.prepare('SELECT seq, hash FROM audit WHERE org_id = ? ORDER BY seq DESC LIMIT 1'),

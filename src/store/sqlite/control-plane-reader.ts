@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
 
 import { patternsMatching } from '../../control-plane/patterns.ts'
 import type { DecisionReader, DecisionSnapshot, DeviceState } from '../../control-plane/store.ts'
-import { jsonOf } from './control-plane-rows.ts'
+import { jsonOf } from '../control-plane-rows.ts'
 import { storeError } from './open.ts'
 
 /**

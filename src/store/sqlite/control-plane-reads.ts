@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { patternsMatching } from '../../control-plane/patterns.ts'
 import type { LastSeen, OrgRecord } from '../../control-plane/records.ts'
 import type { ControlPlaneStore, OverdueStop } from '../../control-plane/store.ts'
-import * as rows from './control-plane-rows.ts'
+import * as rows from '../control-plane-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Writer } from './transaction.ts'
 

@@ -2,7 +2,8 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import { chained } from '../../control-plane/audit-chain.ts'
 import type { AuditRow } from '../../control-plane/records.ts'
-import { audit, insert, jsonOf, type Row } from './control-plane-rows.ts'
+import { audit, jsonOf, type Row } from '../control-plane-rows.ts'
+import { insert } from './statements.ts'
 
 /** Locks, the life of keys, reminders, recovery links, last-seen; the audit chained; decisions by org. */
 export function migrateToSchema2(db: DatabaseSync): void {

@@ -4,7 +4,7 @@ import { patternsMatching } from '../../control-plane/patterns.ts'
 import { matchesDevicePattern } from '../../device-patterns.ts'
 import type { DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { DeviceSelection } from '../../control-plane/store.ts'
-import * as rows from './control-plane-rows.ts'
+import * as rows from '../control-plane-rows.ts'
 
 export interface DeviceFinder {
   find(

@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { firstEpoch, nextGeneration, restored, type Restore } from '../../control-plane/generation.ts'
 import { HoldpointError } from '../../errors.ts'
 import { createChangeWriter } from './control-plane-change.ts'
-import * as rows from './control-plane-rows.ts'
+import * as rows from '../control-plane-rows.ts'
 import type { ExclusiveLock } from './lock.ts'
 import { createWriter } from './transaction.ts'
 

@@ -10,7 +10,7 @@ import {
   type RunReportStore,
   type StepDetail,
 } from '../../control-plane/runs/run-report-store.ts'
-import { mapping, type Row } from './control-plane-rows.ts'
+import { mapping, type Row } from '../control-plane-rows.ts'
 import type { Writer } from './transaction.ts'
 
 /** Without the org, which is the first part of the key. */

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { SessionRecord, SessionStore } from '../../control-plane/sessions/session-store.ts'
-import { mapping } from './control-plane-rows.ts'
+import { mapping } from '../control-plane-rows.ts'
 import type { Writer } from './transaction.ts'
 
 export const sessions = mapping<SessionRecord>({

@@ -8,7 +8,7 @@ import type {
   StopStore,
 } from '../../control-plane/stops/stop-store.ts'
 import { callsText, createAckCap } from './ack-cap.ts'
-import { jsonOf, type Row } from './control-plane-rows.ts'
+import { jsonOf, type Row } from '../control-plane-rows.ts'
 import { createReplicaCap } from './replica-cap.ts'
 import type { Writer } from './transaction.ts'
 

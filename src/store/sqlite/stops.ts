@@ -2,7 +2,7 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import { stopOf } from '../../control-plane/stops/stop-record.ts'
 import type { StopDevice, StopReader, StopRecord, StopStore } from '../../control-plane/stops/stop-store.ts'
-import { audit, type Row } from './control-plane-rows.ts'
+import { audit, type Row } from '../control-plane-rows.ts'
 import { AUDIT_EPOCH, IS_STOP } from './control-plane-schema-4.ts'
 import { storeError } from './open.ts'
 import type { Writer } from './transaction.ts'

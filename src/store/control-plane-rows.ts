@@ -1,5 +1,3 @@
-import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
-
 import type {
   AuditRow,
   DecisionRecord,
@@ -8,23 +6,25 @@ import type {
   LockRecord,
   OrgRecord,
   RecoveryLinkRecord,
-} from '../../control-plane/records.ts'
+} from '../control-plane/records.ts'
 
-export type Row = Record<string, SQLOutputValue>
+/** What a column holds, in both databases: flags are 0 and 1, JSON is text. */
+export type Value = string | number | bigint | Uint8Array | null
+export type Row = Record<string, Value>
 
-/** How the members of a record lie in the columns of a table. The tables are STRICT, so a column's type is known. */
+/** How the members of a record lie in the columns of a table, whose types both databases enforce. */
 export interface Mapping<T> {
   readonly columns: readonly string[]
   /** The columns, with commas between. */
   readonly list: string
   readonly of: (row: Row) => T
-  readonly values: (record: T) => SQLInputValue[]
+  readonly values: (record: T) => Value[]
 }
 
 interface Column {
   readonly column: string
-  readonly read: (value: SQLOutputValue) => unknown
-  readonly write: (value: unknown) => SQLInputValue
+  readonly read: (value: Value) => unknown
+  readonly write: (value: unknown) => Value
 }
 
 export function mapping<T extends object>(members: {
@@ -50,7 +50,7 @@ export function mapping<T extends object>(members: {
 const plain = (column: string): Column => ({
   column,
   read: (value) => value,
-  write: (value) => value as SQLInputValue,
+  write: (value) => value as Value,
 })
 const flag = (column: string): Column => ({
   column,
@@ -63,7 +63,7 @@ export const json = (column: string): Column => ({
   write: (value) => (value === null || value === undefined ? null : JSON.stringify(value)),
 })
 
-export function jsonOf(value: SQLOutputValue | undefined): unknown {
+export function jsonOf(value: Value | undefined): unknown {
   return typeof value === 'string' ? JSON.parse(value) : null
 }
 
@@ -191,21 +191,3 @@ export const decisions = mapping<DecisionRecord>({
   replica: 'replica',
   atMs: 'at_ms',
 })
-
-export function insert(table: string, columns: readonly string[]): string {
-  return `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`
-}
-
-/** Writes to a row whose `same` columns are as given. They are not set, so that no index of them is written. */
-export function update(table: string, columns: readonly string[], same: readonly string[]): string {
-  const given = (column: string, is: string) => `${column} ${is} ?${columns.indexOf(column) + 1}`
-  const updates = columns.filter((column) => !same.includes(column)).map((column) => given(column, '='))
-  return `UPDATE ${table} SET ${updates.join(', ')} WHERE ${same.map((column) => given(column, 'IS')).join(' AND ')}`
-}
-
-export function upsert(table: string, columns: readonly string[], key: readonly string[]): string {
-  const updates = columns
-    .filter((column) => !key.includes(column))
-    .map((column) => `${column} = excluded.${column}`)
-  return `${insert(table, columns)} ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${updates.join(', ')}`
-}

@@ -1,0 +1,2 @@
+/** What the console works with: sessions, approvals, reported runs. */
+export const DESK = ``

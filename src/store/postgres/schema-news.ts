@@ -1,0 +1,2 @@
+/** What nodes tell each other. */
+export const NEWS = ``

@@ -1,0 +1,2 @@
+/** Which nodes there are, and what they count together. */
+export const NODES = ``
