@@ -1,13 +1,19 @@
 // npm run demo: proves remote stop in one go, without any account. Exits 0 only if every step did what it must.
+// npm run demo -- --cluster: the same against three control planes and three tool servers over one Postgres.
+import { parseArgs } from 'node:util'
 import { setTracingDisabled } from '@openai/agents'
+import { explain } from '../src/programs/lifecycle.ts'
 import { isScripted } from './model.ts'
 import { asExpected, createReport, table } from './report.ts'
+import { manyNodes } from './steps-cluster.ts'
 import { failures } from './steps-failures.ts'
 import { pauseAndResume } from './steps-resume.ts'
 import { stopAndRestore } from './steps-stop.ts'
+import { createClusterWorld } from './world-cluster.ts'
 import { createWorld } from './world.ts'
 
 if (isScripted) setTracingDisabled(true)
+const { cluster } = parseArgs({ options: { cluster: { type: 'boolean', default: false } } }).values
 const report = createReport((line) => console.log(line))
 console.log(
   isScripted
@@ -16,13 +22,15 @@ console.log(
 )
 
 console.log('Starting …')
-const world = await createWorld()
-console.log(
-  'Two processes run: a control plane, and a tool server with the surfaces payments and email. Nothing else decides.',
-)
+const world = await (cluster ? createClusterWorld() : createWorld()).catch((error: unknown) => {
+  console.log(explain(error))
+  process.exit(1)
+})
+console.log(`${world.about} Nothing else decides.`)
 try {
   await stopAndRestore(world, report)
   await pauseAndResume(world, report)
+  if (world.cluster !== undefined) await manyNodes(world, world.cluster, report)
   await failures(world, report)
 } finally {
   await world.close()

@@ -14,7 +14,7 @@ export interface SeenCall {
 }
 
 /** An agent whose tools live on the tool server. `onCall` sees each call end. */
-export async function accountsAgent(
+async function accountsAgent(
   world: World,
   turns: readonly Turn[],
   onCall: (call: SeenCall) => void = () => {},
@@ -38,7 +38,7 @@ export async function accountsAgent(
   return agent
 }
 
-export function payment(invoiceId: string): Turn {
+function payment(invoiceId: string): Turn {
   const amountCents = INVOICES.find((invoice) => invoice.invoiceId === invoiceId)?.amountCents
   return { tool: 'send_payment', args: { invoiceId, amountCents } }
 }
@@ -59,7 +59,7 @@ export async function stopAndRestore(world: World, report: Report): Promise<void
   }
 
   await report.step('An agent pays an invoice', 'OK, 1 payment booked', async () => {
-    return `${await codes([payment('INV-1001')])}, ${world.ledger.payments().length} payment booked`
+    return `${await codes([payment('INV-1001')])}, ${(await world.payments()).length} payment booked`
   })
 
   await report.step('Payments are revoked in mid-work', 'paid, then only DEVICE_REVOKED', () =>
@@ -74,6 +74,19 @@ export async function stopAndRestore(world: World, report: Report): Promise<void
     await restore(world, DEVICES.payments)
     return codes([payment('INV-1007')])
   })
+}
+
+/** An agent makes this one payment. Undefined when the model did not call the tool. */
+export async function pay(world: World, invoiceId: string): Promise<SeenCall | undefined> {
+  let seen: SeenCall | undefined
+  const turns = [payment(invoiceId)]
+  await run(await accountsAgent(world, turns, (call) => void (seen = call)), asked(turns))
+  return seen
+}
+
+export async function howOftenPaid(world: World, invoiceId: string): Promise<string> {
+  const times = (await world.payments()).filter((one) => one.invoiceId === invoiceId).length
+  return times === 1 ? 'paid once' : times === 0 ? 'not paid' : `paid ${times} times`
 }
 
 /** Undoes the last stop of the device, and only that one. */

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { createLogger, MachineID, startGuard, type Guard } from 'holdpoint'
 import { programEnv } from '../src/config.ts'
 import { spawnProgram, type Child } from '../src/programs/supervisor.ts'
-import { createLedger, type Ledger } from '../tools/ledger.ts'
+import type { Cluster } from './cluster/start-cluster.ts'
+import { createLedger } from '../tools/ledger.ts'
+import type { Receipt } from '../tools/payments.ts'
 
 /** The devices of a free plan: three. */
 export const DEVICES = {
@@ -15,6 +17,8 @@ export const DEVICES = {
 
 /** Everything of a deployment, as processes of their own on free ports, in a folder that is deleted at the end. */
 export interface World {
+  /** What runs, in a sentence. */
+  readonly about: string
   readonly toolServerUrl: string
   readonly callerToken: string
   /** Decides what waits for a person, and can start nothing. */
@@ -25,8 +29,10 @@ export interface World {
   readonly admin: MachineID
   /** This process as one more replica of the same agent, with hold points of its own. */
   readonly guard: Guard
-  /** The embedded bank, to see what was really paid. */
-  readonly ledger: Ledger
+  /** Where several nodes and replicas run. */
+  readonly cluster?: Cluster
+  /** Looks into the embedded bank: what was really paid. */
+  payments(): Promise<readonly Receipt[]>
   killControlPlane(): Promise<void>
   restartControlPlane(): Promise<void>
   close(): Promise<void>
@@ -59,13 +65,14 @@ export async function createWorld(): Promise<World> {
   const admin = new MachineID({ baseUrl, orgKey: secrets['admin'] })
 
   return {
+    about: 'Two processes run: a control plane, and a tool server with the surfaces payments and email.',
     toolServerUrl: toolServer.url,
     callerToken: secrets['callerToken'] ?? '',
     approverToken: secrets['approverToken'] ?? '',
     operator,
     admin,
     guard,
-    ledger,
+    payments: async () => ledger.payments(),
     killControlPlane: () => kill(controlPlane),
     restartControlPlane: async () => {
       const CONTROL_PLANE_PORT = new URL(baseUrl).port
@@ -92,13 +99,15 @@ async function kill(child: Child): Promise<void> {
 }
 
 /** The demo is the same everywhere: only the model may come from the environment. */
-function withoutOurs(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
+export function withoutOurs(
+  env: Readonly<Record<string, string | undefined>>,
+): Record<string, string | undefined> {
   const kept = Object.entries(env).filter(([name]) => !OURS.test(name))
   return Object.fromEntries(kept)
 }
 
 const OURS =
-  /^(?:MACHINEID_|ON_|TLS_|VALIDATE_|STRIPE_|(?:HOST|PUBLIC_URL|ALLOWED_HOSTS|TRUST_PROXY|CALLER_TOKENS_FILE|PLATFORM_TOKEN|LOG_LEVEL|DATABASE_URL|TOOL_DATABASE_URL|RUN_STATE_KEY|APPROVAL_TTL_SECONDS|SMTP_URL)$)/
+  /^(?:MACHINEID_|ON_|TLS_|VALIDATE_|STRIPE_|(?:TOOL_)?DATABASE_|(?:HOST|PUBLIC_URL|ALLOWED_HOSTS|TRUST_PROXY|CALLER_TOKENS_FILE|PLATFORM_TOKEN|LOG_LEVEL|CONSISTENCY|RUN_STATE_KEY|APPROVAL_TTL_SECONDS|SMTP_URL)$)/
 
 function readJson(file: string): Record<string, string> {
   return JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>

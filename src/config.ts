@@ -57,6 +57,22 @@ const mail = {
   MAIL_FROM: z.string().default('holdpoint <holdpoint@localhost>'),
 }
 
+const postgresUrl = z
+  .url({ protocol: /^postgres(ql)?$/, error: 'postgres://user:password@host:port/database' })
+  .optional()
+const poolSize = (fallback: number) =>
+  z.coerce.number('how many connections, 1 to 200').int().min(1).max(200).default(fallback)
+
+/** Of both servers, where they store in Postgres. */
+const postgres = {
+  DATABASE_TIMEOUT_MS: z.coerce
+    .number('a number of milliseconds, 100 to 30000')
+    .int()
+    .min(100)
+    .max(30_000)
+    .default(1500),
+}
+
 const common = {
   HOST: z.string().default('127.0.0.1'),
   DATA_DIR: z.string().default('./data'),
@@ -87,6 +103,11 @@ const controlPlaneShape = z.object({
   DRILL_TOKEN_FILE: z.string().optional(),
   DRILL_ORG_ID: z.string().optional(),
   MACHINEID_CA_FILE: z.string().optional(),
+  DATABASE_URL: postgresUrl,
+  DATABASE_POOL_SIZE: poolSize(10),
+  VALIDATE_POOL_SIZE: poolSize(4),
+  CONSISTENCY: z.enum(['primary', 'quorum'], 'primary or quorum').default('primary'),
+  ...postgres,
   ...mail,
 })
 
@@ -149,6 +170,9 @@ const toolServerShape = guardShape.extend({
     .regex(/^cus_\w+$/, 'the id of a customer: cus_…')
     .optional(),
   STRIPE_API_BASE: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  TOOL_DATABASE_URL: postgresUrl,
+  TOOL_DATABASE_POOL_SIZE: poolSize(10),
+  ...postgres,
   ...mail,
 })
 
@@ -173,17 +197,11 @@ export type GuardConfig = z.infer<typeof guardShape> & { readonly surfaces: Surf
 export type ToolServerConfig = z.infer<typeof toolServerShape> &
   GuardConfig & { readonly tls: TlsOptions | undefined }
 
-/** Settings of later versions: refused rather than ignored, so that nobody believes they work. */
-const NOT_YET: Readonly<Record<string, string>> = {
-  DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
-  TOOL_DATABASE_URL: 'this version stores in SQLite under DATA_DIR',
-}
-
 /** Throws `ConfigError`. */
 export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConfig {
   const problems: string[] = []
   const config = parse(controlPlaneShape, env, problems)
-  notYet(env, ['DATABASE_URL'], problems)
+  sharedStore(env, problems)
   mailFrom(env, problems)
   drills(env, problems)
   const tls = readTls(env, problems)
@@ -208,7 +226,7 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   const surfaces = readSurfaces(env, problems)
   const tls = readTls(env, problems)
   oneKey(env, problems)
-  notYet(env, Object.keys(NOT_YET), problems)
+  sharedRuns(env, problems)
   mailFrom(env, problems)
   realMoney(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
@@ -286,9 +304,23 @@ function realMoney(env: Env, problems: string[]): void {
     problems.push(`STRIPE_API_KEY: required with ${needKey.join(' and ')}`)
 }
 
-function notYet(env: Env, names: readonly string[], problems: string[]): void {
-  for (const name of names)
-    if (env[name]) problems.push(`${name}: not supported yet; ${NOT_YET[name]}. Unset it`)
+/** What every node must know alike. */
+function sharedStore(env: Env, problems: string[]): void {
+  if (env['DATABASE_URL'] && !env['PLATFORM_TOKEN'])
+    problems.push(
+      'PLATFORM_TOKEN: required with DATABASE_URL, the same for all nodes; make one with: openssl rand -hex 32',
+    )
+  const needUrl = ['CONSISTENCY', 'VALIDATE_POOL_SIZE', 'DATABASE_POOL_SIZE'].filter((name) => env[name])
+  if (!env['DATABASE_URL'] && needUrl.length > 0)
+    problems.push(`DATABASE_URL: required with ${needUrl.join(' and ')}; without it the store is SQLite`)
+}
+
+/** A run that one replica has sealed must open on the others. */
+function sharedRuns(env: Env, problems: string[]): void {
+  if (env['TOOL_DATABASE_URL'] && !env['RUN_STATE_KEY'])
+    problems.push(
+      'RUN_STATE_KEY: required with TOOL_DATABASE_URL, the same for all replicas; make one with: openssl rand -hex 32',
+    )
 }
 
 /** What the command line reads. Throws `ConfigError`. */

@@ -10,7 +10,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
 
 import { HoldpointError, messageOf } from './errors.ts'
 
@@ -221,7 +221,7 @@ export interface ListenAddress {
 }
 
 /** Starts to listen. Rejects with `LISTEN_FAILED`, which names the address. */
-export function listen(server: Server, address: ListenAddress): Promise<Listening> {
+export function listen(server: NetServer, address: ListenAddress): Promise<Listening> {
   const { host, port } = address
   return new Promise((resolve, reject) => {
     const refuse = (cause: NodeJS.ErrnoException) => {

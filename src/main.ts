@@ -1,5 +1,6 @@
 import { loadEnvFile, programEnv, readControlPlaneConfig, readToolServerConfig } from './config.ts'
 import { createLogger } from './log.ts'
+import type { CommandContext } from './programs/backup.ts'
 import { explain, runProgram } from './programs/lifecycle.ts'
 
 // config → stores → server; each program closes in reverse. A program loads only what it needs.
@@ -18,19 +19,24 @@ const PROGRAMS: Record<string, () => Promise<void>> = {
   },
 }
 
-/** What works on files of this machine, without the servers, and is then over with a status. */
+function commandContext(): CommandContext {
+  const { DATA_DIR: dataDir, DATABASE_URL: url, DATABASE_TIMEOUT_MS: timeoutMs } = readControlPlaneConfig()
+  return { dataDir, database: url === undefined ? undefined : { url, timeoutMs }, say, note }
+}
+
+/** What works on the store or on files of this machine, without the servers, and is then over with a status. */
 const FILE_COMMANDS: Record<string, (args: readonly string[]) => Promise<number>> = {
   backup: async (args) => {
     const { runBackup } = await import('./programs/backup.ts')
-    return runBackup(args, { dataDir: readControlPlaneConfig().DATA_DIR, say, note })
+    return runBackup(args, commandContext())
   },
   'restore-backup': async (args) => {
     const { runRestoreBackup } = await import('./programs/restore-backup.ts')
-    return runRestoreBackup(args, { dataDir: readControlPlaneConfig().DATA_DIR, say, note })
+    return runRestoreBackup(args, commandContext())
   },
   'audit verify': async (args) => {
     const { runAudit } = await import('./programs/audit.ts')
-    return runAudit(['verify', ...args], { say, note })
+    return runAudit(['verify', ...args], { say, note }, () => commandContext().database)
   },
 }
 

@@ -108,3 +108,43 @@ test.each([
 ])('%s=%s is refused', (name, value) => {
   expect(problemsOf({ [name]: value })).toContain(`${name}: `)
 })
+
+describe('Postgres', () => {
+  const DATABASE_URL = 'postgres://holdpoint:hidden@db.example:5432/holdpoint'
+  const PLATFORM_TOKEN = 'p'.repeat(32)
+  const refused = (env: Env) => {
+    try {
+      readControlPlaneConfig(env)
+      return ''
+    } catch (error) {
+      return String(error)
+    }
+  }
+
+  test('the control plane on it needs the one platform token of all nodes', () => {
+    expect(refused({ DATABASE_URL })).toContain('PLATFORM_TOKEN: required with DATABASE_URL')
+    expect(readControlPlaneConfig({ DATABASE_URL, PLATFORM_TOKEN })).toMatchObject({
+      DATABASE_URL,
+      DATABASE_POOL_SIZE: 10,
+      VALIDATE_POOL_SIZE: 4,
+      DATABASE_TIMEOUT_MS: 1500,
+      CONSISTENCY: 'primary',
+    })
+  })
+
+  test('CONSISTENCY without it is a mistake', () => {
+    expect(refused({ CONSISTENCY: 'quorum' })).toContain('DATABASE_URL: required with CONSISTENCY')
+    expect(refused({ CONSISTENCY: 'strong', DATABASE_URL, PLATFORM_TOKEN })).toContain('primary or quorum')
+  })
+
+  test('another database is refused, and its password is not repeated', () => {
+    const said = refused({ DATABASE_URL: 'mysql://root:hidden@db.example/x', PLATFORM_TOKEN })
+    expect(said).toContain('DATABASE_URL: postgres://user:password@host:port/database')
+    expect(said).not.toContain('hidden')
+  })
+
+  test('tool servers on it need the one key that seals runs', () => {
+    expect(problemsOf({ TOOL_DATABASE_URL: DATABASE_URL })).toContain('RUN_STATE_KEY: required with')
+    expect(problemsOf({ TOOL_DATABASE_URL: DATABASE_URL, RUN_STATE_KEY: one.toString('hex') })).toBe('')
+  })
+})

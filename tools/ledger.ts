@@ -19,21 +19,33 @@ export type Claim =
       readonly repeat: boolean
     }
 
+/** A file answers at once, a database on the network a little later. */
+type Soon<T> = T | Promise<T>
+
 /** Which invoices there are, and how they stand. Everything it says is on the disk. */
 export interface Book {
-  invoice(invoiceId: string): Invoice | undefined
+  invoice(invoiceId: string): Soon<Invoice | undefined>
   /** Reserves the invoice for this key, until `release` or `book`. */
-  claim(order: Omit<PaymentOrder, 'signal'>): Claim
+  claim(order: Omit<PaymentOrder, 'signal'>): Soon<Claim>
   /** What was sent under this key surely paid nothing and will not: the invoice is free for anybody's next order. */
-  release(idempotencyKey: string): void
+  release(idempotencyKey: string): Soon<void>
   /** Marks the invoice paid. The same key books once. */
-  book(receipt: Receipt, idempotencyKey: string): void
+  book(receipt: Receipt, idempotencyKey: string): Soon<void>
 }
 
 /** Stands in for a bank: a payment moves no money, but is booked once for each idempotency key, and once an invoice. */
 export interface Ledger extends Book, Payments {
-  pay(order: PaymentOrder): Receipt
   /** All payments, oldest first. */
+  payments(): Soon<readonly Receipt[]>
+}
+
+/** A ledger in a file: it answers at once. */
+export interface FileLedger extends Ledger {
+  invoice(invoiceId: string): Invoice | undefined
+  claim(order: Omit<PaymentOrder, 'signal'>): Claim
+  release(idempotencyKey: string): void
+  book(receipt: Receipt, idempotencyKey: string): void
+  pay(order: PaymentOrder): Receipt
   payments(): readonly Receipt[]
   close(): void
 }
@@ -69,7 +81,7 @@ interface ClaimRow {
 }
 
 /** A ledger in a SQLite file, with INV-1001 to INV-1020. */
-export function createLedger(options: { readonly file: string; readonly now?: () => Date }): Ledger {
+export function createLedger(options: { readonly file: string; readonly now?: () => Date }): FileLedger {
   const { file, now = () => new Date() } = options
   mkdirSync(dirname(file), { recursive: true })
   const db = new DatabaseSync(file, { timeout: 5000 })
@@ -82,26 +94,26 @@ export function createLedger(options: { readonly file: string; readonly now?: ()
   const invoice = (invoiceId: string) => statements.invoice.get(invoiceId) as Invoice | undefined
   const receiptOf = (idempotencyKey: string) => statements.receipt.get(idempotencyKey) as Receipt | undefined
 
-  const book: Book['book'] = ({ paymentId, invoiceId, amountCents, paidAt }, idempotencyKey) => {
+  const book: FileLedger['book'] = ({ paymentId, invoiceId, amountCents, paidAt }, idempotencyKey) => {
     statements.insertPayment.run(paymentId, invoiceId, amountCents, paidAt, idempotencyKey)
     statements.markPaid.run(invoiceId)
     statements.close.run(0, idempotencyKey)
   }
 
-  const claim: Book['claim'] = ({ invoiceId, amountCents, idempotencyKey }) => {
+  const claim: FileLedger['claim'] = ({ invoiceId, amountCents, idempotencyKey }) => {
     const receipt = receiptOf(idempotencyKey)
     if (receipt !== undefined) return { state: 'paid', receipt }
     const reason = whyNot(invoice(invoiceId), invoiceId, amountCents)
     if (reason !== undefined) return { state: 'refused', reason }
     const holder = statements.openClaim.get(invoiceId) as ClaimRow | undefined
     if (holder !== undefined && holder.idempotencyKey !== idempotencyKey) {
-      return { state: 'refused', reason: `Invoice ${invoiceId} is being paid by another call.` }
+      return { state: 'refused', reason: beingPaid(invoiceId) }
     }
     const { attempt } = statements.claim.get(idempotencyKey, invoiceId) as unknown as ClaimRow
     return { state: 'claimed', attempt, repeat: holder !== undefined }
   }
 
-  const pay: Ledger['pay'] = (order) => {
+  const pay: FileLedger['pay'] = (order) => {
     const claimed = claim(order)
     if (claimed.state === 'paid') return claimed.receipt
     if (claimed.state === 'refused') throw new EffectNotPerformed(claimed.reason)
@@ -162,9 +174,18 @@ function prepare(db: DatabaseSync) {
   }
 }
 
-function whyNot(invoice: Invoice | undefined, invoiceId: string, amountCents: number): string | undefined {
+/** Why an order for it is refused, for the model. */
+export function whyNot(
+  invoice: Invoice | undefined,
+  invoiceId: string,
+  amountCents: number,
+): string | undefined {
   if (invoice === undefined) return `There is no invoice ${invoiceId}.`
   if (invoice.status === 'paid') return `Invoice ${invoiceId} has been paid already.`
   if (invoice.amountCents === amountCents) return undefined
   return `Invoice ${invoiceId} is open with ${invoice.amountCents} cents, not ${amountCents}.`
+}
+
+export function beingPaid(invoiceId: string): string {
+  return `Invoice ${invoiceId} is being paid by another call.`
 }

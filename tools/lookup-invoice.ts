@@ -10,6 +10,7 @@ export function lookupInvoice(guard: Guard, ledger: Pick<Ledger, 'invoice'>) {
     description: 'Look up one invoice: customer, amount in US cents, and whether it is open or paid.',
     parameters: z.object({ invoiceId: z.string().describe('For example INV-1001') }),
     effects: 'none',
-    execute: ({ invoiceId }) => ledger.invoice(invoiceId) ?? `There is no invoice ${invoiceId}.`,
+    execute: async ({ invoiceId }) =>
+      (await ledger.invoice(invoiceId)) ?? `There is no invoice ${invoiceId}.`,
   })
 }

@@ -9,8 +9,14 @@ export interface Records {
   readonly sharesJournal: boolean
   /**
    * Writes over what was there, in the `transaction` of the journal where there is one. Throws `GUARD_MISCONFIGURED`,
-   * having written nothing, on a transaction of another file.
+   * having written nothing, on a transaction of another database.
    */
+  write(key: string, value: string, transaction?: unknown): void | Promise<void>
+  read(key: string): string | undefined | Promise<string | undefined>
+}
+
+/** Records in a file: they are written at once. */
+export interface FileRecords extends Records {
   write(key: string, value: string, transaction?: unknown): void
   read(key: string): string | undefined
   /** Takes over the records of an older file. A key that is here already keeps its value. */
@@ -27,7 +33,7 @@ export interface RecordsOptions {
 const UPSERT = 'INSERT INTO records VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value'
 
 /** Records in a SQLite file. */
-export function createRecords({ file, sharesJournal = false }: RecordsOptions): Records {
+export function createRecords({ file, sharesJournal = false }: RecordsOptions): FileRecords {
   mkdirSync(dirname(file), { recursive: true })
   const db = new DatabaseSync(file, { timeout: 5000 })
   db.exec('PRAGMA synchronous = FULL')

@@ -71,7 +71,7 @@ export function createStripePayments(options: StripePaymentsOptions): Payments {
       .map((intent) => receiptOf(intent, idempotencyKey))
       .find((one) => one !== undefined)
     if (receipt !== undefined) {
-      book.book(receipt, idempotencyKey)
+      await book.book(receipt, idempotencyKey)
       return { state: 'done', result: receipt }
     }
     // Stripe's index lags by minutes, so an empty answer proves nothing while a charge may just have happened. From the
@@ -92,20 +92,20 @@ export function createStripePayments(options: StripePaymentsOptions): Payments {
   return {
     keyTtlMs: KEY_TTL_MS,
     pay: async (order) => {
-      const claim = book.claim(order)
+      const claim = await book.claim(order)
       if (claim.state === 'paid') return claim.receipt
       if (claim.state === 'refused') throw new EffectNotPerformed(claim.reason)
       let unclear: unknown = new Error('Stripe has taken the payment, but it is not completed.')
       try {
         const receipt = await send(order, claim.attempt)
         if (receipt !== undefined) {
-          book.book(receipt, order.idempotencyKey)
+          await book.book(receipt, order.idempotencyKey)
           return receipt
         }
       } catch (thrown) {
         const verdict = judgeStripeError(thrown)
         if (paidNothing(verdict, thrown, claim.repeat)) {
-          book.release(order.idempotencyKey)
+          await book.release(order.idempotencyKey)
           if (verdict.message === undefined) throw thrown
           throw new EffectNotPerformed(verdict.message, { cause: thrown })
         }

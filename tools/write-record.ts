@@ -16,8 +16,9 @@ export function writeRecord(guard: Guard, records: Records) {
     key: 'each-call',
     transactional: records.sharesJournal,
     commit: ({ key, value }, { transaction }) => {
-      records.write(key, value, transaction)
-      return { key, written: true }
+      const answer = { key, written: true }
+      // In a SQLite transaction nothing may be awaited, and nothing needs to be.
+      return records.write(key, value, transaction)?.then(() => answer) ?? answer
     },
   })
 }

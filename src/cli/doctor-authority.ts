@@ -29,7 +29,7 @@ export function authorityFindings({ authority: { url, trouble, told } }: DoctorF
       check: 'control-plane',
       about: url,
       level: 'ok',
-      what: `Answers in ${milliseconds(told.roundTripMs)}, for org ${told.diagnosis.orgId}.`,
+      what: `Answers in ${milliseconds(told.roundTripMs)}, for org ${told.diagnosis.orgId}${nodesOf(told.diagnosis)}.`,
     },
     clockFinding(url, told),
     durability(url, told.diagnosis),
@@ -39,8 +39,17 @@ export function authorityFindings({ authority: { url, trouble, told } }: DoctorF
   ]
 }
 
+function nodesOf({ nodes }: DiagnosisBody): string {
+  return nodes === 1 ? '' : `; ${nodes} nodes share its store`
+}
+
 function durability(about: string, { store }: DiagnosisBody): Finding {
-  const { kind, version, journalMode, synchronous } = store
+  return store.kind === 'sqlite' ? sqlite(about, store) : postgres(about, store)
+}
+
+type Store<Kind> = Extract<DiagnosisBody['store'], { kind: Kind }>
+
+function sqlite(about: string, { kind, version, journalMode, synchronous }: Store<'sqlite'>): Finding {
   const settings = `${kind} ${version}, journal_mode=${journalMode}, synchronous=${synchronous}`
   const found = { check: 'authority-store', about, what: `Its store: ${settings}.` }
   if (DURABLE.includes(synchronous.toLowerCase()) && journalMode.toLowerCase() === 'wal')
@@ -50,6 +59,40 @@ function durability(about: string, { store }: DiagnosisBody): Finding {
     level: 'fail',
     why: 'A stop that was acknowledged could be lost in a power cut (G5).',
     fix: 'Let nothing else open control-plane.db or change its settings, then start the control plane again: it sets WAL and synchronous=FULL itself.',
+  }
+}
+
+/** When a standby is promoted. What needs somebody's care is no fault, and is worth knowing. */
+const FAILOVER: Record<Store<'postgres'>['failover']['g1'], string | undefined> = {
+  holds: undefined,
+  promotion: 'holds across a failover only where a standby is promoted that has confirmed every commit',
+  fencing: 'holds across a failover only where the old primary is fenced off',
+  no: 'does not hold across a failover',
+}
+
+function postgres(about: string, store: Store<'postgres'>): Finding {
+  const { version, fsync, fullPageWrites, synchronousCommit, synchronousStandbyNames, consistency } = store
+  const { g1, g5 } = store.failover
+  const settings = `Postgres ${version}, fsync=${fsync}, synchronous_commit=${synchronousCommit}, synchronous_standby_names='${oneLine(synchronousStandbyNames)}', CONSISTENCY=${consistency}`
+  const found = { check: 'authority-store', about, what: `Its store: ${settings}.` }
+  if (fsync !== 'on' || fullPageWrites !== 'on') {
+    return {
+      ...found,
+      level: fsync === 'on' ? 'warn' : 'fail',
+      why: `With fsync=${fsync} and full_page_writes=${fullPageWrites}, a stop that was acknowledged could be lost in a power cut (G5).`,
+      fix: 'Set both on there. Only a file system that never writes half a page, such as ZFS, can do without full_page_writes.',
+    }
+  }
+  const doubts = [
+    FAILOVER[g1] && `A fresh permission (G1) ${FAILOVER[g1]}.`,
+    FAILOVER[g5] && `A durable stop (G5) ${FAILOVER[g5]}.`,
+  ].filter((doubt) => doubt !== undefined)
+  if (doubts.length === 0) return { ...found, level: 'ok' }
+  return {
+    ...found,
+    level: 'warn',
+    why: doubts.join(' '),
+    fix: 'Set synchronous_standby_names so that each standby which may be promoted confirms, and CONSISTENCY=quorum. On one server without standbys there is no failover, and nothing to do.',
   }
 }
 

@@ -10,7 +10,8 @@ import { latency } from './doctor-replicas.ts'
 
 /** Effects that nobody wants twice. */
 const COSTLY = ['payment', 'transfer']
-const DURABLE = ['full', 'extra']
+/** Of SQLite; `on` and `remote_apply` of Postgres. */
+const DURABLE = ['full', 'extra', 'on', 'remote_apply']
 
 /** One tool server: what it would do, and what it would do wrong. */
 export function toolServerFindings(server: ToolServerFacts, authority: DoctorFacts['authority']): Finding[] {
@@ -194,13 +195,13 @@ function journal(about: string, { journal: { kind, journalMode, synchronous } }:
       level: 'warn',
       what: 'Its journal is in memory.',
       why: 'After a crash nobody knows which effects happened, and they could be made again.',
-      fix: 'Use the journal that startGuard opens, or createSqliteToolStore.',
+      fix: 'Use the journal that startGuard opens, createSqliteToolStore or createPostgresToolStore.',
     }
   }
   const settings = [
     kind,
     journalMode && `journal_mode=${journalMode}`,
-    synchronous && `synchronous=${synchronous}`,
+    synchronous && `${isPostgres(kind) ? 'synchronous_commit' : 'synchronous'}=${synchronous}`,
   ]
   const what = `Its journal: ${settings.filter(Boolean).join(', ')}.`
   if (synchronous === null || DURABLE.includes(synchronous.toLowerCase()))
@@ -210,11 +211,21 @@ function journal(about: string, { journal: { kind, journalMode, synchronous } }:
     level: 'fail',
     what,
     why: 'An intent could be lost in a power cut while its effect happened (G8).',
-    fix: 'Open the journal through holdpoint only: it sets synchronous=FULL itself.',
+    fix: isPostgres(kind)
+      ? 'Set fsync=on there. A pooler in between must keep the options of a connection.'
+      : 'Open the journal through holdpoint only: it sets synchronous=FULL itself.',
   }
 }
 
-function unknownOutcomes(about: string, { journal: { unknownOutcomes: count } }: InspectBody): Finding[] {
+/** `postgres 18.4`, for example. */
+function isPostgres(kind: string): boolean {
+  return kind.startsWith('postgres')
+}
+
+function unknownOutcomes(
+  about: string,
+  { journal: { kind, unknownOutcomes: count } }: InspectBody,
+): Finding[] {
   if (count === null) {
     return [
       {
@@ -223,7 +234,9 @@ function unknownOutcomes(about: string, { journal: { unknownOutcomes: count } }:
         level: 'fail',
         what: 'Its journal cannot be read.',
         why: 'Without its journal it carries nothing out (JOURNAL_UNAVAILABLE).',
-        fix: 'Look at the disk and at journal.sqlite under its DATA_DIR.',
+        fix: isPostgres(kind)
+          ? 'Look at its log, and at the Postgres of its TOOL_DATABASE_URL.'
+          : 'Look at the disk and at journal.sqlite under its DATA_DIR.',
       },
     ]
   }

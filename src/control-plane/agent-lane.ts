@@ -13,7 +13,7 @@ import { hostAllowed, wrongHost } from './hosts.ts'
 import { uuidv7 } from './ids.ts'
 import { createLagMeter } from './lag.ts'
 import { createLaneReporter } from './lane-report.ts'
-import { createValidateQuota, VALIDATE_LIMITS, type ValidateLimits } from './limits.ts'
+import { createValidateQuota, VALIDATE_LIMITS, type NodesCounted, type ValidateLimits } from './limits.ts'
 import { Refusal } from './refusal.ts'
 import { SERVER_LIMITS } from './server-limits.ts'
 import type { CanaryCut } from './control-plane.ts'
@@ -41,6 +41,10 @@ export interface AgentLaneOptions {
   readonly hosts?: readonly string[] | undefined
   readonly tls?: TlsOptions | undefined
   readonly clock?: Clock | undefined
+  /** Why a balancer should rather ask another node, while this one goes on to answer what it can. Default: never. */
+  readonly storeAway?: (() => HoldpointError | undefined) | undefined
+  /** How many nodes there are: this one answers its part of what `limits` allow. Default 1. */
+  readonly nodes?: NodesCounted | undefined
   /** Delivers allows too. Default false. */
   readonly recordAllows?: boolean | undefined
   readonly limits?: ValidateLimits | undefined
@@ -61,7 +65,7 @@ export interface AgentLaneOptions {
   readonly onReport?: ((report: LaneReport) => void) | undefined
 }
 
-export interface AgentLane extends Pick<StopStreams, 'stopped' | 'superseded'> {
+export interface AgentLane extends Pick<StopStreams, 'stopped' | 'superseded' | 'lost'> {
   /** Not listening yet: see `listen` in http.ts. */
   readonly server: Server
   /** No question that names this canary is answered until then. */
@@ -94,7 +98,7 @@ export function createAgentLane(options: AgentLaneOptions): AgentLane {
 
   const server = createWebServer(SERVER_LIMITS, options.tls, (request, response) => {
     const found = problem()
-    if (answerHealth(found, request, response)) return
+    if (answerHealth(found ?? options.storeAway?.(), request, response)) return
     if (found !== undefined) return onError(response, found)
     if (!allowed(request.headers.host)) return onError(response, wrongHost())
     if (!validates.handle(request, response) && !stops(request, response)) forward(request, response)
@@ -106,7 +110,11 @@ export function createAgentLane(options: AgentLaneOptions): AgentLane {
     onReport: options.onReport,
   })
   const newQuota = () =>
-    createValidateQuota({ limits: options.limits ?? VALIDATE_LIMITS, onLimited: reporter.limited })
+    createValidateQuota({
+      limits: options.limits ?? VALIDATE_LIMITS,
+      onLimited: reporter.limited,
+      nodes: options.nodes,
+    })
   const shed = () => {
     if (lag.lagMs() <= shedAtLagMs) return
     reporter.shed()
@@ -153,6 +161,7 @@ export function createAgentLane(options: AgentLaneOptions): AgentLane {
     server,
     stopped: streams.stopped,
     superseded: streams.superseded,
+    lost: streams.lost,
     cut: cuts.cut,
     close: ({ graceMs } = {}) => (closing ??= close(graceMs)),
   }

@@ -67,7 +67,7 @@ function ratesRoute(context: ApiContext): Route {
     summary: 'Counts the decisions of each of the last 60 minutes, stored or not, by boundary',
     input: DecisionRatesQuery,
     output: DecisionRatesResponse,
-    run: async ({ orgId }) => ({ body: { orgId, ...context.rates.of(orgId) } }),
+    run: async ({ orgId }) => ({ body: { orgId, ...(await context.rates.of(orgId)) } }),
   })
 }
 

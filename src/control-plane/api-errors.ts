@@ -33,7 +33,8 @@ export function errorAnswerer(options: {
     // Whoever hung up while sending is not there to be told.
     if (response.destroyed || response.socket?.destroyed !== false) return
     log.error({ request_id: requestId, reason: messageOf(error) }, 'a request failed')
-    if (error instanceof HoldpointError) send(503, STORE_UNAVAILABLE)
+    if (error instanceof HoldpointError)
+      send(503, error.code === OUTCOME_UNKNOWN.code ? OUTCOME_UNKNOWN : STORE_UNAVAILABLE)
     else send(500, INTERNAL)
   }
 }
@@ -42,6 +43,11 @@ const STORE_UNAVAILABLE = {
   code: 'STORE_UNAVAILABLE',
   message:
     'The store could not confirm this: take it as not done, and ask again. The log has more under this request_id.',
+}
+const OUTCOME_UNKNOWN = {
+  code: 'STORE_OUTCOME_UNKNOWN',
+  message:
+    'The store did not confirm this: it may be done or not. Look, and ask again: a stop that is made twice is made. The log has more under this request_id.',
 }
 const INTERNAL = {
   code: 'INTERNAL',

@@ -56,17 +56,20 @@ async function tell(
   }
 }
 
+const ON_ITS_WAY_MS = 10_000
+
 /** What happens now: kept back until what happened before is told, and then without what was told with it. */
 function createLive(
   stream: EventStream,
   { isOpen, waits }: { readonly isOpen: () => boolean; readonly waits: boolean },
 ) {
   let kept: FeedEntry[] | undefined = waits ? [] : undefined
-  let told: ReadonlySet<string | undefined> | undefined
+  let told: Set<string | undefined> | undefined
+  let toldAtMs = 0
   const send = (entries: readonly FeedEntry[]) => {
-    const news = entries.filter(({ id }) => id === undefined || told?.has(id) !== true)
-    // Whatever was on its way when the rest was read comes before this one.
-    if (news.some(({ id }) => id !== undefined)) told = undefined
+    // What was on its way when the rest was read comes a moment later; from another node, in any order with our own.
+    if (told !== undefined && performance.now() - toldAtMs > ON_ITS_WAY_MS) told = undefined
+    const news = entries.filter(({ id }) => id === undefined || told?.delete(id) !== true)
     if (news.length > 0 && isOpen()) stream.send(textOf(news))
   }
   return {
@@ -82,6 +85,7 @@ function createLive(
     begin: async (lastEventId: string, before: readonly FeedEntry[]) => {
       await stream.sendPatiently(before.map(({ text }) => text()))
       told = new Set([lastEventId, ...before.map(({ id }) => id)])
+      toldAtMs = performance.now()
       const meanwhile = kept ?? []
       kept = undefined
       send(meanwhile)

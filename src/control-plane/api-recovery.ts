@@ -19,7 +19,7 @@ export function recoveryRoutes(context: ApiContext): Route[] {
       output: RecoverResponse,
       refusals: ['RATE_LIMITED'],
       run: async ({ input: { email }, caller }) => {
-        recovery.request(caller, email)
+        await recovery.request(caller, email)
         return { body: { message: ON_ITS_WAY } }
       },
     }),

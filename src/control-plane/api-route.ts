@@ -12,6 +12,7 @@ import type { CanaryCut } from './drills/canary.ts'
 import type { DrillRuns } from './drills/drill-runs.ts'
 import type { Feed } from './feed.ts'
 import type { CallQuota } from './limits.ts'
+import type { Nodes } from './nodes/nodes.ts'
 import type { Preview } from './preview.ts'
 import type { KeyRecord } from './records.ts'
 import type { Recovery } from './recovery.ts'
@@ -33,6 +34,7 @@ export interface ApiContext extends PlatformAccess, KeyAccess {
   readonly drillRuns: DrillRuns
   /** What is observed of stops. */
   readonly evidence: StopEvidenceLog
+  readonly nodes: Pick<Nodes, 'count'>
   /** What only this process knows of how it is set up. */
   readonly diagnosis: Pick<DiagnosisBody, 'validateWorkers' | 'decisionLog'>
   readonly onCut: (cut: CanaryCut) => void

@@ -2,39 +2,40 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 
 import { systemClock, type Clock } from '../clock.ts'
 import { messageOf, type HoldpointError } from '../errors.ts'
-import { answerUnparsable, closeServer, createWebServer, type TlsOptions } from '../http.ts'
+import { answerUnparsable, closeServer, type TlsOptions } from '../http.ts'
 import type { Logger } from '../log.ts'
-import { PATHS } from '../machineid/paths.ts'
+import { packageVersion } from '../package-version.ts'
 import { createAuthorityMetrics, type AuthorityMetrics } from '../metrics.ts'
-import { errorAnswerer, type ErrorAnswerer } from './api-errors.ts'
+import { errorAnswerer } from './api-errors.ts'
 import { answerMetrics } from './api-metrics.ts'
 import { createApi } from './api.ts'
 import type { LaneBatch } from './decision-batch.ts'
 import { capConnections, operatorsPerAddress } from './connection-caps.ts'
-import { createConsoleFiles } from './console-files.ts'
-import type { CanaryCut } from './drills/canary.ts'
+import { cutOf, type CanaryCut } from './drills/canary.ts'
+import { createDrillRunMemory } from './drills/drill-run-memory.ts'
 import { createDrillRuns, type DrillRunner, type DrillRuns } from './drills/drill-runs.ts'
-import { createDecisionRates } from './decision-rates.ts'
 import { createFeed, type Feed } from './feed.ts'
-import { answerHealth } from './health.ts'
-import { hostAllowed, wrongHost } from './hosts.ts'
 import { createHousekeeping, type Housekeeping } from './housekeeping.ts'
 import { createLagMeter } from './lag.ts'
 import { createLaneReporter } from './lane-report.ts'
 import { createCallQuota } from './limits.ts'
 import { noMailer, type Mailer } from './mail.ts'
+import { followNews } from './nodes/node-news.ts'
+import { createNodes, type Nodes } from './nodes/nodes.ts'
+import { createRates } from './nodes/shared-rates.ts'
+import { createOperatorServer } from './operator-server.ts'
 import { ownUrl } from './own-url.ts'
+import type { AuditRow } from './records.ts'
 import { createRecovery, type Recovery, type RecoveryOptions } from './recovery.ts'
-import { Refusal } from './refusal.ts'
 import { noteOrigin } from './remote-address.ts'
-import { pathOf } from './request-path.ts'
-import { SERVER_LIMITS } from './server-limits.ts'
 import { createService, type ControlPlaneService } from './service.ts'
 import { createOwnPages } from './sessions/own-pages.ts'
 import { createStopEvidenceLog } from './stops/evidence-log.ts'
 import { stopOf } from './stops/stop-record.ts'
 import type { StopEvidence, StopRecord } from './stops/stop-store.ts'
+import type { Superseded } from './stops/stop-streams.ts'
 import type { ControlPlaneStore } from './store.ts'
+import { createTrust } from './trust.ts'
 
 export type { CanaryCut }
 
@@ -52,6 +53,7 @@ export interface ControlPlaneOptions {
   readonly trustedProxies?: number | undefined
   /** To serve HTTPS itself. */
   readonly tls?: TlsOptions | undefined
+  /** Default: the store's own, where nodes share it, else this machine's. */
   readonly clock?: Clock | undefined
   /** Stores allows too. Default false: denials only. */
   readonly recordAllows?: boolean | undefined
@@ -63,10 +65,14 @@ export interface ControlPlaneOptions {
   readonly limitCalls?: boolean | undefined
   /** Of the operator lane; when more come, those that have been idle longest are cut. Default 2000. */
   readonly maxConnections?: number | undefined
-  /** Called after COMMIT, before anything else is told of it: the stops among what was committed, in their order. */
+  /** Called after COMMIT, before anybody else is told of it: the stops of all nodes, those of one org in their order. */
   readonly onStops?: ((stops: readonly StopRecord[]) => void) | undefined
-  /** Asked for by a drill: until then no question that names this canary is answered. */
+  /** Asked for by a drill, on whichever node: until then no question that names this canary is answered. */
   readonly onCut?: ((cut: CanaryCut) => void) | undefined
+  /** This replica has opened a stream of stops on another node. */
+  readonly onSuperseded?: ((by: Superseded) => void) | undefined
+  /** What other nodes did may be missing: all streams of stops must end, and come back for what they missed. */
+  readonly onLost?: (() => void) | undefined
   /** How many threads answer validates, for whoever asks for a diagnosis. Default 1. */
   readonly workers?: number | undefined
   /** Told once when the store can no longer be trusted: nothing is acknowledged from then on. Exit, start anew. */
@@ -91,6 +97,7 @@ export interface ControlPlane {
   readonly handle: (request: IncomingMessage, response: ServerResponse, peer: string | undefined) => void
   readonly service: ControlPlaneService
   readonly housekeeping: Housekeeping
+  readonly nodes: Nodes
   readonly recovery: Recovery
   /** Close it first: the drill that runs may still restore what it has stopped. */
   readonly drillRuns: DrillRuns
@@ -114,12 +121,18 @@ export interface ControlPlane {
 
 /** Builds the authority. Nothing listens and no timer runs until the server is told to. */
 export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
-  const { store, log, platformToken, clock = systemClock, trustedProxies = 0 } = options
+  const { store, log, platformToken, trustedProxies = 0 } = options
+  const { shared } = store
+  const clock = options.clock ?? shared?.clock ?? systemClock
   const metrics = createAuthorityMetrics()
   const trust = createTrust(options)
   const service = createService({
     store: {
       ...store,
+      // It may grow while the store is open.
+      get generation() {
+        return store.generation
+      },
       // G5: a request that was already under way when a lane found the store broken changes nothing either.
       change: async (orgId, wanted, decide) => {
         const problem = trust.problem()
@@ -136,18 +149,45 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       trust.check()
     },
     onCommitted: (rows) => {
-      const stops = rows.map(stopOf).filter((stop) => stop !== undefined)
-      if (stops.length > 0) options.onStops?.(stops)
       for (const { action } of rows) metrics.changed(action)
-      drillRuns.committed(rows)
-      feed.committed(rows)
+      if (news === undefined) return tell(rows)
+      // The others are told in the order of all nodes, which only the store knows.
+      feed.streams.committed(rows)
     },
-    onDecisions: (decisions) => feed.decided(decisions),
+    onDecisions: (decisions) => (news ?? feed).decided(decisions),
     onCounted: (counts) => rates.add(counts),
   })
-  const rates = createDecisionRates({ nowMs: service.nowMs })
+  const tell = (rows: readonly AuditRow[]) => {
+    const stops = rows.map(stopOf).filter((stop) => stop !== undefined)
+    if (stops.length > 0) options.onStops?.(stops)
+    feed.committed(rows)
+  }
+  const nodes = createNodes({ registry: shared, version: packageVersion(), log })
+  const rates = createRates(shared, { nowMs: service.nowMs, log })
   const feed = createFeed({ nowMs: service.nowMs, heartbeatMs: options.feedHeartbeatMs })
-  const evidence = createStopEvidenceLog({ store, log, onFailed: trust.check })
+  const evidence = createStopEvidenceLog({
+    store,
+    log,
+    hasOthers: shared !== undefined,
+    onFailed: trust.check,
+  })
+  const news =
+    shared &&
+    followNews({
+      news: shared,
+      log,
+      committed: (rows) => {
+        for (const cut of rows.map(cutOf)) if (cut !== undefined) options.onCut?.(cut)
+        tell(rows)
+      },
+      decided: feed.decided,
+      wantsDecisionsOf: feed.orgs,
+      superseded: (by) => options.onSuperseded?.(by),
+      lost: () => {
+        options.onLost?.()
+        feed.lost()
+      },
+    })
   const onError = errorAnswerer({ log, newId: service.newId, tellFatal: trust.check })
   const housekeeping = createHousekeeping({
     store,
@@ -176,9 +216,11 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       handleAs(request, response, { peer, trustedProxies, ofOperators: true }),
     onError,
     problem: trust.problem,
+    nodes,
   })
   answerUnparsable(operatorServer, service.newId)
   operatorServer.on('listening', () => {
+    nodes.start()
     evidence.start()
     housekeeping.start()
   })
@@ -201,10 +243,12 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     log,
     clock,
     limitRequests: options.limitCalls,
+    shared,
   })
   const drillRuns = createDrillRuns({
     runner: options.drillRunner,
     keys: service,
+    runs: shared ?? createDrillRunMemory(),
     store,
     nowMs: service.nowMs,
     // With a certificate, by the name that stands in it.
@@ -221,19 +265,24 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     drillRuns,
     recovery,
     evidence,
+    nodes,
     diagnosis: {
       validateWorkers: options.workers ?? 1,
       decisionLog: options.recordAllows === true ? 'all' : 'denials',
     },
-    onCut: (cut) => options.onCut?.(cut),
+    onCut: (cut) => {
+      if (news === undefined) options.onCut?.(cut)
+    },
     platformToken,
     loopback: options.loopback,
     ownPages: createOwnPages({ tls: options.tls !== undefined, consoleUrl: options.consoleUrl }),
     limited: options.limitCalls !== false,
-    quota:
-      options.limitCalls === false
-        ? () => {}
-        : createCallQuota({ onLimited: reporter.limited, nowMs: () => clock.now().monotonicMs }),
+    quota: createCallQuota({
+      limited: options.limitCalls,
+      onLimited: reporter.limited,
+      nowMs: () => clock.now().monotonicMs,
+      nodes: nodes.count,
+    }),
     onError,
   })
 
@@ -245,7 +294,10 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     await housekeeping.close()
     await recovery.close()
     await service.decisions.flush()
+    await rates.close()
     await evidence.close()
+    news?.close()
+    await nodes.close()
     await store.close()
   }
   return {
@@ -253,6 +305,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     handle,
     service,
     housekeeping,
+    nodes,
     recovery,
     drillRuns,
     feed,
@@ -261,62 +314,12 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       metrics.decided(batch.counts)
       return service.decisions.accept(batch)
     },
-    observe: evidence.observe,
+    observe: (observed) => {
+      evidence.observe(observed)
+      news?.observed(observed)
+    },
     problem: trust.problem,
     suspect: trust.suspect,
     close: ({ graceMs } = {}) => (closing ??= close(graceMs)),
-  }
-}
-
-/** The listener of operators: no flood of validates can delay what they do there. */
-function createOperatorServer(
-  { loopback, hosts, tls, consoleDir }: ControlPlaneOptions,
-  on: Pick<ControlPlane, 'handle' | 'problem'> & { readonly onError: ErrorAnswerer },
-): Server {
-  const allowed = hostAllowed({ loopback, hosts })
-  const files = createConsoleFiles({ dir: consoleDir, onError: on.onError })
-  return createWebServer(SERVER_LIMITS, tls, (request, response) => {
-    if (answerHealth(on.problem(), request, response)) return
-    if (!allowed(request.headers.host)) return on.onError(response, wrongHost())
-    if (isOfAgents(request)) return on.onError(response, wrongLane())
-    if (files.handle(request, response)) return
-    on.handle(request, response, request.socket.remoteAddress)
-  })
-}
-
-/** What an agent lane answers itself. */
-const OF_AGENTS = new Set<string>([PATHS.validate, PATHS.validateBatch, PATHS.stops])
-
-function isOfAgents(request: IncomingMessage): boolean {
-  return OF_AGENTS.has(pathOf(request))
-}
-
-function wrongLane(): Refusal {
-  return new Refusal(
-    'WRONG_LANE',
-    'This port is for operators and answers neither validates nor streams of stops, so that no number of them delays ' +
-      'a stop. Agents ask the port that CONTROL_PLANE_PORT names.',
-  )
-}
-
-/** Whether the store can still be trusted; tells once that it cannot, whoever found out. */
-function createTrust({ store, log, onFatal }: ControlPlaneOptions) {
-  let suspected: HoldpointError | undefined
-  let told = false
-  const problem = () => suspected ?? store.problem()
-  const check = () => {
-    const found = problem()
-    if (found === undefined || told) return
-    told = true
-    log.fatal({ code: found.code }, found.message)
-    onFatal?.(found)
-  }
-  return {
-    problem,
-    check,
-    suspect: (found: HoldpointError) => {
-      suspected ??= found
-      check()
-    },
   }
 }

@@ -3,16 +3,18 @@ import type { z } from 'zod'
 import type { DecisionRatesResponse } from '../machineid/wire-evidence.ts'
 import { MS_PER_MINUTE, RATE_CELLS, type DecisionCounts } from './decision-batch.ts'
 
-const MINUTES = 60
+export const RATE_MINUTES = 60
 /** About 3 kB each. Beyond that the org that was silent longest is forgotten. */
 const MAX_ORGS = 10_000
 
-type Rates = Pick<z.infer<typeof DecisionRatesResponse>, 'since' | 'minutes'>
+export type Rates = Pick<z.infer<typeof DecisionRatesResponse>, 'since' | 'minutes'>
 
-/** How many decisions were made in each of the last 60 minutes. In memory: a restart begins anew. */
+/** How many decisions were made in each of the last 60 minutes. */
 export interface DecisionRates {
   readonly add: (counts: DecisionCounts) => void
-  readonly of: (orgId: string) => Rates
+  readonly of: (orgId: string) => Promise<Rates>
+  /** Resolves once all that was added counts. Never rejects. */
+  readonly close: () => Promise<void>
 }
 
 interface OrgCounts {
@@ -22,6 +24,7 @@ interface OrgCounts {
   readonly counts: Uint32Array
 }
 
+/** In memory: a restart begins anew. */
 export function createDecisionRates({
   nowMs,
   maxOrgs = MAX_ORGS,
@@ -41,8 +44,8 @@ export function createDecisionRates({
     if (known === undefined) makeRoom()
     const org = known ?? {
       sinceMs: hasForgotten ? nowMs() : startedAtMs,
-      minutes: new Float64Array(MINUTES).fill(-1),
-      counts: new Uint32Array(MINUTES * RATE_CELLS.length),
+      minutes: new Float64Array(RATE_MINUTES).fill(-1),
+      counts: new Uint32Array(RATE_MINUTES * RATE_CELLS.length),
     }
     // The last one is the one that was heard of last.
     orgs.set(orgId, org)
@@ -61,9 +64,9 @@ export function createDecisionRates({
         for (const [orgId, cells] of ofMinute) addTo(touched(orgId), minute, cells)
       }
     },
-    of: (orgId) => {
+    of: async (orgId) => {
       const last = Math.floor(nowMs() / MS_PER_MINUTE)
-      const first = last - MINUTES + 1
+      const first = last - RATE_MINUTES + 1
       const known = orgs.get(orgId)
       const countedSinceMs = known?.sinceMs ?? (hasForgotten ? nowMs() : startedAtMs)
       const sinceMs = Math.max(Math.min(countedSinceMs, nowMs()), first * MS_PER_MINUTE)
@@ -72,11 +75,12 @@ export function createDecisionRates({
         minutes: known === undefined ? [] : minutesOf(known, first, last),
       }
     },
+    close: async () => {},
   }
 }
 
 function addTo({ minutes, counts }: OrgCounts, minute: number, cells: Uint32Array): void {
-  const place = minute % MINUTES
+  const place = minute % RATE_MINUTES
   const begin = place * RATE_CELLS.length
   // A later one is from before the clock was set back.
   if (minutes[place] !== minute) {
@@ -89,7 +93,7 @@ function addTo({ minutes, counts }: OrgCounts, minute: number, cells: Uint32Arra
 function minutesOf({ minutes, counts }: OrgCounts, first: number, last: number): Rates['minutes'] {
   const found: Rates['minutes'] = []
   for (let minute = first; minute <= last; minute++) {
-    const place = minute % MINUTES
+    const place = minute % RATE_MINUTES
     if (minutes[place] !== minute) continue
     const begin = place * RATE_CELLS.length
     const told = RATE_CELLS.map((cell, index) => ({ ...cell, count: counts[begin + index] ?? 0 }))

@@ -11,7 +11,7 @@ const SLACK_MS = 2000
 const MAX_LOOKED = 10_000
 
 interface Reading extends Scanning {
-  readonly store: Pick<ControlPlaneStore, 'listAudit' | 'listDecisions'>
+  readonly store: Pick<ControlPlaneStore, 'listAudit' | 'auditHead' | 'listDecisions'>
 }
 
 /**
@@ -77,27 +77,9 @@ async function changesSince(
 ): Promise<Since> {
   if (filter.types?.has('change') === false) return NOTHING
   await turn()
-  const head = await headOf(store, orgId)
+  const head = (await store.auditHead(orgId))?.seq ?? 0
   const rows = await store.listAudit(orgId, { after: Math.max(0, head - MAX_REPLAYED), limit: MAX_REPLAYED })
   const since = rows.filter(({ atMs }) => atMs >= fromMs)
   const entries = since.map(changeEntry).filter(({ event }) => fits(filter, event))
   return { entries, more: since.length === MAX_REPLAYED && head > MAX_REPLAYED }
-}
-
-/** The `seq` of the last row: the chain has no gaps, so that it is found in a few looks, however long it is. */
-async function headOf(store: Reading['store'], orgId: string): Promise<number> {
-  const exists = async (seq: number) =>
-    (await store.listAudit(orgId, { after: seq - 1, limit: 1 })).length > 0
-  let known = 0
-  let beyond = 1024
-  while (await exists(beyond)) {
-    known = beyond
-    beyond *= 2
-  }
-  while (beyond - known > 1) {
-    const middle = Math.floor((known + beyond) / 2)
-    if (await exists(middle)) known = middle
-    else beyond = middle
-  }
-  return known
 }

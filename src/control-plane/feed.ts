@@ -35,6 +35,10 @@ export interface Feed {
   /** Told of decisions once they are stored. */
   readonly decided: (decisions: readonly DecisionRecord[]) => void
   readonly overdue: (stop: OverdueStop) => void
+  /** Of which somebody hears. */
+  readonly orgs: () => ReadonlySet<string>
+  /** Some of it cannot be told: cuts everybody, who come back for what they missed. */
+  readonly lost: () => void
   /** From now on. Answers how to end it. */
   readonly subscribe: (subscriber: Subscriber) => () => void
   readonly streams: OpenStreams
@@ -109,6 +113,10 @@ export function createFeed(options: {
     },
     decided: (decisions) => publish(decisions, decisionEntry),
     overdue: (stop) => publish([stop], overdueEntry),
+    orgs: () => new Set(byOrg.keys()),
+    lost: () => {
+      for (const orgId of byOrg.keys()) giveUp(orgId)
+    },
     subscribe: (subscriber) => {
       const { orgId } = subscriber
       byOrg.set(orgId, (byOrg.get(orgId) ?? new Set()).add(subscriber))

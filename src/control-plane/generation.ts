@@ -45,8 +45,8 @@ export interface Restore {
   /** Of the store from now on. */
   readonly generation: number
   readonly nowMs: number
-  /** When the backup was made, in wall-clock milliseconds. */
-  readonly madeAtMs: number
+  /** What it was, for the audit: `Restored from …`. */
+  readonly what: string
 }
 
 /**
@@ -54,10 +54,9 @@ export interface Restore {
  * the backup does not know which were burned after it was made: a burn is a stop (G6).
  */
 export function restored(org: OrgRecord, keys: readonly KeyRecord[], restore: Restore): Change<undefined> {
-  const { generation, nowMs, madeAtMs } = restore
+  const { generation, nowMs, what } = restore
   const epoch = firstEpoch(generation) + 1
-  const from = `Restored from a backup of ${new Date(madeAtMs).toISOString()}`
-  const reason = `${from}: stops since then are not in it. Check devices, locks and keys, then enable the org.`
+  const reason = `${what}: stops since then are not in it. Check devices, locks and keys, then enable the org.`
   const audit = [
     entry('org.disable', nowMs, {
       reason,
@@ -68,7 +67,7 @@ export function restored(org: OrgRecord, keys: readonly KeyRecord[], restore: Re
   if (keys.length > 0) {
     audit.push(
       entry('key.burn', nowMs, {
-        reason: `${from}: keys burned since then must not work again.`,
+        reason: `${what}: keys burned since then must not work again.`,
         after: { keyIds: keys.map(({ keyId }) => keyId), epoch },
       }),
     )

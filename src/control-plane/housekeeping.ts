@@ -2,11 +2,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import type { Chores } from './nodes/node-store.ts'
 import { HEARD_MS } from './runs/run-report-service.ts'
 import type { ControlPlaneService } from './service.ts'
 import type { ControlPlaneStore, OverdueStop } from './store.ts'
 
 const EVERY_MS = 1000
+/** Rounds. */
+const CLOSE_STREAMS_EVERY = 5
 const PRUNE_AT_ONCE = 2000
 const PRUNE_SLICES = 20
 const MS_PER_DAY = 86_400_000
@@ -19,7 +22,10 @@ export interface Housekeeping {
   close(): Promise<void>
 }
 
-/** How long a recovery link is kept that works no more. */
+/**
+ * How long a recovery link is kept that works no more. Where nodes share a store it goes at once: the one that made it may
+ * have ended before it could write down that its time had passed, and no clock may bring it back.
+ */
 const DEAD_LINKS_MS = MS_PER_DAY
 /** How long an approval is kept after its decision, withdrawal or expiry. Decisions stay in the audit. */
 const ENDED_APPROVALS_MS = 7 * MS_PER_DAY
@@ -48,19 +54,25 @@ export function createHousekeeping(options: {
   readonly onFailed: () => void
 }): Housekeeping {
   const { store, service, log, retentionDays, onOverdue, onFailed } = options
+  const chores: Chores | undefined = store.shared
+  let rounds = 0
   let timer: NodeJS.Timeout | undefined
   let running = Promise.resolve()
   let remindedUntilMs = 0
 
-  const remind = async () => {
+  /** Each node tells its own feed, and one of them the log, from where the one before it ended. */
+  const remind = async (loggedUntilMs: number | undefined) => {
     const nowMs = service.nowMs()
-    const due = await store.stopsOverdue(remindedUntilMs, nowMs)
+    const toldUntilMs = remindedUntilMs
+    const due = await store.stopsOverdue(Math.min(toldUntilMs, loggedUntilMs ?? Infinity), nowMs)
     // A clock that was set back must not tell them all again.
-    remindedUntilMs = Math.max(remindedUntilMs, nowMs)
+    remindedUntilMs = Math.max(toldUntilMs, nowMs)
     for (const stop of due) {
-      log.warn(lineOf(stop), 'a stop is overdue: restore it, or set a new reminder')
-      onOverdue(stop)
+      if (loggedUntilMs !== undefined && stop.remindAtMs > loggedUntilMs)
+        log.warn(lineOf(stop), 'a stop is overdue: restore it, or set a new reminder')
+      if (stop.remindAtMs > toldUntilMs) onOverdue(stop)
     }
+    if (loggedUntilMs !== undefined && due.length > 0) await chores?.noteReminded(nowMs)
   }
   /** As fast as denials may come, in slices that no stop waits long for. */
   const prune = async (beforeMs: number) => {
@@ -72,12 +84,16 @@ export function createHousekeeping(options: {
   const run = async () => {
     if (store.problem() !== undefined) return onFailed()
     try {
+      // Of several nodes one does it. It is right, only dear, when two do it at the same time.
+      const taken = chores === undefined ? { remindedUntilMs } : await chores.takeChores()
+      await remind(taken?.remindedUntilMs)
+      if (taken === undefined) return
+      if (chores !== undefined && ++rounds % CLOSE_STREAMS_EVERY === 0) await store.closeStreams('gone')
       await service.endPlans()
       await service.endKeys()
       await service.endIdleSessions()
-      await remind()
       await prune(service.nowMs() - retentionDays * MS_PER_DAY)
-      await store.pruneLinks(service.nowMs() - DEAD_LINKS_MS, PRUNE_AT_ONCE)
+      await store.pruneLinks(service.nowMs() - (chores === undefined ? DEAD_LINKS_MS : 0), PRUNE_AT_ONCE)
       await store.pruneSessions(service.nowMs() - DEAD_SESSIONS_MS, PRUNE_AT_ONCE)
       await store.expireApprovals(service.nowMs(), PRUNE_AT_ONCE)
       await store.pruneApprovals(service.nowMs() - ENDED_APPROVALS_MS, PRUNE_AT_ONCE)
@@ -89,6 +105,7 @@ export function createHousekeeping(options: {
         PRUNE_RUNS_AT_ONCE,
       )
       await store.pruneStopEvidence(service.nowMs() - STOP_EVIDENCE_MS, PRUNE_AT_ONCE)
+      await chores?.pruneNodes(PRUNE_AT_ONCE)
     } catch (error) {
       log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')
       onFailed()
@@ -105,6 +122,8 @@ export function createHousekeeping(options: {
     close: async () => {
       clearInterval(timer)
       await running
+      // Another node need not wait. If it cannot be told, it finds out by itself.
+      await chores?.leaveChores().catch(() => {})
     },
   }
 }

@@ -2,7 +2,7 @@ import { createRateLimit } from './rate-limit.ts'
 import type { KeyRecord } from './records.ts'
 import { Refusal } from './refusal.ts'
 
-/** How many validates are answered in a second; 0 is no limit. Shared equally by the lanes. */
+/** How many validates are answered in a second; 0 is no limit. Shared equally by the nodes, and by the lanes of each. */
 export interface ValidateLimits {
   readonly perKeyPerSecond: number
   readonly perOrgPerSecond: number
@@ -23,16 +23,25 @@ export const CALL_LIMITS = {
 
 export type RateLimited = 'key' | 'org' | 'calls'
 
+/** How many nodes there are now: each answers its equal part of what is allowed. */
+export type NodesCounted = () => number
+
+function partOf(nodes: NodesCounted | undefined): (() => number) | undefined {
+  return nodes && (() => 1 / nodes())
+}
+
 /** Throws `RATE_LIMITED`. Asked only about keys that are genuine, so that no stranger can use up somebody's quota. */
 export function createValidateQuota(options: {
   readonly limits: ValidateLimits
   readonly onLimited: (scope: RateLimited) => void
   /** Monotonic milliseconds. */
   readonly nowMs?: (() => number) | undefined
+  readonly nodes?: NodesCounted | undefined
 }): (keyId: string, orgId: string) => void {
   const { limits, onLimited, nowMs } = options
-  const keys = createRateLimit({ perSecond: limits.perKeyPerSecond, nowMs })
-  const orgs = createRateLimit({ perSecond: limits.perOrgPerSecond, nowMs })
+  const part = partOf(options.nodes)
+  const keys = createRateLimit({ perSecond: limits.perKeyPerSecond, nowMs, part })
+  const orgs = createRateLimit({ perSecond: limits.perOrgPerSecond, nowMs, part })
   return (keyId, orgId) => {
     const ofKey = keys.take(keyId)
     if (ofKey > 0) {
@@ -54,14 +63,19 @@ export function createValidateQuota(options: {
 export type CallQuota = (key: Pick<KeyRecord, 'keyId' | 'kind'>, what?: 'calls' | 'evidence') => void
 
 export function createCallQuota(options: {
+  /** Default true. */
+  readonly limited?: boolean | undefined
   readonly onLimited: (scope: RateLimited) => void
   /** Monotonic milliseconds. */
   readonly nowMs?: (() => number) | undefined
+  readonly nodes?: NodesCounted | undefined
 }): CallQuota {
-  const { onLimited, nowMs } = options
-  const registering = createRateLimit({ ...CALL_LIMITS.registering, nowMs })
-  const other = createRateLimit({ ...CALL_LIMITS.other, nowMs })
-  const evidence = createRateLimit({ ...CALL_LIMITS.evidence, nowMs })
+  const { limited = true, onLimited, nowMs } = options
+  if (!limited) return () => {}
+  const part = partOf(options.nodes)
+  const registering = createRateLimit({ ...CALL_LIMITS.registering, nowMs, part })
+  const other = createRateLimit({ ...CALL_LIMITS.other, nowMs, part })
+  const evidence = createRateLimit({ ...CALL_LIMITS.evidence, nowMs, part })
   const limitOf = (kind: KeyRecord['kind']) => (kind === 'runtime' || kind === 'full' ? registering : other)
   return ({ keyId, kind }, what = 'calls') => {
     const waitMs = (what === 'evidence' ? evidence : limitOf(kind)).take(keyId)

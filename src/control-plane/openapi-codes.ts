@@ -11,6 +11,7 @@ const STATUS_OF = {
   BODY_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,
   STORE_UNAVAILABLE: 503,
+  STORE_OUTCOME_UNKNOWN: 503,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof STATUS_OF
@@ -41,7 +42,7 @@ export function codesOf(
   route: DescribedRoute,
   takes: { readonly fields: boolean; readonly deviceId: boolean },
 ): CodesByStatus {
-  const { method, path, access, refusals = [], stop } = route
+  const { method, path, access, refusals = [], stop, ofAgents } = route
   return byStatus([
     ...(method === 'post' ? WITH_BODY : []),
     ...(takes.fields || path.includes(':') ? (['BAD_REQUEST'] as const) : []),
@@ -51,6 +52,7 @@ export function codesOf(
       ? [...WITH_COOKIE, ...(method === 'post' ? (['CSRF_REFUSED'] as const) : [])]
       : []),
     ...refusals,
+    ...(method === 'post' && ofAgents !== true ? (['STORE_OUTCOME_UNKNOWN'] as const) : []),
     ...EVERYWHERE,
   ])
 }
@@ -131,4 +133,5 @@ export const MEANINGS: Record<ErrorCode, string> = {
   TOO_MANY_STREAMS: 'too many streams are open',
   OVERLOADED: 'it is too busy to answer in time, or is being stopped: take it as a no',
   STORE_UNAVAILABLE: 'the store could not confirm it: take it as not done',
+  STORE_OUTCOME_UNKNOWN: 'the store did not confirm it, and it may be done or not: look, and ask again',
 }

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
-
 import { CSRF_HEADER, SESSION_COOKIE } from '../machineid/wire-sessions.ts'
 import { ErrorResponse, KEY_HEADER } from '../machineid/wire.ts'
+import { packageVersion } from '../package-version.ts'
 import { VALIDATE_ROUTES } from './api-validates.ts'
 import type { DescribedRoute } from './openapi-codes.ts'
 import { operationOf } from './openapi-operations.ts'
@@ -44,11 +43,6 @@ function openapiDocument(routes: readonly DescribedRoute[]): Json {
 export function openapiText(routes: readonly DescribedRoute[]): () => string {
   let text: string | undefined
   return () => (text ??= JSON.stringify(openapiDocument(routes)))
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 
 const DESCRIPTION = [

@@ -11,6 +11,8 @@ export interface RateLimitOptions {
   readonly burst?: number
   /** Monotonic milliseconds. */
   readonly nowMs?: (() => number) | undefined
+  /** Which part of both is there now, above 0. Default 1. A burst is never less than one. */
+  readonly part?: (() => number) | undefined
   /** How many buckets are kept at most, twice: above that the oldest are forgotten, and begin full again. */
   readonly maxBuckets?: number
 }
@@ -28,6 +30,7 @@ const NO_LIMIT: RateLimit = { take: () => 0 }
  */
 export function createRateLimit(options: RateLimitOptions): RateLimit {
   const { perSecond, burst = perSecond, nowMs = () => performance.now(), maxBuckets = 50_000 } = options
+  const { part = () => 1 } = options
   if (perSecond === 0) return NO_LIMIT
   const fillsUpInMs = (burst / perSecond) * 1000
   let young = new Map<string, Bucket>()
@@ -42,7 +45,7 @@ export function createRateLimit(options: RateLimitOptions): RateLimit {
       young = new Map()
       turnedAtMs = atMs
     }
-    const bucket = old.get(id) ?? { tokens: burst, atMs }
+    const bucket = old.get(id) ?? { tokens: Infinity, atMs }
     young.set(id, bucket)
     return bucket
   }
@@ -50,9 +53,11 @@ export function createRateLimit(options: RateLimitOptions): RateLimit {
     take: (id) => {
       const atMs = nowMs()
       const bucket = bucketOf(id, atMs)
-      bucket.tokens = Math.min(burst, bucket.tokens + ((atMs - bucket.atMs) / 1000) * perSecond)
+      const ratePerSecond = perSecond * part()
+      const full = Math.max(burst * part(), Math.min(1, burst))
+      bucket.tokens = Math.min(full, bucket.tokens + ((atMs - bucket.atMs) / 1000) * ratePerSecond)
       bucket.atMs = atMs
-      if (bucket.tokens < 1) return ((1 - bucket.tokens) / perSecond) * 1000
+      if (bucket.tokens < 1) return ((1 - bucket.tokens) / ratePerSecond) * 1000
       bucket.tokens -= 1
       return 0
     },

@@ -1,3 +1,4 @@
+import type { LimitStore } from './nodes/node-store.ts'
 import { createRateLimit } from './rate-limit.ts'
 import { Refusal } from './refusal.ts'
 import { networkOf } from './remote-address.ts'
@@ -15,14 +16,32 @@ export function createRequestLimit(nowMs: () => number): (origin: string | null)
   const everywhere = createRateLimit({ ...EVERYWHERE, nowMs })
   return (origin) => {
     const waitMs = networks.take(networkOf(origin ?? 'unknown')) || everywhere.take('')
-    if (waitMs === 0) return
-    const retryAfterSeconds = Math.ceil(waitMs / 1000)
-    throw new Refusal(
-      'RATE_LIMITED',
-      `Recovery is asked for too often. Ask again after ${retryAfterSeconds} s.`,
-      { retryAfterSeconds },
-    )
+    if (waitMs > 0) throw tooOften(waitMs)
   }
+}
+
+/** The same over all nodes: `local` goes first, so that no flood reaches the store. Rejects with `RATE_LIMITED`. */
+export function createSharedRequestLimit(
+  { takeToken }: LimitStore,
+  what: 'recovery' | 'bad_link',
+  local: (origin: string | null) => void,
+): (origin: string | null) => Promise<void> {
+  return async (origin) => {
+    local(origin)
+    const network = { name: `${what}:network`, id: networkOf(origin ?? 'unknown'), ...NETWORK }
+    const waitMs =
+      (await takeToken(network)) || (await takeToken({ name: `${what}:everywhere`, id: '', ...EVERYWHERE }))
+    if (waitMs > 0) throw tooOften(waitMs)
+  }
+}
+
+function tooOften(waitMs: number): Refusal {
+  const retryAfterSeconds = Math.ceil(waitMs / 1000)
+  return new Refusal(
+    'RATE_LIMITED',
+    `Recovery is asked for too often. Ask again after ${retryAfterSeconds} s.`,
+    { retryAfterSeconds },
+  )
 }
 
 /**
@@ -42,4 +61,9 @@ export function createAddressLimit(nowMs: () => number): (address: string) => bo
     if (sent.size > MAX_ADDRESSES && oldest !== undefined) sent.delete(oldest)
     return true
   }
+}
+
+/** The same over all nodes. */
+export function createSharedAddressLimit({ takeMail }: LimitStore): (address: string) => Promise<boolean> {
+  return (address) => takeMail(address, { atMost: LINKS_PER_ADDRESS, withinMs: ADDRESS_WINDOW_MS })
 }

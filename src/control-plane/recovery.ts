@@ -4,9 +4,15 @@ import type { Logger } from '../log.ts'
 import { createMailQueue } from './mail-queue.ts'
 import { domainOf, type Mail, type Mailer } from './mail.ts'
 import type { OwnersAsked, OwnersChanged } from './owners.ts'
+import type { LimitStore } from './nodes/node-store.ts'
 import { createLinkLives } from './recovery-link-lives.ts'
 import type { Recovered, RecoveryLink } from './recovery-links.ts'
-import { createAddressLimit, createRequestLimit } from './recovery-limits.ts'
+import {
+  createAddressLimit,
+  createRequestLimit,
+  createSharedAddressLimit,
+  createSharedRequestLimit,
+} from './recovery-limits.ts'
 import { linkMail, ownersMails, recoveredMails, signedInMails } from './recovery-mails.ts'
 import { Refusal } from './refusal.ts'
 import type { Caller, ControlPlaneService } from './service.ts'
@@ -22,10 +28,10 @@ const WORK_WITHIN_MS = 2000
 /** Magic links by mail, and who gets them. */
 export interface Recovery {
   /**
-   * Notes that somebody who may own `email` asks for links, and returns at once: nothing is looked up here, so that
-   * nothing can be learnt here. Throws `RATE_LIMITED`.
+   * Notes that somebody who may own `email` asks for links, and nothing more: nothing of it is looked up here, so that
+   * nothing can be learnt here. Rejects with `RATE_LIMITED`.
    */
-  readonly request: (caller: Caller, email: string) => void
+  readonly request: (caller: Caller, email: string) => Promise<void>
   /** A new `admin` key for a link. Tells every owner. Refuses with `RECOVERY_LINK_INVALID` or `RATE_LIMITED`. */
   readonly confirm: (caller: Caller, token: string) => Promise<Recovered>
   /** A session in the console for a link. Tells every owner. Refuses as `confirm` does. */
@@ -54,6 +60,8 @@ export interface RecoveryOptions {
   readonly maxWaiting?: number | undefined
   /** Whether requests are limited by where they come from. Default true. */
   readonly limitRequests?: boolean | undefined
+  /** What is counted over all nodes. Default: this process is the only one. */
+  readonly shared?: LimitStore | undefined
 }
 
 export function createRecovery(options: RecoveryOptions): Recovery {
@@ -62,9 +70,14 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   const { nowMs } = service
   const monotonicMs = () => clock.now().monotonicMs
   const mails = createMailQueue({ mailer: options.mailer, log, nowMs, retryAfterMs })
-  const newLimit = () => (limitRequests ? createRequestLimit(monotonicMs) : () => {})
-  const limits = { request: newLimit(), badLink: newLimit() }
-  const mayMail = createAddressLimit(monotonicMs)
+  const { shared } = options
+  const newLimit = (what: 'recovery' | 'bad_link'): ((origin: string | null) => void | Promise<void>) => {
+    if (!limitRequests) return () => {}
+    const local = createRequestLimit(monotonicMs)
+    return shared === undefined ? local : createSharedRequestLimit(shared, what, local)
+  }
+  const limits = { request: newLimit('recovery'), badLink: newLimit('bad_link') }
+  const mayMail = shared === undefined ? createAddressLimit(monotonicMs) : createSharedAddressLimit(shared)
   const lives = createLinkLives(service, clock, log)
   const waiting = new Map<string, Caller>()
   let timer: NodeJS.Timeout | undefined
@@ -84,7 +97,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     try {
       return await redeem()
     } catch (error) {
-      if (error instanceof Refusal) limits.badLink(origin)
+      if (error instanceof Refusal) await limits.badLink(origin)
       throw error
     }
   }
@@ -92,7 +105,7 @@ export function createRecovery(options: RecoveryOptions): Recovery {
     const domain = domainOf(email)
     const orgIds = await service.orgsOwnedBy(email)
     if (orgIds.length === 0) return log.info({ domain }, 'recovery asked for an address that owns no org')
-    if (!mayMail(email))
+    if (!(await mayMail(email)))
       return log.warn({ domain }, 'recovery asked too often for an address, no mail is sent')
     const links: RecoveryLink[] = []
     for (const orgId of orgIds) {
@@ -121,8 +134,8 @@ export function createRecovery(options: RecoveryOptions): Recovery {
   }
 
   return {
-    request: (caller, email) => {
-      limits.request(caller.origin)
+    request: async (caller, email) => {
+      await limits.request(caller.origin)
       if (closing || (waiting.size >= maxWaiting && !waiting.has(email))) {
         return log.warn({ waiting: waiting.size }, 'too many recoveries are asked for, one was dropped')
       }

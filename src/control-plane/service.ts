@@ -107,7 +107,14 @@ function createServiceContext(options: ServiceOptions): {
   readonly context: ServiceContext
   readonly decisions: DecisionLog
 } {
-  const { store, clock = systemClock, log, onCommitted, onDecisions, recordAllows = false } = options
+  const {
+    store,
+    clock = store.shared?.clock ?? systemClock,
+    log,
+    onCommitted,
+    onDecisions,
+    recordAllows = false,
+  } = options
   const nowMs = () => Math.floor(clock.now().wallMs)
   const newId = () => uuidv7(nowMs())
   const decisions = createDecisionLog({

@@ -12,6 +12,7 @@ import type {
   OrgRecord,
   RecoveryLinkRecord,
 } from './records.ts'
+import type { SharedStore } from './nodes/shared-store.ts'
 import type { RunReportStore } from './runs/run-report-store.ts'
 import type { SessionRecord, SessionStore } from './sessions/session-store.ts'
 import type { StopStore } from './stops/stop-store.ts'
@@ -191,6 +192,8 @@ export interface UsageCounts {
 export interface ControlPlaneStore
   extends StopStore, DrillStore, SessionStore, ApprovalStore, RunReportStore {
   readonly reader: DecisionReader
+  /** Of a store that several nodes use at once. */
+  readonly shared?: SharedStore | undefined
   /** Grows when a backup is opened; part of every epoch. */
   readonly generation: number
   /** `decide` gets undefined when there is no such org, and may then answer with one. */

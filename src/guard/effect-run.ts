@@ -40,9 +40,10 @@ export async function superviseEffect(
 ): Promise<{ end: EffectEnd; late: Promise<EffectEnd> }> {
   const overdue = Promise.withResolvers<EffectEnd>()
   const timer = setTimeout(() => {
-    const thrown = `The effect "${effect.name}" took longer than ${effect.deadlineMs} ms.`
-    deadline.abort(new Error(thrown))
-    overdue.resolve({ outcome: { state: 'unknown', leaseMs: LEASE_MS }, overdue: true, thrown })
+    const thrown = tookTooLong(effect.name, effect.deadlineMs)
+    deadline.abort(thrown)
+    const outcome = { state: 'unknown', leaseMs: LEASE_MS } as const
+    overdue.resolve({ outcome, overdue: true, thrown: thrown.message })
   }, effect.deadlineMs)
   const lost = () =>
     deadline.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
@@ -69,6 +70,11 @@ export async function superviseEffect(
   // What nobody waits for keeps no process alive.
   renewal.unref()
   return { end, late }
+}
+
+/** Why a deadline aborts. */
+export function tookTooLong(name: string, deadlineMs: number): Error {
+  return new Error(`The effect "${name}" took longer than ${deadlineMs} ms.`)
 }
 
 /**

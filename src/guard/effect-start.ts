@@ -2,7 +2,7 @@ import { ageMs } from '../clock.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
 import { effectContext, isStoredInput, type Attempt, type EffectCall, type Held } from './attempt.ts'
 import type { Denied, LocalDenialCode } from './decision.ts'
-import { endOfRollback, LEASE_MS, superviseEffect, type EffectEnd } from './effect-run.ts'
+import { endOfRollback, LEASE_MS, superviseEffect, tookTooLong, type EffectEnd } from './effect-run.ts'
 import type { Guard } from './guard.ts'
 import { Running, underOf } from './in-flight.ts'
 import type { Journal } from './journal.ts'
@@ -51,7 +51,10 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
     return effect.run(input, transaction === undefined ? context : { ...context, transaction })
   }
   if (attempt.effect.transactional === true && hasTransactions(guard.journal)) {
+    const { deadlineMs, name } = attempt.effect
+    const timer = setTimeout(() => deadline.abort(tookTooLong(name, deadlineMs)), deadlineMs)
     const ran = await inTransaction(guard.journal, guard, { ...start, permit: checked.permit, run })
+    clearTimeout(timer)
     if (ran.started) guard.effectEnded(running, stoppedEnd(ran.end, signal))
     return ran
   }
@@ -90,10 +93,7 @@ async function inTransaction(
         () => start.run(transaction),
         () => mayNotStart(guard, start),
       )
-      if (started.started) {
-        guard.reach('effect.performed')
-        return started.value
-      }
+      if (started.started) return performed(guard, started.value)
       notStarted = started
       throw new HoldpointError(started.denied.code, 'Not allowed, so nothing was written.')
     })
@@ -104,6 +104,15 @@ async function inTransaction(
   } catch (thrown) {
     return ended({ outcome: { state: 'unknown' }, thrown: messageOf(thrown) })
   }
+}
+
+/** With Postgres it may be a promise. */
+function performed(guard: Guard, value: unknown): unknown {
+  const reach = (result: unknown) => {
+    guard.reach('effect.performed')
+    return result
+  }
+  return value instanceof Promise ? value.then(reach) : reach(value)
 }
 
 function hasTransactions(journal: Journal): journal is TransactionalJournal {

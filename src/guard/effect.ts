@@ -58,7 +58,8 @@ export interface EffectOptions<Input, Result, Context = unknown> {
   /**
    * Writes only into the journal's own database, through `transaction`, so that effect and outcome commit together:
    * exactly once by construction. With SQLite `run` must not be async, and `transaction` is of no use once it has
-   * returned. Where the journal is no database it is an effect like any other, and `transaction` is absent. Default false.
+   * returned; with Postgres `run` may be async, and holds a connection until it has settled. Where the journal is no
+   * database it is an effect like any other, and `transaction` is absent. Default false.
    */
   readonly transactional?: boolean
   /** What of the input the journal may store. Default: all of it. */

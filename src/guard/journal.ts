@@ -93,7 +93,10 @@ export interface Settlement {
   readonly reason: string
 }
 
-/** The database transaction that an effect's own writes may join: with SQLite, its `DatabaseSync`. */
+/**
+ * The database transaction that an effect's own writes may join: with SQLite its `DatabaseSync`, with Postgres a
+ * `PostgresTransaction`.
+ */
 export type JournalTransaction = unknown
 
 export type CommittedWith<Result> =
@@ -131,12 +134,14 @@ export interface Journal {
   /**
    * For effects that write into the journal's own database: `work` and the outcome `done` commit together or not at
    * all (E4), and `work` begins in this tick. Rejects when it cannot be told which, also when the attempt is no longer
-   * ours, or `work` gave a promise or ended the transaction: such an attempt is never `notPerformed`. The transaction is
-   * of use until `work` returns. Absent where the journal is no database.
+   * ours, or `work` ended the transaction. The transaction is of use until `work` has returned; with Postgres until the
+   * promise that it gave has settled, and no longer than the effect's deadline. With SQLite `work` must not give one.
+   * What cannot be told now, a later `begin` tells, once the transaction has surely ended: `done`, or `notPerformed`
+   * unless `work` broke a rule. Absent where the journal is no database.
    */
   settleWith?<Result>(
     token: string,
     work: (transaction: JournalTransaction) => Result,
-  ): Promise<CommittedWith<Result>>
+  ): Promise<CommittedWith<Awaited<Result>>>
   close(): Promise<void>
 }

@@ -165,20 +165,43 @@ export const DrillCutResponse = z.object({
   until: time,
 })
 
+export const SqliteStore = z.object({
+  kind: z.literal('sqlite'),
+  version: z.string(),
+  journalMode: z.string(),
+  /** `full` or `extra`: an acked stop outlives a power cut (G5). */
+  synchronous: z.string(),
+  generation: z.number().int(),
+})
+export const PostgresStore = z.object({
+  kind: z.literal('postgres'),
+  version: z.string(),
+  /** `on`: an acked stop outlives a power cut (G5). */
+  fsync: z.string(),
+  fullPageWrites: z.string(),
+  synchronousCommit: z.string(),
+  synchronousStandbyNames: z.string(),
+  synchronousStandbys: z.number().int().nullable(),
+  consistency: z.enum(['primary', 'quorum']),
+  /**
+   * Which guarantees hold when a standby is promoted. `promotion`: when one is promoted that has confirmed every commit.
+   * `fencing`: when the old primary is fenced off, too.
+   */
+  failover: z.object({
+    g1: z.enum(['holds', 'promotion', 'fencing', 'no']),
+    g5: z.enum(['holds', 'promotion', 'no']),
+  }),
+  generation: z.number().int(),
+})
 /** How the authority itself is set up, for whoever looks for a weak spot. */
 export const DiagnosisQuery = z.object({})
 export const DiagnosisResponse = z.object({
   ...okFields,
   orgId: z.string(),
   now: time,
-  store: z.object({
-    kind: z.literal('sqlite'),
-    version: z.string(),
-    journalMode: z.string(),
-    /** `full` or `extra`: an acked stop outlives a power cut (G5). */
-    synchronous: z.string(),
-    generation: z.number().int(),
-  }),
+  store: z.discriminatedUnion('kind', [SqliteStore, PostgresStore]),
+  /** How many control planes use this store, this one included. */
+  nodes: z.number().int(),
   validateWorkers: z.number().int(),
   decisionLog: z.enum(['denials', 'all']),
   streams: z.number().int(),

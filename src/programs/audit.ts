@@ -9,13 +9,15 @@ import {
 } from '../control-plane/audit-verify.ts'
 import type { AuditRow } from '../control-plane/records.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
+import { openAuditDatabase } from '../store/postgres/audit-database.ts'
 import { openAuditFile } from '../store/sqlite/audit-file.ts'
 import { readExport } from './audit-export.ts'
+import type { CommandDatabase } from './backup.ts'
 
-const USAGE = `Usage: audit verify FILE [--org ORG_ID] [--head SEQ:HASH]
+const USAGE = `Usage: audit verify [FILE] [--org ORG_ID] [--head SEQ:HASH]
 
 Verifies audit chains offline. FILE is an export (GET /api/v1/audit?format=jsonl), the database of a control plane,
-running or not, or a backup of it. Prints a line for each org, and exits with 0 when every chain is intact, with 1 when
+running or not, or a backup of it. Without FILE it is the database that DATABASE_URL leads to. Prints a line for each org, and exits with 0 when every chain is intact, with 1 when
 one is broken, and with 2 when it could not be looked at, or holds no org and no row.
 
   --org ORG_ID     only this org's chain
@@ -32,14 +34,18 @@ export interface Terminal {
 }
 
 interface Asked {
-  readonly file: string
+  readonly from: { readonly file: string } | { readonly database: CommandDatabase }
   readonly org: string | undefined
   readonly head: NotedRow | undefined
 }
 
 /** The command `audit`. Resolves with its exit status. */
-export async function runAudit(args: readonly string[], terminal: Terminal): Promise<number> {
-  const asked = askedOf(args)
+export async function runAudit(
+  args: readonly string[],
+  terminal: Terminal,
+  databaseOf: () => CommandDatabase | undefined = () => undefined,
+): Promise<number> {
+  const asked = askedOf(args, databaseOf)
   if (typeof asked === 'string') {
     if (asked === '') terminal.say(USAGE)
     else terminal.note(`${asked}\n\n${USAGE}`)
@@ -60,7 +66,7 @@ export async function runAudit(args: readonly string[], terminal: Terminal): Pro
 }
 
 /** What is wrong with the arguments, as a sentence; empty when help is asked for. */
-function askedOf(args: readonly string[]): Asked | string {
+function askedOf(args: readonly string[], databaseOf: () => CommandDatabase | undefined): Asked | string {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -69,16 +75,25 @@ function askedOf(args: readonly string[]): Asked | string {
     })
     const [action, file, ...more] = positionals
     if (values.help === true || action === 'help') return ''
-    if (action !== 'verify' || file === undefined || more.length > 0)
-      return 'Say what to verify: audit verify FILE.'
+    const from = action === 'verify' && more.length === 0 ? sourceOf(file, databaseOf) : undefined
+    if (from === undefined) return 'Say what to verify: audit verify FILE.'
     const head = values.head === undefined ? undefined : notedOf(values.head)
     if (values.head !== undefined && head === undefined) {
       return '--head takes SEQ:HASH, the first SEQ being 1, with the whole hash or at least 16 characters of it, for example 12:9f86d081884c7d65.'
     }
-    return { file, org: values.org, head }
+    return { from, org: values.org, head }
   } catch (error) {
     return messageOf(error)
   }
+}
+
+function sourceOf(
+  file: string | undefined,
+  databaseOf: () => CommandDatabase | undefined,
+): Asked['from'] | undefined {
+  if (file !== undefined) return { file }
+  const database = databaseOf()
+  return database && { database }
 }
 
 function notedOf(text: string): NotedRow | undefined {
@@ -89,20 +104,27 @@ function notedOf(text: string): NotedRow | undefined {
 type Rows = AsyncIterable<AuditRow | UnreadableRow> | Iterable<AuditRow | UnreadableRow>
 
 async function* reportsOf(asked: Asked, progress: () => void): AsyncGenerator<ChainReport, void, void> {
-  if (!(await isDatabase(asked.file))) {
-    yield await verify(undefined, readExport(asked.file), asked, progress)
+  const { from } = asked
+  if ('file' in from && !(await isDatabase(from.file))) {
+    yield await verify(undefined, readExport(from.file), { ...asked, name: from.file }, progress)
     return
   }
-  const file = openAuditFile(asked.file)
+  const chains =
+    'file' in from
+      ? { ...openAuditFile(from.file), label: from.file }
+      : await openAuditDatabase(from.database)
+  const named = { ...asked, name: chains.label }
   try {
-    for (const orgId of orgsOf(file.orgIds, asked))
-      yield await verify(orgId, file.rows(orgId), asked, progress)
+    for (const orgId of orgsOf(chains.orgIds, named))
+      yield await verify(orgId, chains.rows(orgId), named, progress)
   } finally {
-    file.close()
+    await chains.close()
   }
 }
 
-function orgsOf(orgIds: readonly string[], { file, org, head }: Asked): readonly string[] {
+type Named = Asked & { readonly name: string }
+
+function orgsOf(orgIds: readonly string[], { name: file, org, head }: Named): readonly string[] {
   if (orgIds.length === 0) {
     throw new HoldpointError(
       'AUDIT_EMPTY',
@@ -131,7 +153,7 @@ function noSuchOrg(file: string, org: string): HoldpointError {
 async function verify(
   orgId: string | undefined,
   rows: Rows,
-  { file, org, head }: Asked,
+  { name: file, org, head }: Named,
   progress: () => void,
 ): Promise<ChainReport> {
   let verifier = orgId === undefined ? undefined : createChainVerifier(orgId, head)

@@ -8,23 +8,25 @@ import { createService } from '../control-plane/service.ts'
 import type { ControlPlaneStore } from '../control-plane/store.ts'
 import type { Logger } from '../log.ts'
 import { isLoopback } from '../loopback.ts'
+import type { DecisionSource } from '../store/decision-source.ts'
+import { openControlPlaneStore as openPostgresStore } from '../store/postgres/control-plane.ts'
+import { whileLocked } from '../store/postgres/while-locked.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { databaseFile } from './database-file.ts'
 import { createDrillRunner } from './drill-runner.ts'
 import { exit, fromHere, type Running } from './lifecycle.ts'
-import { ensureSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
+import { ensureSecrets, ensureSharedSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
 
 /** The authority, listening: config → store → secrets → lanes. */
 export async function startControlPlane(config: ControlPlaneConfig, log: Logger): Promise<Running> {
   const { HOST: host, DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
   const mailer = mailerOf(config, log)
-  const file = databaseFile(dataDir)
-  const store = openControlPlaneStore({ file })
+  const { store, source } = await openStore(config, log)
   const secrets = await secretsOf(store, config)
   const { url, operatorUrl, close } = await serveControlPlane({
     store,
-    file,
+    source,
     log,
     host,
     port: config.CONTROL_PLANE_PORT,
@@ -37,7 +39,7 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
     recordAllows: config.DECISION_LOG === 'all',
     retentionDays: config.DECISION_RETENTION_DAYS,
     loopback: isLoopback(host),
-    platformToken: platformToken ?? secrets.platformToken,
+    platformToken: platformToken ?? secrets?.platformToken,
     hosts: hostsOf(config),
     trustedProxies: config.TRUST_PROXY,
     tls: config.tls,
@@ -50,19 +52,20 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
       exit(log, 1)
     },
   })
-  writeConsoleUrl(dataDir, config.CONSOLE_URL ?? fromHere(operatorUrl))
+  if (secrets !== undefined) writeConsoleUrl(dataDir, config.CONSOLE_URL ?? fromHere(operatorUrl))
   log.info({ url, operator_url: operatorUrl }, 'control plane is listening')
   return { url, operatorUrl, close: () => close() }
 }
 
 /** Without a token of its own it uses the approver's, which the first start made beside the tool server's. */
-function drillRunnerOf(config: ControlPlaneConfig, secrets: OperatorSecrets): DrillRunner | undefined {
+function drillRunnerOf(config: ControlPlaneConfig, secrets: OperatorSecrets | undefined): DrillRunner | undefined {
   const { DRILL_TOOL_SERVER_URL: toolServerUrls, DRILL_TOKEN_FILE: file } = config
-  const value = config.DRILL_TOKEN ?? secrets.approverToken
+  const value = config.DRILL_TOKEN ?? secrets?.approverToken
   const token = file !== undefined ? { file } : value !== undefined && { value }
-  if (toolServerUrls === undefined || token === false) return undefined
+  const orgId = config.DRILL_ORG_ID ?? secrets?.orgId
+  if (toolServerUrls === undefined || token === false || orgId === undefined) return undefined
   return createDrillRunner({
-    orgId: config.DRILL_ORG_ID ?? secrets.orgId,
+    orgId,
     toolServerUrls,
     token,
     dataDir: config.DATA_DIR,
@@ -86,11 +89,43 @@ function hostsOf({ HOST, ALLOWED_HOSTS, CONSOLE_URL }: ControlPlaneConfig): read
     : ALLOWED_HOSTS
 }
 
-async function secretsOf(store: ControlPlaneStore, config: ControlPlaneConfig): Promise<OperatorSecrets> {
-  const { DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
+interface OpenedStore {
+  readonly store: ControlPlaneStore
+  readonly source: DecisionSource
+}
+
+async function openStore(config: ControlPlaneConfig, log: Logger): Promise<OpenedStore> {
+  const { DATABASE_URL: url, DATABASE_TIMEOUT_MS: timeoutMs, CONSISTENCY: consistency } = config
+  if (url === undefined) {
+    const file = databaseFile(config.DATA_DIR)
+    return { store: openControlPlaneStore({ file }), source: { kind: 'sqlite', file } }
+  }
+  const store = await openPostgresStore({
+    url,
+    poolSize: config.DATABASE_POOL_SIZE,
+    timeoutMs,
+    consistency,
+    log,
+    seenFile: join(config.DATA_DIR, 'store-seen.json'),
+  })
+  return {
+    store,
+    source: { kind: 'postgres', url, poolSize: config.VALIDATE_POOL_SIZE, timeoutMs, consistency },
+  }
+}
+
+/** Undefined: another node has made the org, and has the secrets. */
+async function secretsOf(
+  store: ControlPlaneStore,
+  config: ControlPlaneConfig,
+): Promise<OperatorSecrets | undefined> {
+  const { DATA_DIR: dataDir, DATABASE_URL: url, PLATFORM_TOKEN: platformToken } = config
   try {
     const service = createService({ store, onDecisionsLost: () => {} })
-    return await ensureSecrets({ dataDir, store, service, platformToken })
+    const first = { dataDir, store, service, platformToken }
+    if (url === undefined) return await ensureSecrets(first)
+    // Of several nodes that start together one makes the org.
+    return await whileLocked({ url, timeoutMs: config.DATABASE_TIMEOUT_MS }, () => ensureSharedSecrets(first))
   } catch (error) {
     await store.close()
     throw error

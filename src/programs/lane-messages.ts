@@ -1,17 +1,20 @@
 import type { CanaryCut } from '../control-plane/control-plane.ts'
 import type { LaneBatch } from '../control-plane/decision-batch.ts'
 import type { ValidateLimits } from '../control-plane/limits.ts'
+import type { NodeCount } from '../control-plane/nodes/nodes.ts'
+import type { ClockOffset } from '../control-plane/nodes/store-clock.ts'
 import type { StopEvidence, StopRecord } from '../control-plane/stops/stop-store.ts'
 import type { Superseded } from '../control-plane/stops/stop-streams.ts'
 import type { ListenAddress, TlsOptions } from '../http.ts'
 import type { LaneReport } from '../metrics.ts'
+import type { DecisionSource } from '../store/decision-source.ts'
 
 /** What a lane in a thread of its own is started with. */
 export interface LaneSettings {
   /** In figures. */
   readonly name: string
-  /** The store, open in the main thread. */
-  readonly file: string
+  /** Of the store that is open in the main thread. */
+  readonly source: DecisionSource
   readonly address: ListenAddress
   readonly loopback: boolean
   readonly hosts: readonly string[] | undefined
@@ -26,6 +29,9 @@ export interface LaneSettings {
   readonly log: { readonly level: string; readonly name: string | undefined }
   /** Not 0 once the store can no longer be trusted: no thread may answer from then on, whatever is still unread. */
   readonly suspect: Int32Array<SharedArrayBuffer>
+  readonly nodesCounted: NodeCount
+  /** Of a store that nodes share: its time. */
+  readonly clockOffset: ClockOffset | undefined
 }
 
 export type FromLane =
@@ -40,6 +46,7 @@ export type ToLane =
   | { readonly kind: 'stored'; readonly id: number }
   | { readonly kind: 'stops'; readonly stops: readonly StopRecord[] }
   | { readonly kind: 'superseded'; readonly by: Superseded }
+  | { readonly kind: 'lost' }
   | { readonly kind: 'cut'; readonly cut: CanaryCut }
   | { readonly kind: 'close'; readonly graceMs: number | undefined }
 

@@ -76,7 +76,7 @@ export function readSecrets(dataDir: string): {
  * them. Throws `SECRETS_MISSING`, `SECRETS_UNKNOWN` or `SECRETS_ENDED` when database and files do not belong together.
  */
 export async function ensureSecrets(options: FirstStart): Promise<OperatorSecrets> {
-  const { dataDir, store, service } = options
+  const { dataDir, service } = options
   const { operator, toolServer } = readSecrets(dataDir)
   if ((await service.countOrgs()) === 0) {
     if (operator === undefined && toolServer?.runtime === undefined) return createSecrets(options, toolServer)
@@ -84,6 +84,24 @@ export async function ensureSecrets(options: FirstStart): Promise<OperatorSecret
   }
   if (operator === undefined) throw secretsMissing(dataDir, operatorFile(dataDir))
   if (toolServer?.runtime === undefined) throw secretsMissing(dataDir, toolServerFile(dataDir))
+  return knownSecrets(options, operator, { ...toolServer, runtime: toolServer.runtime })
+}
+
+/**
+ * The same where several nodes share a database: the one that finds it empty makes the org, and has the files. Undefined
+ * on the others, which need none.
+ */
+export async function ensureSharedSecrets(options: FirstStart): Promise<OperatorSecrets | undefined> {
+  const { operator } = readSecrets(options.dataDir)
+  if (operator === undefined && (await options.service.countOrgs()) > 0) return undefined
+  return ensureSecrets(options)
+}
+
+async function knownSecrets(
+  { dataDir, store, service }: FirstStart,
+  operator: OperatorSecrets,
+  toolServer: ToolServerSecrets & { readonly runtime: string },
+): Promise<OperatorSecrets> {
   for (const key of [operator.admin, operator.stop, toolServer.runtime]) {
     const record = await service.findKey(key)
     if (record === undefined || record.orgId !== operator.orgId) throw secretsUnknown(dataDir)

@@ -7,13 +7,14 @@ import { createInnerListener, newLaneSecret } from '../control-plane/forward.ts'
 import { VALIDATE_LIMITS, type ValidateLimits } from '../control-plane/limits.ts'
 import { SERVER_LIMITS } from '../control-plane/server-limits.ts'
 import { closeServer, createWebServer, listen } from '../http.ts'
+import type { DecisionSource } from '../store/decision-source.ts'
 import type { LaneTells, ToLane } from './lane-messages.ts'
 import { startLanes, type Lanes } from './lanes.ts'
 import { namingPort } from './lifecycle.ts'
 
 export interface ServeOptions extends ControlPlaneOptions {
-  /** The file of `store`: each lane reads it by a connection of its own. */
-  readonly file: string
+  /** Where `store` is: each lane reads it by connections of its own. */
+  readonly source: DecisionSource
   readonly host: string
   /** Of the agent lanes. 0 takes a free one. */
   readonly port: number
@@ -54,6 +55,14 @@ export async function serveControlPlane(options: ServeOptions): Promise<ServedCo
       tellAll({ kind: 'cut', cut })
       options.onCut?.(cut)
     },
+    onSuperseded: (by) => {
+      tellAll({ kind: 'superseded', by })
+      options.onSuperseded?.(by)
+    },
+    onLost: () => {
+      tellAll({ kind: 'lost' })
+      options.onLost?.()
+    },
     onFatal: (problem) => {
       Atomics.store(suspect, 0, 1)
       onFatal?.(problem)
@@ -90,14 +99,14 @@ function openLanes(
   inner: { readonly port: number; readonly secret: string },
   suspect: Int32Array<SharedArrayBuffer>,
 ): Promise<Lanes> {
-  const { file, host, port, loopback, hosts, tls, recordAllows, log } = options
+  const { source, host, port, loopback, hosts, tls, recordAllows, log } = options
   const { name } = log.bindings()
   return startLanes({
     workers: options.workers ?? 1,
     ...between,
     onDied: options.onDied,
     settings: {
-      file,
+      source,
       address: { host, port },
       loopback,
       hosts,
@@ -109,6 +118,8 @@ function openLanes(
       inner,
       log: { level: log.level, name: typeof name === 'string' ? name : undefined },
       suspect,
+      nodesCounted: between.controlPlane.nodes.counted,
+      clockOffset: options.store.shared?.clockOffset,
     },
   })
 }

@@ -4,7 +4,7 @@ import { OpenAIProvider, Runner } from '@openai/agents'
 import { createAccountsAssistant } from '../../tools/accounts-assistant.ts'
 import { createAccountsTools, type AccountsToolsOptions } from '../../tools/accounts-tools.ts'
 import { createScriptedModel } from '../../tools/scripted-model.ts'
-import { createSinks, type Sinks } from '../../tools/sinks.ts'
+import { createPostgresSinks, createSinks, type Sinks } from '../../tools/sinks.ts'
 import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 import type { RunStore } from '../agents/hosted/run-store.ts'
 import type { ToolServerConfig } from '../config.ts'
@@ -17,7 +17,9 @@ import type { MachineID } from '../machineid/client.ts'
 import { resolveProfile } from '../machineid/options.ts'
 import { clientFromConfig, guardFromConfig } from '../start-guard.ts'
 import { StartupDenied } from '../startup-denied.ts'
+import { createPostgresToolStore } from '../store/postgres/tool-store.ts'
 import { createSqliteToolStore } from '../store/sqlite/tool-store.ts'
+import type { ToolStore } from '../store/tool-store.ts'
 import { createAuthorityDesk } from '../tool-server/authority-desk.ts'
 import { callerRecord, callersOf, readCallers, type Callers } from '../tool-server/callers.ts'
 import { createRunReporter } from '../tool-server/run-reporter.ts'
@@ -29,7 +31,7 @@ import { ensureToolServerSecrets, toolServerFile, type ToolServerSecrets } from 
 /** The tool server, listening: config → store → guard → startup boundary → server. Throws `StartupDenied`, having started nothing. */
 export async function startToolServer(config: ToolServerConfig, log: Logger): Promise<Running> {
   const secrets = ensureToolServerSecrets(config.DATA_DIR, { tokensCount: tokensCount(config) })
-  const store = createSqliteToolStore({ file: join(config.DATA_DIR, 'journal.sqlite') })
+  const store = await openStore(config)
   const guardConfig = withDefaults(config, secrets.runtime)
   const authority = new URL(guardConfig.MACHINEID_BASE_URL)
   const client = clientFromConfig(guardConfig)
@@ -45,7 +47,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
       void guard.close().finally(() => exit(log, 1))
     },
   })
-  const sinks = openSinks(config)
+  const sinks = await openSinks(config)
   const reporter = reporterOf(client, store.runs, log)
   const toolServer = createToolServer({
     guard,
@@ -82,7 +84,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     await toolServer.close()
     await reporter?.close()
     await client.close()
-    sinks.close()
+    await sinks.close()
     await store.close()
   }
   return { url, close }
@@ -124,16 +126,32 @@ function accountsAssistant(
   }
 }
 
+/** The journal and the runs: in a file under DATA_DIR, or in the Postgres that all replicas share. */
+async function openStore(config: ToolServerConfig): Promise<ToolStore> {
+  const { TOOL_DATABASE_URL: url, DATABASE_TIMEOUT_MS: timeoutMs } = config
+  if (url === undefined) return createSqliteToolStore({ file: join(config.DATA_DIR, 'journal.sqlite') })
+  return createPostgresToolStore({ url, timeoutMs, poolSize: poolsOf(config).store })
+}
+
+/** One setting for all connections: a fifth of them for what the shipped tools write outside of the journal. */
+function poolsOf({ TOOL_DATABASE_POOL_SIZE: all }: ToolServerConfig) {
+  const tables = Math.max(1, Math.floor(all / 5))
+  return { tables, store: Math.max(1, all - tables) }
+}
+
 /** What the shipped tools act on: Stripe and a mail server where they are set, else a ledger and a folder of mails. */
-function openSinks({ DATA_DIR: dataDir, ...config }: ToolServerConfig): Sinks {
+async function openSinks(config: ToolServerConfig): Promise<Sinks> {
   const { STRIPE_API_KEY: apiKey, STRIPE_PAYMENT_METHOD: paymentMethod, STRIPE_CUSTOMER: customer } = config
+  const { TOOL_DATABASE_URL: url, DATABASE_TIMEOUT_MS: timeoutMs } = config
   const baseUrl = config.STRIPE_API_BASE
-  return createSinks({
-    dataDir,
+  const options = {
+    dataDir: config.DATA_DIR,
     stripe: apiKey === undefined ? undefined : { apiKey, paymentMethod, customer, baseUrl },
     smtp: config.SMTP_URL === undefined ? undefined : { smtpUrl: config.SMTP_URL },
     mailFrom: config.MAIL_FROM,
-  })
+  }
+  if (url === undefined) return createSinks(options)
+  return createPostgresSinks({ ...options, database: { url, timeoutMs, poolSize: poolsOf(config).tables } })
 }
 
 /** Without settings: the control plane that `npm start` runs beside it, and the key that it wrote. */

@@ -3,11 +3,14 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { createAgentLane, type AgentLane } from '../control-plane/agent-lane.ts'
 import { errorAnswerer } from '../control-plane/api-errors.ts'
 import { createForward } from '../control-plane/forward.ts'
+import { systemClock } from '../clock.ts'
 import { uuidv7 } from '../control-plane/ids.ts'
+import { storeAway } from '../control-plane/nodes/nodes.ts'
+import { createThreadClock } from '../control-plane/nodes/store-clock.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
 import { listen } from '../http.ts'
 import { createLogger } from '../log.ts'
-import { openDecisionReader } from '../store/sqlite/control-plane.ts'
+import { openDecisionReaderOf } from '../store/decision-source.ts'
 import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
 
 // The entry of a thread that serves one agent lane, with a read connection of its own. See lanes.ts.
@@ -16,14 +19,19 @@ function createLane(settings: LaneSettings, port: MessagePort) {
   const tell = (message: FromLane) => port.postMessage(message)
   const { level, name } = settings.log
   const log = createLogger(name === undefined ? { level } : { level, name })
-  const { reader, stops, close: closeReader } = openDecisionReader(settings.file)
-  const onError = errorAnswerer({ log, newId: () => uuidv7(Date.now()), tellFatal: () => {} })
+  const { reader, stops, close: closeReader } = openDecisionReaderOf(settings.source)
+  const clock = settings.clockOffset === undefined ? systemClock : createThreadClock(settings.clockOffset)
+  const newId = () => uuidv7(Math.floor(clock.now().wallMs))
+  const onError = errorAnswerer({ log, newId, tellFatal: () => {} })
   const forward = createForward({ ...settings.inner, onError })
   const delivering = new Map<number, () => void>()
   let delivered = 0
 
   const lane: AgentLane = createAgentLane({
     ...settings,
+    clock,
+    nodes: () => Atomics.load(settings.nodesCounted, 0),
+    storeAway: () => storeAway(settings.nodesCounted),
     reader,
     stops,
     forward: forward.listener,
@@ -45,7 +53,7 @@ function createLane(settings: LaneSettings, port: MessagePort) {
   const close = async (graceMs: number | undefined) => {
     await lane.close(graceMs === undefined ? {} : { graceMs })
     forward.close()
-    closeReader()
+    await closeReader()
     // Nothing is left to wait for: the thread ends.
     port.close()
   }
@@ -56,6 +64,7 @@ function createLane(settings: LaneSettings, port: MessagePort) {
     },
     stops: (message) => lane.stopped(message.stops),
     superseded: ({ by }) => lane.superseded(by),
+    lost: () => lane.lost(),
     cut: ({ cut }) => lane.cut(cut),
     close: ({ graceMs }) => void close(graceMs),
   }

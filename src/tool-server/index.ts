@@ -43,7 +43,10 @@ export {
   type StartRun,
   type TimelineStep,
 } from '../agents/hosted/run-types.ts'
-export { createSqliteToolStore, type Durability, type ToolStore } from '../store/sqlite/tool-store.ts'
+export type { PostgresTransaction } from '../store/postgres/lent-transaction.ts'
+export { createPostgresToolStore, type PostgresToolStoreOptions } from '../store/postgres/tool-store.ts'
+export { createSqliteToolStore } from '../store/sqlite/tool-store.ts'
+export type { Durability, ToolStore } from '../store/tool-store.ts'
 export type { RunWatcher, WatchedRun, WatchedStep } from '../agents/hosted/run-watcher.ts'
 export { createAuthorityDesk } from './authority-desk.ts'
 export type { JournalAbout, ToolServerAbout } from './about.ts'

@@ -5,10 +5,13 @@ import { connect, type Socket } from 'node:net'
 import { PATHS } from '../../src/machineid/paths.ts'
 
 export interface LoadOptions {
-  readonly url: string
+  /** Of several, connections take one after the other. */
+  readonly url: string | readonly string[]
   readonly key: string
   readonly connections: number
   readonly deviceIds: readonly string[]
+  /** Whether to tell how long each answer took. Default false. */
+  readonly times?: boolean
 }
 
 export interface LoadCounts {
@@ -16,15 +19,19 @@ export interface LoadCounts {
   readonly byStatus: Readonly<Record<string, number>>
   readonly broken: number
   readonly seconds: number
+  /** In milliseconds. Empty unless `times` was asked for. */
+  readonly times: readonly number[]
 }
 
 const AT_ONCE = 200
 
-const { url, key, connections, deviceIds } = JSON.parse(process.argv[2] ?? '{}') as LoadOptions
-const { hostname, port } = new URL(url)
+const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions
+const { key, connections, deviceIds } = options
+const urls = [options.url].flat().map((url) => new URL(url))
 let answers = 0
 let broken = 0
 let byStatus: Record<string, number> = {}
+let times: number[] = []
 let sinceMs = performance.now()
 
 function question(index: number): Buffer {
@@ -37,7 +44,8 @@ function question(index: number): Buffer {
   )
 }
 
-function open(): Promise<Socket> {
+function open(index: number): Promise<Socket> {
+  const { hostname, port } = urls[index % urls.length] as URL
   return new Promise((resolve, reject) => {
     const socket = connect({ host: hostname, port: Number(port), noDelay: true }, () => resolve(socket))
     socket.once('error', reject)
@@ -48,6 +56,11 @@ function open(): Promise<Socket> {
 function keepBusy(socket: Socket, index: number): () => void {
   const asked = question(index)
   let text = ''
+  let askedMs = 0
+  const ask = () => {
+    if (options.times) askedMs = performance.now()
+    socket.write(asked)
+  }
   socket.setEncoding('latin1')
   socket.on('data', (chunk: string) => {
     text = text === '' ? chunk : text + chunk
@@ -59,27 +72,31 @@ function keepBusy(socket: Socket, index: number): () => void {
     const status = text.slice(9, 12)
     byStatus[status] = (byStatus[status] ?? 0) + 1
     text = ''
-    socket.write(asked)
+    if (options.times) times.push(performance.now() - askedMs)
+    ask()
   })
   socket.on('error', () => {})
   socket.on('close', () => void broken++)
-  return () => socket.write(asked)
+  return ask
 }
 
 const sockets: Socket[] = []
 while (sockets.length < connections) {
   const some = Math.min(AT_ONCE, connections - sockets.length)
-  sockets.push(...(await Promise.all(Array.from({ length: some }, open))))
+  sockets.push(
+    ...(await Promise.all(Array.from({ length: some }, (_, index) => open(sockets.length + index)))),
+  )
 }
 const begin = sockets.map(keepBusy)
 process.on('message', (message: { go?: true; count?: true }) => {
   if (message.go) for (const go of begin) go()
   if (message.count) {
     const seconds = (performance.now() - sinceMs) / 1000
-    process.send?.({ answers, byStatus, broken, seconds } satisfies LoadCounts)
+    process.send?.({ answers, byStatus, broken, seconds, times } satisfies LoadCounts)
   }
   answers = 0
   byStatus = {}
+  times = []
   sinceMs = performance.now()
 })
 process.on('disconnect', () => process.exit())

@@ -41,5 +41,6 @@ function sum(one: LoadCounts, other: LoadCounts): LoadCounts {
     byStatus,
     broken: one.broken + other.broken,
     seconds: Math.max(one.seconds, other.seconds),
+    times: [...one.times, ...other.times],
   }
 }

@@ -34,6 +34,7 @@ const told: AuthorityFacts = {
     orgId: 'o_1',
     now: AT,
     store: { kind: 'sqlite', version: '3.53.4', journalMode: 'wal', synchronous: 'full', generation: 0 },
+    nodes: 1,
     validateWorkers: 1,
     decisionLog: 'denials',
     streams: 1,
@@ -95,14 +96,36 @@ function facts(change: Change = {}): DoctorFacts {
 
 const bad = (findings: readonly Finding[]) => findings.filter(({ level }) => level !== 'ok')
 const stop = { epoch: 12, action: 'org.disable', at: AT, state: 'unconfirmed' } as StopBody
-const store = told.diagnosis.store
-const diagnosed = (change: Partial<typeof store>) => ({
-  told: { diagnosis: { ...told.diagnosis, store: { ...store, ...change } } },
+type Store<Kind> = Extract<AuthorityFacts['diagnosis']['store'], { kind: Kind }>
+const SQLITE: Store<'sqlite'> = {
+  kind: 'sqlite',
+  version: '3.53.4',
+  journalMode: 'wal',
+  synchronous: 'full',
+  generation: 0,
+}
+const POSTGRES: Store<'postgres'> = {
+  kind: 'postgres',
+  version: '18.4',
+  fsync: 'on',
+  fullPageWrites: 'on',
+  synchronousCommit: 'on',
+  synchronousStandbyNames: 'standby',
+  synchronousStandbys: 1,
+  consistency: 'quorum',
+  failover: { g1: 'holds', g5: 'holds' },
+  generation: 0,
+}
+const storedIn = (store: AuthorityFacts['diagnosis']['store']) => ({
+  told: { diagnosis: { ...told.diagnosis, store } },
 })
+const diagnosed = (change: Partial<Store<'sqlite'>>) => storedIn({ ...SQLITE, ...change })
+const onPostgres = (change: Partial<Store<'postgres'>>) => storedIn({ ...POSTGRES, ...change })
 
 test('a sound setup has nothing but ok', () => {
   const findings = findingsOf(facts())
   expect(bad(findings)).toEqual([])
+  expect(bad(findingsOf(facts(onPostgres({}))))).toEqual([])
   expect(findings.map(({ check }) => check)).toEqual([
     'control-plane',
     'clock',
@@ -164,6 +187,34 @@ const CASES: { name: string; change: Change; check: string; level: 'warn' | 'fai
     check: 'authority-store',
     level: 'fail',
     says: 'journal_mode=delete',
+  },
+  {
+    name: 'its Postgres does not sync to disk (G5)',
+    change: onPostgres({ fsync: 'off' }),
+    check: 'authority-store',
+    level: 'fail',
+    says: 'fsync=off',
+  },
+  {
+    name: 'its Postgres may write half a page (G5)',
+    change: onPostgres({ fullPageWrites: 'off' }),
+    check: 'authority-store',
+    level: 'warn',
+    says: 'Postgres 18.4',
+  },
+  {
+    name: 'a failover of its Postgres can lose stops (G1, G5)',
+    change: onPostgres({ synchronousStandbyNames: '', failover: { g1: 'no', g5: 'no' } }),
+    check: 'authority-store',
+    level: 'warn',
+    says: "synchronous_standby_names=''",
+  },
+  {
+    name: 'the old primary of its Postgres must be fenced off (G1)',
+    change: onPostgres({ consistency: 'primary', failover: { g1: 'fencing', g5: 'holds' } }),
+    check: 'authority-store',
+    level: 'warn',
+    says: 'CONSISTENCY=primary',
   },
   {
     name: 'the org is disabled',

@@ -6,7 +6,10 @@ import { DEADLINE_MS, intent } from './intent.ts'
 const LEASE_MS = 60_000
 
 /** What every journal must do, whatever it stores in. `create` gets the clock that the test moves. */
-export function describeJournal(name: string, create: (nowMs: () => number) => Journal): void {
+export function describeJournal(
+  name: string,
+  create: (nowMs: () => number) => Journal | Promise<Journal>,
+): void {
   describe(`journal: ${name}`, () => {
     let now = 1_700_000_000_000
     let journal: Journal
@@ -19,8 +22,8 @@ export function describeJournal(name: string, create: (nowMs: () => number) => J
     }
     const everythingPasses = () => (now += Math.max(LEASE_MS, DEADLINE_MS))
 
-    beforeEach(() => {
-      journal = create(() => now)
+    beforeEach(async () => {
+      journal = await create(() => now)
     })
     afterEach(() => journal.close())
 

@@ -5,15 +5,18 @@ import { intent } from './intent.ts'
 import { LEASE_MS, newApproval, paused, runActions, runSave } from './runs.ts'
 
 /** C8: what the journal of every run store must do for an intent that belongs to a claim of a run. */
-export function describeRunFence(name: string, create: (nowMs: () => number) => RunStore): void {
+export function describeRunFence(
+  name: string,
+  create: (nowMs: () => number) => RunStore | Promise<RunStore>,
+): void {
   const unclaimed = { state: 'unclaimed' }
 
   describe(`an intent under the claim of its run: ${name}`, () => {
     let store: RunStore
     let now: number
-    beforeEach(() => {
+    beforeEach(async () => {
       now = 1_700_000_000_000
-      store = create(() => now)
+      store = await create(() => now)
     })
     afterEach(() => store.close())
 

@@ -13,12 +13,15 @@ export interface RunStoreUnderTest {
 }
 
 /** What every run store must do, whatever it stores in. `create` gets the clock that the test moves. */
-export function describeRunStore(name: string, create: (nowMs: () => number) => RunStore): void {
+export function describeRunStore(
+  name: string,
+  create: (nowMs: () => number) => RunStore | Promise<RunStore>,
+): void {
   describe(`run store: ${name}`, () => {
     let current: RunStoreUnderTest
-    beforeEach(() => {
+    beforeEach(async () => {
       const at: { store?: RunStore; nowMs: number } = { nowMs: 1_700_000_000_000 }
-      at.store = create(() => at.nowMs)
+      at.store = await create(() => at.nowMs)
       current = at as RunStoreUnderTest
     })
     afterEach(() => current.store.close())

@@ -17,7 +17,7 @@ const lanes = await startLanes({
     throw error
   },
   settings: {
-    file,
+    source: { kind: 'sqlite', file },
     address: { host: '127.0.0.1', port: 0 },
     loopback: true,
     hosts: undefined,
@@ -29,6 +29,8 @@ const lanes = await startLanes({
     inner: { port: 1, secret: 'none' },
     log: { level: 'silent', name: undefined },
     suspect: new Int32Array(new SharedArrayBuffer(4)),
+    nodesCounted: new Int32Array(new SharedArrayBuffer(8)).fill(1, 0, 1),
+    clockOffset: undefined,
   },
 })
 await lanes.close({ graceMs: 0 })

@@ -16,7 +16,7 @@ try {
   const file = join(dir, 'control-plane.db')
   const { url, operatorUrl, controlPlane, close } = await serveControlPlane({
     store: openControlPlaneStore({ file }),
-    file,
+    source: { kind: 'sqlite', file },
     host: '127.0.0.1',
     port: 0,
     operatorPort: 0,

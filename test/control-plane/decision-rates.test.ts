@@ -41,7 +41,7 @@ function figures(maxOrgs?: number) {
 const at = (minutes: number) => new Date(START + minutes * MINUTE).toISOString()
 
 describe('decisions are counted', () => {
-  test('by minute, boundary and whether they were allowed; names that callers made up count as none', () => {
+  test('by minute, boundary and whether they were allowed; names that callers made up count as none', async () => {
     const { decided, handOver, advance, of } = figures()
     decided({ boundary: 'tool' }, 3)
     decided({ boundary: 'tool', code: 'DEVICE_REVOKED' })
@@ -52,7 +52,7 @@ describe('decisions are counted', () => {
     handOver()
     decided({ boundary: 'task', code: 'X' })
     handOver()
-    expect(of()).toEqual({
+    expect(await of()).toEqual({
       since: at(0),
       minutes: [
         {
@@ -76,7 +76,7 @@ describe('decisions are counted', () => {
     })
   })
 
-  test('also after the clock was ahead for a while: nothing is lost in the minutes that it had been in', () => {
+  test('also after the clock was ahead for a while: nothing is lost in the minutes that it had been in', async () => {
     const { decided, handOver, advance, of } = figures()
     advance(600)
     decided()
@@ -84,30 +84,30 @@ describe('decisions are counted', () => {
     advance(-600)
     decided({}, 2)
     handOver()
-    expect(of()).toEqual({
+    expect(await of()).toEqual({
       since: at(0),
       minutes: [{ at: at(0), counts: [{ boundary: 'tool', allowed: true, count: 2 }] }],
     })
   })
 
-  test('for 60 minutes, this one included', () => {
+  test('for 60 minutes, this one included', async () => {
     const { decided, handOver, advance, of } = figures()
     decided()
     handOver()
     advance(59)
     decided()
     handOver()
-    expect(of()).toMatchObject({ since: at(0), minutes: [{ at: at(0) }, { at: at(59) }] })
+    expect(await of()).toMatchObject({ since: at(0), minutes: [{ at: at(0) }, { at: at(59) }] })
     advance(1)
     decided({}, 2)
     handOver()
     const minutes = [{ at: at(59) }, { at: at(60), counts: [{ count: 2 }] }]
-    expect(of()).toMatchObject({ since: at(1), minutes })
+    expect(await of()).toMatchObject({ since: at(1), minutes })
     advance(600)
-    expect(of()).toEqual({ since: at(601), minutes: [] })
+    expect(await of()).toEqual({ since: at(601), minutes: [] })
   })
 
-  test('for each org apart, and for a bounded number: the one that was silent longest is forgotten, and says so', () => {
+  test('for each org apart, and for a bounded number: the one that was silent longest is forgotten, and says so', async () => {
     const { decided, handOver, advance, of } = figures(2)
     for (const orgId of ['one', 'two']) decided({ orgId })
     handOver()
@@ -116,9 +116,9 @@ describe('decisions are counted', () => {
     handOver()
     decided({ orgId: 'three' })
     handOver()
-    expect(of('one')).toMatchObject({ since: at(0), minutes: [{}, {}] })
-    expect(of('two')).toEqual({ since: at(1), minutes: [] })
-    expect(of('three')).toMatchObject({ since: at(1), minutes: [{ counts: [{ count: 1 }] }] })
+    expect(await of('one')).toMatchObject({ since: at(0), minutes: [{}, {}] })
+    expect(await of('two')).toEqual({ since: at(1), minutes: [] })
+    expect(await of('three')).toMatchObject({ since: at(1), minutes: [{ counts: [{ count: 1 }] }] })
   })
 })
 

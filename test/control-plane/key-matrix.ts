@@ -249,7 +249,7 @@ export function createWorld({ service, orgId, controlPlane }: TestControlPlane):
       return { deviceId, ifEpoch: epoch }
     },
     drillEnded: async () => {
-      while (controlPlane.drillRuns.of(orgId).state === 'running') await nextTurn()
+      while ((await controlPlane.drillRuns.of(orgId)).state === 'running') await nextTurn()
     },
     newKeyId: async () => (await service.issueKey({ orgId, kind: 'viewer', caller: TESTER })).keyId,
   }

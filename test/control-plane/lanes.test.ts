@@ -489,7 +489,7 @@ describe('figures', () => {
     const file = `${dir.path}/control-plane.db`
     const served = await serveControlPlane({
       store: openControlPlaneStore({ file }),
-      file,
+      source: { kind: 'sqlite', file },
       log: createLogger({ level: 'silent' }),
       host: outside ?? '',
       port: 0,

@@ -23,6 +23,7 @@ export interface Worlds extends AsyncDisposable {
   readonly main: World
   /** Its store can no longer be trusted. */
   readonly broken: World
+  readonly unsure: World
   /** Its quotas are on. */
   readonly limited: World
   /** It takes itself for too late. */
@@ -41,6 +42,8 @@ export async function startWorlds(): Promise<Worlds> {
   drills.orgId = main.authority.orgId
   const broken = await startWorld()
   broken.authority.controlPlane.suspect(new HoldpointError('STORE_IO', 'The disk is gone.'))
+  const unsure = await startWorld()
+  unsure.authority.controlPlane.suspect(new HoldpointError('STORE_OUTCOME_UNKNOWN', 'COMMIT got no answer.'))
   const limits = { perKeyPerSecond: 1, perOrgPerSecond: 0 }
   const limited = await startWorld({ limitCalls: true, limits, still: true })
   const late = await startWorld({ shedAtLagMs: -1 })
@@ -49,7 +52,7 @@ export async function startWorlds(): Promise<Worlds> {
   const tokenless = await startWorld({ platformToken: undefined, maxStopStreams: 1 })
   const remote = await startWorld({ platformToken: undefined, loopback: false })
   await main.must('postOrgOwners', { body: { add: [OWNER] } })
-  const worlds = { main, broken, limited, late, leaving, tokenless, remote }
+  const worlds = { main, broken, unsure, limited, late, leaving, tokenless, remote }
   return {
     ...worlds,
     [Symbol.asyncDispose]: async () => {
@@ -251,6 +254,11 @@ export const COMMON: Record<string, (worlds: Worlds, operation: Operation) => Pr
   HOST_NOT_ALLOWED: ({ main }, operation) =>
     main.ask(operation, { ...nonsense(operation), headers: { host: 'evil.example' } }),
   STORE_UNAVAILABLE: ({ broken }, operation) => broken.ask(operation, nonsense(operation)),
+  // Only what changes something can end so.
+  STORE_OUTCOME_UNKNOWN: ({ unsure, main }, operation) => {
+    const changes = operation.outcomes.has('503 STORE_OUTCOME_UNKNOWN')
+    return (changes ? unsure : main).ask(operation, nonsense(operation))
+  },
   RATE_LIMITED: async ({ limited }, operation) => {
     const key = limited.keyFor(operation, ['operator', 'admin', 'runtime']) ?? null
     for (let round = 0; round < 600; round++) {

@@ -79,7 +79,7 @@ describe('asking for a recovery link', () => {
     store.block()
     for (const email of [OWNER, NOBODY]) {
       const caller = { ...LOCAL, kind: 'recovery' as const }
-      controlPlane.recovery.request(caller, email)
+      await controlPlane.recovery.request(caller, email)
       expect(store.calls()).toBe(0)
     }
     for (const email of [OWNER, NOBODY]) {

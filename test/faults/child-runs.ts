@@ -7,6 +7,7 @@ import type { CrashPoint } from '../../src/guard/crash-points.ts'
 import { createGuard } from '../../src/guard/guard.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
+import { createPostgresToolStore } from '../../src/store/postgres/tool-store.ts'
 import { createSqliteToolStore } from '../../src/store/sqlite/tool-store.ts'
 import { callersOf } from '../../src/tool-server/callers.ts'
 import { createToolServer } from '../../src/tool-server/tool-server.ts'
@@ -45,7 +46,11 @@ process.on('message', (message: ToChild) => {
 process.on('disconnect', () => process.exit())
 
 const nowMs = () => Date.now() + settings.clockAheadMs
-const store = createSqliteToolStore({ file: join(settings.dir, DATABASE), nowMs, atCrashPoint })
+const { databaseUrl } = settings
+const store =
+  databaseUrl === undefined
+    ? createSqliteToolStore({ file: join(settings.dir, DATABASE), nowMs, atCrashPoint })
+    : await createPostgresToolStore({ url: databaseUrl, poolSize: 10, timeoutMs: 5000, nowMs, atCrashPoint })
 const guard = createGuard({
   authority: new MachineID({ orgKey: settings.orgKey, baseUrl: settings.authorityUrl, timeoutMs: 3000 }),
   serverDeviceId: 'openai-agent:test:tool-server:01',

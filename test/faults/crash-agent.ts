@@ -12,6 +12,7 @@ import { z } from 'zod'
 
 import { guardedTool } from '../../src/agents/guarded-tool.ts'
 import type { Guard } from '../../src/guard/guard.ts'
+import type { PostgresTransaction } from '../../src/store/postgres/lent-transaction.ts'
 import { PATHS } from './sinks.ts'
 
 export const AGENT = 'payer'
@@ -162,10 +163,13 @@ export function payingAgent(guard: Guard, sinksUrl: string): Agent {
       key: ({ invoice }) => invoice,
       transactional: true,
       commit: ({ invoice }, { transaction }) => {
-        const db = transaction as DatabaseSync
+        const booked = { booked: invoice }
+        const db = transaction as DatabaseSync | PostgresTransaction
+        if ('query' in db)
+          return db.query('INSERT INTO public.bookings VALUES ($1)', [invoice]).then(() => booked)
         db.exec('CREATE TABLE IF NOT EXISTS bookings (invoice TEXT NOT NULL) STRICT')
         db.prepare('INSERT INTO bookings VALUES (?)').run(invoice)
-        return { booked: invoice }
+        return booked
       },
     }),
   ]

@@ -1,4 +1,5 @@
 import { DatabaseSync } from 'node:sqlite'
+import { Pool } from 'pg'
 
 import type { EffectView, RunView } from '../../src/agents/hosted/run-types.ts'
 import { idempotencyKeyOf } from '../../src/guard/effect.ts'
@@ -34,27 +35,27 @@ export interface CheckOptions {
   readonly tasks: readonly Task[]
 }
 
-/** Reads the journal's file beside the server, and counts at the sinks. */
-export function readBooks({ server, sinks, tasks }: CheckOptions): Books {
+/** Reads the journal's database beside the server, and counts at the sinks. */
+export async function readBooks({ server, sinks, tasks }: CheckOptions): Promise<Books> {
   const wanted = new Set(tasks.map(({ invoice }) => invoice))
   const runIds = JSON.stringify(tasks.flatMap((task) => task.runIds))
-  const db = new DatabaseSync(server.file, { readOnly: true })
+  const db = server.databaseUrl === undefined ? fileReader(server.file) : postgresReader(server.databaseUrl)
   try {
-    const journal = (db.prepare(ROWS).all(runIds) as unknown as Row[]).map((row) => ({
+    const journal = ((await db.all(ROWS, runIds)) as unknown as Row[]).map((row) => ({
       ...row,
       id: idempotencyKeyOf(row.key),
     }))
     const idOf = new Map(journal.map((row) => [`${row.effect} ${keyPart(row.key)}`, row.id]))
-    const booked = bookings(db).filter((invoice) => wanted.has(invoice))
+    const booked = (await db.bookings()).filter((invoice) => wanted.has(invoice))
     const ours = (all: readonly Arrival[]) => all.filter(({ invoice }) => wanted.has(invoice))
     const keys = (all: readonly Arrival[]) => ours(all).map(({ idempotencyKey }) => idempotencyKey)
     const names = (all: readonly Arrival[]) => ours(all).map(({ invoice }) => invoice)
     return {
       journal,
-      unapproved: [...db.prepare(UNAPPROVED).all(runIds), ...db.prepare(USED_FOR_NOTHING).all(runIds)].map(
+      unapproved: [...(await db.all(UNAPPROVED, runIds)), ...(await db.all(USED_FOR_NOTHING, runIds))].map(
         (row) => `approval and intent do not belong together: ${JSON.stringify(row)}`,
       ),
-      expired: Number(db.prepare(EXPIRED).get(runIds)?.['approvals']),
+      expired: Number((await db.all(EXPIRED, runIds))[0]?.['approvals']),
       happened: new Map([
         [PAY_IDEMPOTENT, keys(sinks.idempotent)],
         [PAY_PLAIN, keys(sinks.plain)],
@@ -68,7 +69,39 @@ export function readBooks({ server, sinks, tasks }: CheckOptions): Books {
       ]),
     }
   } finally {
-    db.close()
+    await db.close()
+  }
+}
+
+interface BookReader {
+  /** `?` is the JSON of run ids. */
+  readonly all: (sql: string, runIds: string) => Promise<Record<string, unknown>[]>
+  readonly bookings: () => Promise<string[]>
+  readonly close: () => Promise<void>
+}
+
+function fileReader(file: string): BookReader {
+  const db = new DatabaseSync(file, { readOnly: true })
+  return {
+    all: async (sql, runIds) => db.prepare(sql).all(runIds),
+    bookings: async () => bookings(db),
+    close: async () => db.close(),
+  }
+}
+
+function postgresReader(url: string): BookReader {
+  const pool = new Pool({ connectionString: url, max: 1, options: '-c search_path=holdpoint_tools,public' })
+  const each = 'SELECT json_array_elements_text($1::json)'
+  const all: BookReader['all'] = async (sql, runIds) =>
+    (await pool.query<Record<string, unknown>>(sql.replace('SELECT value FROM json_each(?)', each), [runIds]))
+      .rows
+  return {
+    all,
+    bookings: async () => {
+      const { rows } = await pool.query<{ invoice: string }>('SELECT invoice FROM bookings')
+      return rows.map(({ invoice }) => invoice)
+    },
+    close: () => pool.end(),
   }
 }
 
@@ -137,7 +170,7 @@ export async function listedUnknown({ server, tokens }: CheckOptions): Promise<M
 /** Says of each unknown effect what the sink knows. */
 export async function settleByTruth(unknown: Iterable<EffectView>, options: CheckOptions): Promise<void> {
   const { server, tokens } = options
-  const real = new Set([...readBooks(options).happened.values()].flat())
+  const real = new Set([...(await readBooks(options)).happened.values()].flat())
   for (const { id } of unknown) {
     const outcome = real.has(id) ? 'done' : 'failed'
     const word = { outcome, reason: 'The books of the sink say so.' }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { CRASH_POINTS, type CrashPoint } from '../../src/guard/crash-points.ts'
 import { createCallerToken } from '../../src/tool-server/callers.ts'
 import { startTestControlPlane } from '../fixtures/control-plane.ts'
+import type { TestPostgres } from '../fixtures/postgres.ts'
 import { randomFrom } from '../fixtures/random.ts'
 import { countPoints, newTally, playRound, type RoundOptions, type Tally } from './crash-round.ts'
 import { createCrashServer } from './crash-server.ts'
@@ -19,6 +20,8 @@ export interface ProofOptions {
   readonly stops?: boolean
   /** Servers at work at once, each with a file of its own. Default 2. */
   readonly workers?: number
+  /** Gives each of them a database of Postgres, with a table `public.bookings`. Default: a SQLite file. */
+  readonly createDatabase?: () => Promise<string>
   readonly onRound?: (done: number, of: number, problems: readonly string[]) => void
 }
 
@@ -54,8 +57,10 @@ export async function proveCrashes(options: ProofOptions): Promise<ProofResult> 
   const work = async (worker: number) => {
     const own = join(dir, `worker-${worker}`)
     await mkdir(own)
+    const databaseUrl = await options.createDatabase?.()
     await using server = createCrashServer({
       dir: own,
+      databaseUrl,
       orgKey: authority.keys.runtime,
       authorityUrl: authority.url,
       sinksUrl: sinks.url,
@@ -86,6 +91,12 @@ export async function proveCrashes(options: ProofOptions): Promise<ProofResult> 
     await rm(dir, { recursive: true, force: true })
   }
   return result
+}
+
+export async function createBookedDatabase(server: TestPostgres): Promise<string> {
+  const url = await server.createDatabase()
+  await server.query(url, 'CREATE TABLE public.bookings (invoice TEXT NOT NULL)')
+  return url
 }
 
 /** A round's own, whatever ran before it. */

@@ -169,7 +169,7 @@ async function driveAll(tasks: readonly Task[], options: RoundOptions): Promise<
 async function checkRound(options: RoundOptions & CheckOptions): Promise<void> {
   const { tally, tasks } = options
   const problem = (text: string) => tally.problems.push(text)
-  const afterCrash = readBooks(options)
+  const afterCrash = await readBooks(options)
   for (const text of [...lies(afterCrash), ...afterCrash.unapproved]) problem(text)
   const listed = await listedUnknown(options)
   const doubtful = uncertain(afterCrash)
@@ -193,7 +193,7 @@ async function checkRound(options: RoundOptions & CheckOptions): Promise<void> {
     .slice(0, 3)
     .map((task) => ({ ...task, announces: false, runIds: [`${task.runIds[0]}-again`] }))
   await driveAll(again, options)
-  countEnd({ ...options, tasks: [...tasks, ...again] })
+  await countEnd({ ...options, tasks: [...tasks, ...again] })
   tally.runs += [...tasks, ...again].reduce((sum, { runIds }) => sum + runIds.length, 0)
   for (const runId of [...tasks, ...again].flatMap((task) => task.runIds)) {
     const { body } = await options.server.call(options.tokens.approver, 'GET', `/runs/${runId}`)
@@ -205,9 +205,9 @@ async function checkRound(options: RoundOptions & CheckOptions): Promise<void> {
 }
 
 /** Everything has ended: the journal and the sinks agree, and each invoice is paid once where it was approved. */
-function countEnd(options: RoundOptions & CheckOptions): void {
+async function countEnd(options: RoundOptions & CheckOptions): Promise<void> {
   const { tally, tasks, sinks } = options
-  const books = readBooks(options)
+  const books = await readBooks(options)
   const problem = (text: string) => tally.problems.push(text)
   for (const text of [...lies(books), ...books.unapproved]) problem(text)
   for (const id of uncertain(books)) problem(`uncertain at the end: ${id}`)

@@ -34,6 +34,7 @@ type Reached = Partial<Record<CrashPoint, number>>
 /** One tool server after the other on the same file. */
 export interface CrashServer extends AsyncDisposable {
   readonly file: string
+  readonly databaseUrl: string | undefined
   /** Starts the next process, its store's clock that much further on. */
   readonly start: (moveClockMs: number) => Promise<void>
   readonly arm: (crash: Crash | undefined) => Promise<void>
@@ -66,6 +67,7 @@ export function createCrashServer(settings: Omit<ChildSettings, 'clockAheadMs'>)
 
   return {
     file: join(settings.dir, DATABASE),
+    databaseUrl: settings.databaseUrl,
     start: async (moveClockMs) => {
       clockAheadMs += moveClockMs
       calls = new AbortController()

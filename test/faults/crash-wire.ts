@@ -3,8 +3,10 @@ import type { CallerRecord } from '../../src/tool-server/callers.ts'
 
 /** What `child-runs.ts` is started with, as JSON. */
 export interface ChildSettings {
-  /** Where its one SQLite file lies. */
+  /** Where its one SQLite file lies, and what it tells of its crashes. */
   readonly dir: string
+  /** Postgres instead of the file. */
+  readonly databaseUrl: string | undefined
   readonly orgKey: string
   readonly authorityUrl: string
   readonly sinksUrl: string

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 
 import { openSqlite } from '../../src/store/sqlite/open.ts'
-import { createSqliteToolStore, type ToolStore } from '../../src/store/sqlite/tool-store.ts'
+import { createSqliteToolStore } from '../../src/store/sqlite/tool-store.ts'
+import type { ToolStore } from '../../src/store/tool-store.ts'
 import { LEASE_MS, newApproval, paused, runActions } from '../contract/runs.ts'
 import { temporaryFiles } from '../fixtures/temporary-files.ts'
 

@@ -5,12 +5,12 @@ import { z } from 'zod'
 import { createAccountsAssistant } from '../../tools/accounts-assistant.ts'
 import { createAccountsTools } from '../../tools/accounts-tools.ts'
 import { createScriptedModel } from '../../tools/scripted-model.ts'
-import { createSinks, type Sinks } from '../../tools/sinks.ts'
+import { createSinks, type FileSinks } from '../../tools/sinks.ts'
 import type { ApprovalView } from '../../src/agents/hosted/run-types.ts'
 import { PAYMENTS, startTestToolServer, type TestToolServer } from './start.ts'
 
 let server: TestToolServer
-let sinks: Sinks
+let sinks: FileSinks
 beforeEach(async () => {
   server = await startTestToolServer({
     tools: (guard, dir) => {

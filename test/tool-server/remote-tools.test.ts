@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer } from 'node:net'
 import { Agent, run, RunContext, ToolCallError, type FunctionTool } from '@openai/agents'
 import { assistantMessage, functionCall, ScriptedModel } from '@openai/agents/testing'
@@ -232,7 +232,7 @@ async function cuttingProxy({ answersToCut }: { answersToCut: number }) {
     sockets.add(caller)
   })
   const sockets = new Set<{ destroy(): void }>()
-  const { port } = await listen(proxy as unknown as Server, { host: '127.0.0.1', port: 0 })
+  const { port } = await listen(proxy, { host: '127.0.0.1', port: 0 })
   const close = () => {
     proxy.close()
     sockets.forEach((socket) => socket.destroy())

@@ -9,7 +9,8 @@ import { createGuard } from '../../src/guard/guard.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
 import type { HostedAgent } from '../../src/agents/hosted/hosted-agent.ts'
-import { createSqliteToolStore, type ToolStore } from '../../src/store/sqlite/tool-store.ts'
+import { createSqliteToolStore } from '../../src/store/sqlite/tool-store.ts'
+import type { ToolStore } from '../../src/store/tool-store.ts'
 import { callersOf, createCallerToken, type Callers, type Scope } from '../../src/tool-server/callers.ts'
 import {
   createToolServer,

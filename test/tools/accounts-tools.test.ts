@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { createAccountsTools } from '../../tools/accounts-tools.ts'
-import { createLedger, type Ledger } from '../../tools/ledger.ts'
+import { createLedger, type FileLedger } from '../../tools/ledger.ts'
 import { createOutbox } from '../../tools/outbox.ts'
-import { createRecords, type Records } from '../../tools/records.ts'
+import { createRecords, type FileRecords } from '../../tools/records.ts'
 import { EMAIL, PAYMENTS, SERVER, startTestToolServer, type TestToolServer } from '../tool-server/start.ts'
 
 let server: TestToolServer
-let ledger: Ledger
-let records: Records
+let ledger: FileLedger
+let records: FileRecords
 
 beforeAll(async () => {
   server = await startTestToolServer({

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { guardedToolCore } from '../../src/agents/guarded-tool.ts'
 import { idempotencyKeyOf } from '../../src/guard/effect.ts'
 import { reconcileUnknown } from '../../src/guard/settle-unknown.ts'
-import { createLedger, type Ledger } from '../../tools/ledger.ts'
+import { createLedger, type FileLedger } from '../../tools/ledger.ts'
 import { sendPayment } from '../../tools/send-payment.ts'
 import { createStripePayments, type StripePaymentsOptions } from '../../tools/stripe-payments.ts'
 import { selfSigned } from '../fixtures/certificate.ts'
@@ -22,7 +22,7 @@ const RUNS = Number(process.env['STRIPE_RUNS'] ?? 60)
 
 interface PayWorld extends SinkWorld {
   readonly stripe: TestStripe
-  readonly ledger: Ledger
+  readonly ledger: FileLedger
   /** How long the client waits for Stripe. */
   timeoutMs: number
   /** An operator has Stripe asked about the only unknown payment. */

@@ -27,7 +27,7 @@ export function drillRunRoutes(context: ApiContext): Route[] {
       summary: 'How the drill goes on, or went, that was started here last',
       input: DrillRunQuery,
       output: DrillRunResponse,
-      run: async ({ orgId }) => ({ body: { orgId, run: drillRuns.of(orgId) } }),
+      run: async ({ orgId }) => ({ body: { orgId, run: await drillRuns.of(orgId) } }),
     }),
   ]
 }

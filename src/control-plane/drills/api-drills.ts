@@ -124,7 +124,7 @@ function signingKeyRoute(context: ApiContext): Route {
 }
 
 function diagnosisRoute(context: ApiContext): Route {
-  const { store, service, evidence, feed, diagnosis } = context
+  const { store, service, evidence, feed, diagnosis, nodes } = context
   return orgRoute(context, MAY_SEE, {
     method: 'get',
     path: PATHS.diagnosis,
@@ -144,6 +144,7 @@ function diagnosisRoute(context: ApiContext): Route {
           now: new Date(nowMs).toISOString(),
           store: { ...(await store.durability()), generation: store.generation },
           ...diagnosis,
+          nodes: nodes.count(),
           streams: replicas.filter(({ streamUp }) => streamUp).length,
         },
       }

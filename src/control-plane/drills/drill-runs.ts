@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+
 import type { z } from 'zod'
 
 import { messageOf } from '../../errors.ts'
@@ -5,7 +8,7 @@ import type { Logger } from '../../log.ts'
 import type { DrillRunBody, DrillRunRequest } from '../../machineid/wire-drills.ts'
 import { redact } from '../../redact.ts'
 import { MAY_MANAGE } from '../key-kinds.ts'
-import type { AuditRow } from '../records.ts'
+import type { DrillRunStore } from '../nodes/node-store.ts'
 import { Refusal, wrongKind } from '../refusal.ts'
 import type { Caller } from '../service.ts'
 import type { ControlPlaneStore } from '../store.ts'
@@ -38,12 +41,10 @@ export interface DrillRunner {
 }
 
 export interface DrillRuns {
-  /** The last one that was started here. */
-  readonly of: (orgId: string) => DrillRunBody
+  /** The last one that was started, on whichever node. */
+  readonly of: (orgId: string) => Promise<DrillRunBody>
   /** Throws `DRILLS_NOT_CONFIGURED`, `DRILL_RUNNING`, `INSUFFICIENT_SCOPE`. */
   readonly start: (caller: Caller, orgId: string, asked: DrillAsked) => Promise<DrillRunBody>
-  /** Told of every change after COMMIT. */
-  readonly committed: (rows: readonly AuditRow[]) => void
   /** Ends the one that runs, and starts none. */
   readonly close: () => Promise<void>
 }
@@ -51,7 +52,9 @@ export interface DrillRuns {
 export interface DrillRunsOptions {
   readonly runner: DrillRunner | undefined
   readonly keys: DrillKeyService
-  readonly store: Pick<ControlPlaneStore, 'findDrill'>
+  /** What all nodes know of drills that run. */
+  readonly runs: DrillRunStore
+  readonly store: Pick<ControlPlaneStore, 'findDrill' | 'findAudit'>
   readonly nowMs: () => number
   /** Of this control plane, as this machine sees it. */
   readonly url: () => string
@@ -59,29 +62,78 @@ export interface DrillRunsOptions {
 }
 
 interface Run {
+  readonly runId: string
   state: DrillRunBody['state']
   readonly startedAtMs: number
   endedAtMs: number | null
   readonly by: string
-  readonly keyId: string
   drillId: string | null
   readonly lines: string[]
 }
 
+/** How often other nodes are told how it goes on, and how often its end is tried to be told. */
+const TELL_EVERY_MS = 1000
+const TELL_END_TIMES = 10
+/** How many drills may have been stored since by others, to look through. */
+const MAX_LOOKED = 20
+
 const NONE = { startedAt: null, endedAt: null, by: null, drillId: null, lines: [] }
 
-/** One drill at a time: a second one would stop and restore what the first one measures. */
+/** One drill at a time, over all nodes: a second one would stop and restore what the first one measures. */
 export function createDrillRuns(options: DrillRunsOptions): DrillRuns {
-  const { runner, keys, store, nowMs, url, log } = options
+  const { runner, keys, runs, store, nowMs, url, log } = options
   const closing = new AbortController()
-  let last: Run | undefined
+  /** The one that runs on this node. */
+  let current: Run | undefined
   let running: Promise<void> | undefined
+
+  /** Aborts when others believe that it is over: another one may run by then. */
+  const tellOn = async (orgId: string, run: Run, lost: AbortController): Promise<void> => {
+    while (run.state === 'running' && !lost.signal.aborted) {
+      const isOurs = await runs.tellDrillRun(orgId, run.runId, bodyOf(run)).catch(() => true)
+      if (!isOurs) {
+        addLine(run, 'Nothing was heard of this node for too long: others count this drill as failed.')
+        lost.abort()
+      }
+      await delay(TELL_EVERY_MS, undefined, { ref: false })
+    }
+  }
+  const tellEnd = async (orgId: string, run: Run): Promise<void> => {
+    for (let times = 1; ; times++) {
+      try {
+        return void (await runs.tellDrillRun(orgId, run.runId, bodyOf(run)))
+      } catch (error) {
+        if (times < TELL_END_TIMES && !closing.signal.aborted) {
+          await delay(TELL_EVERY_MS, undefined, { ref: false })
+          continue
+        }
+        return log.error({ reason: messageOf(error) }, 'the end of a drill could not be stored')
+      }
+    }
+  }
+  /** The key is of this drill alone: what it stored is its report. */
+  const storedBy = async (orgId: string, keyId: string): Promise<string | null> => {
+    let beforeSeq: number | undefined
+    for (let looked = 0; looked < MAX_LOOKED; looked++) {
+      const wanted = { actions: ['drill.store'], untilMs: Number.MAX_SAFE_INTEGER, beforeSeq }
+      const row = await store.findAudit(orgId, wanted)
+      if (row?.actor === keyId) {
+        const drillId = String((row.after as { drillId?: unknown }).drillId)
+        return (await store.findDrill(orgId, drillId)) === undefined ? null : drillId
+      }
+      if (row === undefined) return null
+      beforeSeq = row.seq
+    }
+    return null
+  }
 
   const drill = async (runner: DrillRunner, run: Run, asked: DrillAsked, issued: Issued) => {
     const { orgId } = runner
+    const lost = new AbortController()
+    void tellOn(orgId, run, lost)
     let end: 'held' | 'not_held' | 'failed' = 'failed'
     try {
-      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(MAX_RUN_MS)])
+      const signal = AbortSignal.any([closing.signal, lost.signal, AbortSignal.timeout(MAX_RUN_MS)])
       const onLine = (line: string) => addLine(run, line)
       end = await runner.run({ asked, key: issued.key, controlPlaneUrl: url(), onLine, signal })
     } catch (error) {
@@ -89,14 +141,15 @@ export function createDrillRuns(options: DrillRunsOptions): DrillRuns {
     }
     try {
       await keys.endDrillKey(orgId, issued.keyId)
-      if (run.drillId !== null && (await store.findDrill(orgId, run.drillId)) === undefined)
-        run.drillId = null
+      run.drillId = await storedBy(orgId, issued.keyId)
     } catch (error) {
       // The key ends by itself.
       log.error({ reason: messageOf(error) }, 'the key of a drill could not be ended')
     }
-    run.state = end
     run.endedAtMs = nowMs()
+    run.state = end
+    await tellEnd(orgId, run)
+    current = undefined
     running = undefined
   }
 
@@ -111,43 +164,46 @@ export function createDrillRuns(options: DrillRunsOptions): DrillRuns {
   }
 
   const start: DrillRuns['start'] = async (caller, orgId, asked) => {
-    const refused = refusalOf(caller, orgId, asked)
+    const refusedHere = refusalOf(caller, orgId, asked)
     const startedAtMs = nowMs()
+    const runId = randomUUID()
     const ended = Promise.withResolvers<void>()
     // From here on no other one begins.
-    if (refused === undefined) running = ended.promise
+    if (refusedHere === undefined) running = ended.promise
+    let claimed = false
     try {
+      claimed = refusedHere === undefined && (await runs.claimDrillRun(orgId, runId))
+      const refused = refusedHere ?? (claimed ? undefined : alreadyRunning())
       const kind = asked.org === true ? 'admin' : 'operator'
       const wanted = { kind, endsAtMs: startedAtMs + KEY_LIFE_MS, asked, refused } as const
       const issued = await keys.issueDrillKey(caller, orgId, wanted)
       if (runner === undefined) throw notConfigured()
       const by = `${caller.kind}:${caller.actor}`
-      const { keyId } = issued
-      const run: Run = { state: 'running', startedAtMs, endedAtMs: null, by, keyId, drillId: null, lines: [] }
-      last = run
+      const begun = { runId, startedAtMs, endedAtMs: null, by, drillId: null, lines: [] }
+      const run: Run = { ...begun, state: 'running' }
+      current = run
       void drill(runner, run, asked, issued).then(ended.resolve)
       return bodyOf(run)
     } catch (error) {
-      if (refused === undefined) running = undefined
+      if (refusedHere === undefined) running = undefined
+      if (claimed) await runs.releaseDrillRun(orgId, runId).catch(() => {})
       ended.resolve()
       throw error
     }
   }
 
-  const bodyFor = (orgId: string): DrillRunBody => {
-    if (runner?.orgId !== orgId) return { state: 'off', ...NONE }
-    return last === undefined ? { state: 'idle', ...NONE } : bodyOf(last)
+  const bodyFor = async (orgId: string): Promise<DrillRunBody> => {
+    const isHere = runner?.orgId === orgId
+    if (isHere && current !== undefined) return bodyOf(current)
+    const found = await runs.findDrillRun(orgId)
+    if (found === undefined) return { state: isHere ? 'idle' : 'off', ...NONE }
+    const { run, lostAtMs } = found
+    return lostAtMs === undefined ? run : lostRun(run, lostAtMs)
   }
 
   return {
     of: bodyFor,
     start,
-    committed: (rows) => {
-      if (last?.state !== 'running') return
-      // The key is of this drill alone: what it stores is its report.
-      const stored = rows.find(({ action, actor }) => action === 'drill.store' && actor === last?.keyId)
-      if (stored !== undefined) last.drillId = String((stored.after as { drillId?: unknown }).drillId)
-    },
     close: async () => {
       closing.abort()
       await running
@@ -176,6 +232,12 @@ function bodyOf({ state, startedAtMs, endedAtMs, by, drillId, lines }: Run): Dri
     drillId: state === 'running' ? null : drillId,
     lines: [...lines],
   }
+}
+
+function lostRun(run: DrillRunBody, lostAtMs: number): DrillRunBody {
+  const said =
+    'The control plane that ran this drill ended, or was cut off: look whether all that it stopped is restored.'
+  return { ...run, state: 'failed', endedAt: isoOrNull(lostAtMs), lines: [...run.lines, said] }
 }
 
 function notConfigured(): Refusal {

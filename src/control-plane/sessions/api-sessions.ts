@@ -108,7 +108,7 @@ export function sessionRoutes(context: ApiContext): Route[] {
 
 function createSignIn(context: ApiContext): (call: SignIn) => Promise<JsonReply> {
   const { service, recovery, ownPages } = context
-  const failed = createSignInLimit(context.limited)
+  const failed = createSignInLimit(context.limited, () => context.store.shared)
 
   const genuine = async (given: string): Promise<KeyRecord> => {
     const key = await service.findKey(given)
@@ -119,8 +119,8 @@ function createSignIn(context: ApiContext): (call: SignIn) => Promise<JsonReply>
     return key
   }
   const byKey = async (given: string, { caller }: SignIn): Promise<HeldSession> => {
-    const key = await genuine(given).catch((error: unknown) => {
-      if (error instanceof Refusal) failed(caller.origin)
+    const key = await genuine(given).catch(async (error: unknown) => {
+      if (error instanceof Refusal) await failed(caller.origin)
       throw error
     })
     context.quota(key)

@@ -27,10 +27,12 @@ export interface StopEvidenceLog {
 export function createStopEvidenceLog(options: {
   readonly store: Pick<StopStore, 'recordStopEvidence' | 'closeStreams'>
   readonly log: Logger
+  /** Other nodes go on, and tell of the streams of this one. */
+  readonly hasOthers?: boolean | undefined
   /** Told after a write failed. */
   readonly onFailed: () => void
 }): StopEvidenceLog {
-  const { store, log, onFailed } = options
+  const { store, log, onFailed, hasOthers = false } = options
   let waiting = none()
   let rows = 0
   let dropped = 0
@@ -87,9 +89,10 @@ export function createStopEvidenceLog(options: {
       timer ??= setTimeout(() => void flush(), FLUSH_AFTER_MS)
     },
     flush,
-    close: () => {
+    close: async () => {
       isClosed = true
-      return flush()
+      await flush()
+      if (hasOthers) await attempt(() => store.closeStreams())
     },
   }
 }

@@ -12,9 +12,12 @@ const PAGE_ROWS = 256
 const PAGE_CHARACTERS = 32 * 1024
 
 /**
- * Tells what a stream missed, then lets it live. A stop is in the store before anybody is told of it, so the tick that
- * reads the last of what was missed is the one from which on all is told live: nothing falls between the two, and what
- * came both ways is known by its epoch.
+ * Tells what a stream missed, then lets it live, and nothing falls between the two. Take any stop that concerns it. It is
+ * in the store before any lane hears of it. If it was there before the last read began, that read has told it. If not, the
+ * lane hears of it after that read began, when the listener was long among those that hear: either while the listener is
+ * not live, which raises `heardEpoch`, and then that read was not the last; or once it is live, and then it is told. From
+ * the last look at `heardEpoch` to `live` there is no `await`. What comes both ways is known by its epoch. That holds however
+ * long a read takes, and whichever node made the stop.
  */
 export async function catchUp(options: {
   readonly stops: StopReader
@@ -33,9 +36,9 @@ export async function catchUp(options: {
   const { stops, listener, response, isOpen } = options
   const { stream } = listener
 
-  /** In one write. Answers whether that was all. */
-  const tellPage = (before: string): boolean => {
-    const page = stops.since(listener.orgId, listener.toldEpoch, PAGE_ROWS)
+  /** In one write. Answers whether that was all that there was when it was read. */
+  const tellPage = async (before: string): Promise<boolean> => {
+    const page = await stops.since(listener.orgId, listener.toldEpoch, PAGE_ROWS)
     const told: number[] = []
     let text = before
     let cutAt: number | undefined
@@ -60,14 +63,16 @@ export async function catchUp(options: {
     return isWhole
   }
 
-  let before = options.hello
-  while (!tellPage(before) || response.writableNeedDrain) {
+  const isBehind = () => listener.heardEpoch > listener.toldEpoch || response.writableNeedDrain
+  let isWhole = await tellPage(options.hello)
+  while (!isWhole || isBehind()) {
     if (!isOpen()) return
-    before = ''
     await drained(response)
     await options.turn()
     if (!isOpen()) return
+    isWhole = await tellPage('')
   }
+  // No `await` from here on: see above.
   if (!isOpen()) return
   listener.toldEpoch = Math.max(listener.toldEpoch, options.orgEpoch)
   listener.live = true

@@ -27,6 +27,10 @@ export function createFanOut(options: {
     if (stops.length === 0) waiting.delete(orgId)
     return first
   }
+  const hear = (listener: StopListener, stop: LaneStop) => {
+    if (listener.live) tell(listener, stop)
+    else listener.heardEpoch = Math.max(listener.heardEpoch, stop.epoch)
+  }
   const tellAll = async () => {
     telling = true
     const slice = createSlice()
@@ -35,7 +39,7 @@ export function createFanOut(options: {
         const stop = takeFirst(orgId, stops)
         const org = listeners.ofOrg(orgId)
         for (const listener of org === undefined ? [] : (stop?.concerned(org) ?? [])) {
-          if (stop !== undefined && listener?.live === true) tell(listener, stop)
+          if (stop !== undefined && listener !== undefined) hear(listener, stop)
           if (slice.isOver()) await slice.next()
         }
       }

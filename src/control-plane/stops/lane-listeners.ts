@@ -18,6 +18,8 @@ export interface StopListener extends ReplicaName {
   readonly stream: EventStream
   /** Every stop up to this epoch that concerns it was told. Grows. */
   toldEpoch: number
+  /** The highest epoch of those that it could not be told when the lane heard of them, as it was not live yet. */
+  heardEpoch: number
   /** False while it is told what it missed, which is read from the store, and once it has ended. */
   live: boolean
 }

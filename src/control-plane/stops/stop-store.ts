@@ -32,7 +32,11 @@ export interface StopRecord {
 /** Stands alone, so that it can live in a thread with its own connection. */
 export interface StopReader {
   /** Those after an epoch, oldest first; of one epoch all or none, so there may be more than `limit`. */
-  since(orgId: string, afterEpoch: number, limit: number): readonly StopRecord[]
+  since(
+    orgId: string,
+    afterEpoch: number,
+    limit: number,
+  ): readonly StopRecord[] | Promise<readonly StopRecord[]>
 }
 
 /** A process that listens, or did. Keyed by org, key and name. */
@@ -142,15 +146,42 @@ export interface StopStore {
       readonly limit?: number | undefined
     },
   ): Promise<readonly StopAckRecord[]>
-  /** At the start of a control plane no stream is open, whatever was noted before. */
-  closeStreams(): Promise<void>
+  /**
+   * At the start and at the end of a control plane no stream is open here, nor on a node that is gone, whatever was noted
+   * before. `gone`: only those.
+   */
+  closeStreams(of?: 'gone'): Promise<void>
   /** Deletes up to `limit` replicas and acks with no sign of life since; answers how many. */
   pruneStopEvidence(beforeMs: number, limit: number): Promise<number>
   /** How the store is set up, as it says itself. */
-  durability(): Promise<{
-    readonly kind: 'sqlite'
-    readonly version: string
-    readonly journalMode: string
-    readonly synchronous: string
-  }>
+  durability(): Promise<SqliteDurability | PostgresDurability>
+}
+
+export interface SqliteDurability {
+  readonly kind: 'sqlite'
+  readonly version: string
+  readonly journalMode: string
+  readonly synchronous: string
+}
+
+export interface PostgresDurability {
+  readonly kind: 'postgres'
+  readonly version: string
+  readonly fsync: string
+  readonly fullPageWrites: string
+  /** Of our connections. */
+  readonly synchronousCommit: string
+  /** Empty: commits wait for no other server. */
+  readonly synchronousStandbyNames: string
+  /** How many commits wait for now; null when that may not be seen. */
+  readonly synchronousStandbys: number | null
+  readonly consistency: 'primary' | 'quorum'
+  /**
+   * Which guarantees hold when a standby is promoted. `promotion`: when one is promoted that has confirmed every commit,
+   * since not all have to. `fencing`: when the old primary is fenced off, too.
+   */
+  readonly failover: {
+    readonly g1: 'holds' | 'promotion' | 'fencing' | 'no'
+    readonly g5: 'holds' | 'promotion' | 'no'
+  }
 }

@@ -34,6 +34,8 @@ export interface StopOpening extends ReplicaName {
 /** A stream whose replica has opened a newer one, at that time. */
 export interface Superseded extends ReplicaName {
   readonly atMs: number
+  /** That one is on another node: what this node says of the older one says nothing of it. */
+  readonly isElsewhere?: boolean | undefined
 }
 
 /** The streams of stops of one lane. Deny only: a restore is never told. */
@@ -42,8 +44,10 @@ export interface StopStreams {
   readonly open: (opening: StopOpening, response: ServerResponse) => void
   /** Told of stops after COMMIT, in the order of their epochs. Costs nothing while nobody of the org listens. */
   readonly stopped: (records: readonly StopRecord[]) => void
-  /** Told of a newer one in another lane. */
+  /** Told of a newer one in another lane, or on another node. */
   readonly superseded: (by: Superseded) => void
+  /** Stops may have been missed: ends every stream, so that it comes back and is told what it missed. */
+  readonly lost: () => void
   /** Ends every stream, and begins no more. Whoever comes back does so after some jitter. */
   readonly close: () => void
   /** Hands over what was observed and is not told yet. */
@@ -163,6 +167,7 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
         stream: startEventStream(response, { maxWaitingBytes: MAX_WAITING_BYTES }),
         // One from another life of the store must not hide what is to come.
         toldEpoch: Math.min(afterEpoch, orgEpoch),
+        heardEpoch: 0,
         live: false,
       }
       listeners.add(listener)
@@ -188,7 +193,12 @@ export function createStopStreams(options: StopStreamsOptions): StopStreams {
     stopped: fanOut.put,
     superseded: (by) => {
       const listener = listeners.find(by)
-      if (listener !== undefined && listener.openedAtMs <= by.atMs) endQuietly(listener)
+      if (listener === undefined || listener.openedAtMs > by.atMs) return
+      if (by.isElsewhere === true) end(listener)
+      else endQuietly(listener)
+    },
+    lost: () => {
+      for (const { all } of listeners.orgs()) for (const listener of all) end(listener)
     },
     close: () => {
       closed = true

@@ -4,7 +4,11 @@ import { HoldpointError, messageOf } from '../../errors.ts'
 
 type Known = readonly [code: string, problem: string, next: string]
 
-const DOWN: Known = ['STORE_UNREACHABLE', 'does not answer', 'Is Postgres running, and may it be reached from here?']
+const DOWN: Known = [
+  'STORE_UNREACHABLE',
+  'does not answer',
+  'Is Postgres running, and may it be reached from here?',
+]
 const STANDBY: Known = [
   'STORE_IN_RECOVERY',
   'is a standby, or recovering, and its answers may be old',
@@ -18,10 +22,22 @@ const SQLSTATES: Readonly<Record<string, Known>> = {
   '57P02': DOWN,
   '57P03': DOWN,
   '57P05': DOWN,
-  '53300': ['STORE_UNREACHABLE', 'takes no more connections', 'Raise its max_connections, or lower DATABASE_POOL_SIZE.'],
+  '53300': [
+    'STORE_UNREACHABLE',
+    'takes no more connections',
+    'Raise its max_connections, or lower DATABASE_POOL_SIZE.',
+  ],
   '25006': STANDBY,
-  '28': ['STORE_REFUSED', 'did not let us in', 'Check the user and the password of the URL, and pg_hba.conf.'],
-  '3D000': ['STORE_REFUSED', 'does not exist', 'Create it: CREATE DATABASE …; tables are made by the program itself.'],
+  '28': [
+    'STORE_REFUSED',
+    'did not let us in',
+    'Check the user and the password of the URL, and pg_hba.conf.',
+  ],
+  '3D000': [
+    'STORE_REFUSED',
+    'does not exist',
+    'Create it: CREATE DATABASE …; tables are made by the program itself.',
+  ],
   '42501': ['STORE_REFUSED', 'does not let its user do this', 'Make that user the owner of the database.'],
   '53100': ['STORE_FULL', 'has no room left on its disk', 'Free space there.'],
   '57014': ['STORE_TIMEOUT', 'took too long', 'Look for what keeps it busy: pg_stat_activity.'],
@@ -62,11 +78,30 @@ function known(thrown: unknown): Known {
       SQLSTATES[state.slice(0, 2)] ?? ['STORE_FAILED', 'could not be used', 'The log of Postgres says more.']
     )
   }
-  if (thrown instanceof Error && TIMEOUTS.test(thrown.message)) return [DOWN[0], 'did not answer in time', DOWN[2]]
+  if (thrown instanceof Error && TIMEOUTS.test(thrown.message))
+    return [DOWN[0], 'did not answer in time', DOWN[2]]
   return DOWN
 }
 
 /** Whether the connection it came by can be used for something else: Postgres refused one statement, and goes on. */
 export function isRefusedStatement(thrown: unknown): boolean {
   return thrown instanceof DatabaseError && !/^(?:08|57P|25006|XX)/.test(thrown.code ?? '08')
+}
+
+/** SQLSTATE of what Postgres refused; also of an error that tells of it. */
+function stateOf(thrown: unknown): string | undefined {
+  if (thrown instanceof DatabaseError) return thrown.code
+  return thrown instanceof HoldpointError && thrown.cause !== undefined ? stateOf(thrown.cause) : undefined
+}
+
+/** 40001 and 40P01: gave way to another transaction. 23505: another one has made what was not there before. */
+const GAVE_WAY = new Set(['40001', '40P01', '23505'])
+
+/** Whether a transaction, of which nothing is left, can end otherwise when it is begun anew. */
+export function mayTryAgain(thrown: unknown): boolean {
+  return (
+    thrown instanceof HoldpointError &&
+    thrown.code !== 'STORE_OUTCOME_UNKNOWN' &&
+    GAVE_WAY.has(stateOf(thrown) ?? '')
+  )
 }

@@ -49,7 +49,9 @@ async function takeStep(session: Session, { label, schema, migrations }: Migrati
 
 async function versionOf(session: Session, schema: string): Promise<{ done: number; needs: number }> {
   // Looked up first: IF NOT EXISTS asks for the right to create it all the same.
-  const [found] = await session.query('SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = $1', [schema])
+  const [found] = await session.query('SELECT count(*) AS schemas FROM pg_namespace WHERE nspname = $1', [
+    schema,
+  ])
   if (found?.['schemas'] === 0) await session.exec(`CREATE SCHEMA ${schema}`)
   await session.exec(`CREATE TABLE IF NOT EXISTS migrations (
     version INTEGER PRIMARY KEY,

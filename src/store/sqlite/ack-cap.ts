@@ -1,12 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { StopAckRecord } from '../../control-plane/stops/stop-store.ts'
+import { MAX_OF_KEY } from '../stop-rows.ts'
 
-/** As many replicas as are kept of one key. */
-const MAX_OF_KEY = 10_000
 const REMEMBERED = 1000
-/** Of what one replica tells of its calls, as JSON in UTF-8. */
-const MAX_CALLS_BYTES = 16 * 1024
 
 /**
  * Whoever holds a key may claim any name, and so say any number of times what became of one stop: of one stop and key a
@@ -39,16 +36,4 @@ export function createAckCap(db: DatabaseSync, max = MAX_OF_KEY) {
     /** Some were deleted. */
     forget: (): void => counts.clear(),
   }
-}
-
-/** As JSON, the first that have room; the counts beside them are of all. */
-export function callsText(calls: StopAckRecord['calls']): string {
-  let bytes = '[]'.length
-  const texts: string[] = []
-  for (const text of calls.map((call) => JSON.stringify(call))) {
-    bytes += Buffer.byteLength(text) + ','.length
-    if (bytes > MAX_CALLS_BYTES) break
-    texts.push(text)
-  }
-  return `[${texts.join(',')}]`
 }

@@ -7,6 +7,7 @@ import type {
   NewApproval,
   RunStore,
 } from '../../agents/hosted/run-store.ts'
+import { changesOf, firstRefused, recordOf, type ApprovalBindingRow } from '../approval-rows.ts'
 import type { ApprovalUses } from './approval-use.ts'
 import type { OperatorLog } from './operator-log.ts'
 
@@ -22,15 +23,6 @@ export interface Approvals {
   readonly ofRun: (runId: string, nowMs: number) => readonly ApprovalRecord[]
   readonly waiting: (limit: number, nowMs: number) => readonly ApprovalRecord[]
   readonly countWaiting: (nowMs: number) => number
-}
-
-interface Binding {
-  readonly approval_id: string
-  readonly call_id: string
-  readonly tool: string
-  readonly digest: string
-  readonly schema_digest: string
-  readonly surface: string
 }
 
 /** Without an expiry that has come but was not stored yet. */
@@ -71,30 +63,17 @@ export function createApprovals(db: DatabaseSync, uses: ApprovalUses, operatorLo
   return {
     replace: (runId, wanted, nowMs) => {
       uses.latchExpired(runId, nowMs)
-      // Two agents of a run may wait at equal calls under one id: one record for each.
-      const ended = (open.all(runId) as unknown as Binding[]).map((row) => ({ row, of: bindingOfRow(row) }))
-      for (const approval of wanted) {
-        const binding = bindingOf(approval)
-        const at = ended.findIndex(({ of }) => of === binding)
-        if (at >= 0) {
-          ended.splice(at, 1)
-          continue
-        }
-        const { ttlMs, ...fields } = approval
+      const { added, ended } = changesOf(open.all(runId) as unknown as ApprovalBindingRow[], wanted)
+      for (const { ttlMs, ...fields } of added)
         add.run({ ...fields, runId, now: nowMs, expiresAtMs: nowMs + ttlMs })
-      }
-      for (const { row } of ended) end.run(row.approval_id)
+      for (const { approval_id: approvalId } of ended) end.run(approvalId)
     },
     decide: (runId, verdicts, { by, nowMs }) => {
       uses.latchExpired(runId, nowMs)
       const rows = states.all(runId) as unknown as { approval_id: string; state: ApprovalState }[]
-      const now = new Map(rows.map((row) => [row.approval_id, row.state]))
       // R4: all are looked at before the first is stored.
-      for (const { approvalId, approve } of verdicts) {
-        const state = now.get(approvalId) ?? 'missing'
-        if (state !== 'waiting') return { approvalId, state }
-        now.set(approvalId, approve ? 'approved' : 'declined')
-      }
+      const refused = firstRefused(rows, verdicts)
+      if (refused !== undefined) return refused
       for (const { approvalId, approve, message } of verdicts) {
         decideOne.run(approve ? 'approved' : 'declined', message ?? null, by, approvalId)
         const action = approve ? 'approval.approve' : 'approval.decline'
@@ -106,20 +85,4 @@ export function createApprovals(db: DatabaseSync, uses: ApprovalUses, operatorLo
     waiting: (limit, now) => waiting.all({ limit, now }).map(recordOf),
     countWaiting: (now) => Number(countWaiting.get(now)?.['approvals']),
   }
-}
-
-function recordOf(row: Record<string, unknown>): ApprovalRecord {
-  return {
-    ...row,
-    message: row['message'] ?? undefined,
-    decidedBy: row['decidedBy'] ?? undefined,
-  } as ApprovalRecord
-}
-
-function bindingOf({ callId, tool, digest, schemaDigest, surface }: Omit<NewApproval, 'ttlMs'>): string {
-  return JSON.stringify([callId, tool, digest, schemaDigest, surface])
-}
-
-function bindingOfRow(row: Binding): string {
-  return JSON.stringify([row.call_id, row.tool, row.digest, row.schema_digest, row.surface])
 }

@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 
 import type { AuditFilter, ControlPlaneStore } from '../../control-plane/store.ts'
 import { audit } from '../control-plane-rows.ts'
+import { auditConditions } from '../filters.ts'
 import type { Writer } from './transaction.ts'
 
 /**
@@ -21,13 +22,11 @@ export function createAuditSearch(db: DatabaseSync, { read }: Writer): ControlPl
       const { after, upTo, order, end } = directions[page.order]
       const found = last[page.order].get(orgId, page.from, Math.max(1, page.limit) - 1)
       const lookedTo = found === undefined ? null : Number(found['seq'])
-      const [conditions, values] = conditionsOf(filter)
-      const within = ['org_id = ?', `seq ${after} ?`, `seq ${upTo} ?`]
+      const conditions = conditionsOf(filter)
+      const within = ['org_id = ?', `seq ${after} ?`, `seq ${upTo} ?`, ...conditions.map(([sql]) => sql)]
       const rows = db
-        .prepare(
-          `SELECT ${audit.list} FROM audit WHERE ${[...within, ...conditions].join(' AND ')} ORDER BY ${order}`,
-        )
-        .all(orgId, page.from, lookedTo ?? end, ...values)
+        .prepare(`SELECT ${audit.list} FROM audit WHERE ${within.join(' AND ')} ORDER BY ${order}`)
+        .all(orgId, page.from, lookedTo ?? end, ...conditions.flatMap(([, ...values]) => values))
       return { rows: rows.map(audit.of), lookedTo }
     })
 }
@@ -38,14 +37,12 @@ const ABOUT_DEVICE = 'device_id IS NOT NULL AND matches_pattern(?, device_id)'
 const ABOUT_PATTERN = `iif(device_id IS NULL AND json_valid(after), ${PATTERN} IS NOT NULL
   AND (matches_pattern(?, ${PATTERN}) OR matches_pattern(${PATTERN}, ?)), 0)`
 
-function conditionsOf({ action, device, actor, fromMs, toMs }: AuditFilter): [string[], SQLInputValue[]] {
-  const all: (readonly [condition: string, ...values: (SQLInputValue | undefined)[]])[] = [
-    ["(action = ? OR substr(action, 1, length(?) + 1) = ? || '.')", action, action, action],
-    [`(${ABOUT_DEVICE} OR ${ABOUT_PATTERN})`, device, device, device],
-    ['actor = ?', actor],
-    ['at_ms >= ?', fromMs],
-    ['at_ms < ?', toMs],
-  ]
-  const given = all.filter(([, value]) => value !== undefined)
-  return [given.map(([condition]) => condition), given.flatMap(([, ...values]) => values as SQLInputValue[])]
+/** Each with a value for each of its places. */
+function conditionsOf(filter: AuditFilter): readonly (readonly [sql: string, ...values: SQLInputValue[]])[] {
+  const { device } = filter
+  const others = auditConditions(filter).map(
+    ([sql, value]) => [sql, ...Array.from(sql.matchAll(/\?/g), () => value)] as const,
+  )
+  if (device === undefined) return others
+  return [...others, [`(${ABOUT_DEVICE} OR ${ABOUT_PATTERN})`, device, device, device]]
 }

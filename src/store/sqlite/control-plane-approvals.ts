@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
 import type {
   ApprovalFilter,
@@ -6,32 +6,12 @@ import type {
   ApprovalRecord,
   ApprovalStore,
 } from '../../control-plane/approvals/approval-store.ts'
-import { json, mapping, orgs } from '../control-plane-rows.ts'
+import { among, partsAfter, takePage } from '../approval-page.ts'
+import { orgs } from '../control-plane-rows.ts'
+import { approvals } from '../desk-rows.ts'
 import { upsert } from './statements.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Writer } from './transaction.ts'
-
-/** Without the org, which is the first part of the key. */
-const approvals = mapping<ApprovalRecord>({
-  approvalId: 'approval_id',
-  runId: 'run_id',
-  agent: 'agent',
-  caller: 'caller',
-  callId: 'call_id',
-  tool: 'tool',
-  surface: 'surface',
-  deviceIds: json('device_ids'),
-  digest: 'digest',
-  schemaDigest: 'schema_digest',
-  argumentsJson: 'arguments_json',
-  askedAtMs: 'asked_at_ms',
-  askedBy: 'asked_by',
-  expiresAtMs: 'expires_at_ms',
-  state: 'state',
-  endedAtMs: 'ended_at_ms',
-  decidedBy: 'decided_by',
-  message: 'message',
-})
 
 const FITS = `org_id = :orgId AND (:state IS NULL OR state = :state) AND (:runId IS NULL OR run_id = :runId)`
 const COLUMNS = `SELECT ${approvals.list} FROM approvals`
@@ -137,54 +117,12 @@ function* rowsFrom(
   after: ApprovalPlace | undefined,
 ): Generator<ApprovalRecord> {
   const wanted = { orgId, state: state ?? null, runId: runId ?? null }
-  const placeOr = (isPlace: boolean, atMs: number): Record<string, SQLInputValue> =>
-    isPlace && after !== undefined ? { atMs: after.atMs, afterId: after.approvalId } : { atMs, afterId: '' }
-  const inPart = function* (statement: StatementSync, place: Record<string, SQLInputValue>) {
-    for (const row of statement.iterate({ ...wanted, ...place })) yield approvals.of(row)
+  const places = partsAfter(state, after)
+  for (const part of ['waiting', 'others'] as const) {
+    const place = places[part]
+    if (place === undefined) continue
+    for (const row of parts[part].iterate({ ...wanted, atMs: place.atMs, afterId: place.approvalId })) {
+      yield approvals.of(row)
+    }
   }
-  if (after?.waiting !== false && (state ?? 'waiting') === 'waiting') {
-    yield* inPart(parts.waiting, placeOr(after?.waiting === true, Number.MIN_SAFE_INTEGER))
-  }
-  if (state === 'waiting') return
-  yield* inPart(parts.others, placeOr(after?.waiting === false, Number.MAX_SAFE_INTEGER))
-}
-
-/** What fits, in the order of a page. */
-function among(
-  found: readonly ApprovalRecord[],
-  { state, runId }: ApprovalFilter,
-  after: ApprovalPlace | undefined,
-): ApprovalRecord[] {
-  return found
-    .filter((one) => state === undefined || one.state === state)
-    .filter((one) => runId === undefined || one.runId === runId)
-    .filter((one) => after === undefined || inOrder(after, placeOf(one)) < 0)
-    .toSorted((a, b) => inOrder(placeOf(a), placeOf(b)))
-}
-
-function inOrder(a: ApprovalPlace, b: ApprovalPlace): number {
-  if (a.waiting !== b.waiting) return a.waiting ? -1 : 1
-  const byTime = a.atMs - b.atMs || (a.approvalId < b.approvalId ? -1 : Number(a.approvalId > b.approvalId))
-  return a.waiting ? byTime : -byTime
-}
-
-function takePage(
-  found: Iterable<ApprovalRecord>,
-  { limit, maxBytes }: { readonly limit: number; readonly maxBytes: number },
-): { readonly taken: ApprovalRecord[]; readonly next: ApprovalPlace | null } {
-  const taken: ApprovalRecord[] = []
-  let bytes = 0
-  for (const approval of found) {
-    bytes += Buffer.byteLength(approval.argumentsJson)
-    const last = taken.at(-1)
-    if (last !== undefined && (taken.length >= limit || bytes > maxBytes))
-      return { taken, next: placeOf(last) }
-    taken.push(approval)
-  }
-  return { taken, next: null }
-}
-
-function placeOf({ state, expiresAtMs, askedAtMs, approvalId }: ApprovalRecord): ApprovalPlace {
-  const waiting = state === 'waiting'
-  return { waiting, atMs: waiting ? expiresAtMs : askedAtMs, approvalId }
 }

@@ -1,12 +1,13 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-import { chained } from '../../control-plane/audit-chain.ts'
 import type { AuditEntry, AuditRow, DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../control-plane/store.ts'
 import { createApprovalChanges } from './control-plane-approvals.ts'
+import { nextAuditRows } from '../audit-rows.ts'
 import * as rows from '../control-plane-rows.ts'
+import { sessions } from '../desk-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
-import { OPEN_SESSIONS, sessions } from './sessions.ts'
+import { OPEN_SESSIONS } from './sessions.ts'
 import { insert, update, upsert } from './statements.ts'
 import type { Writer } from './transaction.ts'
 
@@ -128,13 +129,10 @@ export function createChangeWriter(db: DatabaseSync) {
   }
   const appendAudit = (orgId: string, entries: readonly AuditEntry[]): AuditRow[] => {
     if (entries.length === 0) return []
-    let last = statements.lastAudit.get(orgId) as Pick<AuditRow, 'seq' | 'hash'> | undefined
-    return entries.map((entry) => {
-      const row = chained(orgId, last, storable(entry))
-      statements.audit.run(...audit.values(row))
-      last = row
-      return row
-    })
+    const last = statements.lastAudit.get(orgId) as Pick<AuditRow, 'seq' | 'hash'> | undefined
+    const added = nextAuditRows(orgId, last, entries)
+    for (const row of added) statements.audit.run(...audit.values(row))
+    return added
   }
   return (orgId: string, change: Change<unknown>): AuditRow[] => {
     if (change.org !== undefined) org.run(...orgs.values(change.org))
@@ -148,14 +146,4 @@ export function createChangeWriter(db: DatabaseSync) {
     desk.write(orgId, change.approvals, change.keepSpareApprovals)
     return appendAudit(orgId, change.audit ?? [])
   }
-}
-
-/** SQLite keeps UTF-8, which has no lone surrogates: what it would alter is altered before it is hashed. */
-function storable(entry: AuditEntry): AuditEntry {
-  const stored: Record<string, unknown> = { ...entry }
-  for (const [name, value] of Object.entries(entry)) {
-    if (typeof value === 'string') stored[name] = value.toWellFormed()
-  }
-  // These two are kept as JSON, which can escape them.
-  return { ...(stored as unknown as AuditEntry), before: entry.before ?? null, after: entry.after ?? null }
 }

@@ -1,9 +1,10 @@
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 
 import type { AuditRow } from '../../control-plane/records.ts'
-import type { ControlPlaneStore, DecisionFilter } from '../../control-plane/store.ts'
+import type { ControlPlaneStore } from '../../control-plane/store.ts'
 import { createAuditSearch } from './audit-search.ts'
 import * as rows from '../control-plane-rows.ts'
+import { decisionConditions, firstIdAt } from '../filters.ts'
 import { insert } from './statements.ts'
 import { createDenialNotes } from './stop-evidence.ts'
 import type { Writer } from './transaction.ts'
@@ -55,14 +56,16 @@ export function createEvidence(db: DatabaseSync, writer: Writer): Evidence {
       }),
     listDecisions: async (orgId, filter, { before, limit }) =>
       read(() => {
-        const [conditions, values] = conditionsOf(filter, before)
+        const conditions = decisionConditions(filter, before)
+        if (filter.device !== undefined) conditions.push(['matches_pattern(?, device_id)', filter.device])
+        const within = ['org_id = ?', ...conditions.map(([sql]) => sql)]
         return db
           .prepare(
             `SELECT ${rows.decisions.list} FROM decisions
-             WHERE ${['org_id = ?', ...conditions].join(' AND ')}
+             WHERE ${within.join(' AND ')}
              ORDER BY request_id DESC, ordinal LIMIT ?`,
           )
-          .all(orgId, ...values, limit)
+          .all(orgId, ...conditions.map(([, value]) => value), limit)
           .map(rows.decisions.of)
       }),
     pruneDecisions: async (beforeMs, limit) =>
@@ -70,36 +73,6 @@ export function createEvidence(db: DatabaseSync, writer: Writer): Evidence {
     pruneLinks: async (beforeMs, limit) =>
       transact(() => Number(statements.pruneLinks.run(beforeMs, limit).changes)),
   }
-}
-
-/** Where a question's time and that of its decision may differ; far more than a question takes. */
-const SLACK_MS = 60_000
-
-function conditionsOf(filter: DecisionFilter, before: string | undefined): [string[], SQLInputValue[]] {
-  const { requestId, device, code, boundary, allowed, fromMs, toMs } = filter
-  const all: (readonly [condition: string, value: SQLInputValue | undefined])[] = [
-    ['request_id < ?', before],
-    ['request_id = ?', requestId],
-    // The times bound the ids, so that no more rows are read than lie between them.
-    ['request_id >= ?', fromMs === undefined ? undefined : firstIdAt(fromMs - SLACK_MS)],
-    ['request_id < ?', toMs === undefined ? undefined : firstIdAt(toMs + SLACK_MS)],
-    ['at_ms >= ?', fromMs],
-    ['at_ms < ?', toMs],
-    ['matches_pattern(?, device_id)', device],
-    ['code = ?', code],
-    ['boundary = ?', boundary],
-    ["(code = 'ALLOW') = ?", allowed === undefined ? undefined : Number(allowed)],
-  ]
-  const given = all.filter(([, value]) => value !== undefined)
-  return [given.map(([condition]) => condition), given.map(([, value]) => value as SQLInputValue)]
-}
-
-/** What every UUIDv7 made at or after `atMs` is not below. */
-function firstIdAt(atMs: number): string {
-  const hex = Math.min(Math.max(0, Math.ceil(atMs)), 2 ** 48 - 1)
-    .toString(16)
-    .padStart(12, '0')
-  return `${hex.slice(0, 8)}-${hex.slice(8)}`
 }
 
 function prepare(db: DatabaseSync) {

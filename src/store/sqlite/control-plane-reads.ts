@@ -1,9 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { patternsMatching } from '../../control-plane/patterns.ts'
-import type { LastSeen, OrgRecord } from '../../control-plane/records.ts'
-import type { ControlPlaneStore, OverdueStop } from '../../control-plane/store.ts'
+import type { OrgRecord } from '../../control-plane/records.ts'
+import type { ControlPlaneStore } from '../../control-plane/store.ts'
 import * as rows from '../control-plane-rows.ts'
+import { lastSeenOf, overdueDevice, overdueLock } from '../read-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Writer } from './transaction.ts'
 
@@ -95,36 +96,6 @@ export function createReads(db: DatabaseSync, { read }: Writer, finder: DeviceFi
           ...statements.locksOverdue.all(afterMs, untilMs).map(overdueLock),
         ].sort((a, b) => a.remindAtMs - b.remindAtMs),
       ),
-  }
-}
-
-function lastSeenOf(row: rows.Row): LastSeen | undefined {
-  const { seen_at_ms: atMs, seen_code: code, seen_key_id: keyId } = row
-  return atMs === null ? undefined : ({ atMs, code, keyId } as LastSeen)
-}
-
-function overdueDevice(row: rows.Row): OverdueStop {
-  const { deviceId, reason, epoch, remindAtMs } = rows.devices.of(row)
-  return {
-    orgId: row['org_id'] as string,
-    deviceId,
-    lock: undefined,
-    reason,
-    epoch,
-    remindAtMs: Number(remindAtMs),
-  }
-}
-
-function overdueLock(row: rows.Row): OverdueStop {
-  const lock = rows.locks.of(row)
-  const { reason, epoch, remindAtMs } = lock
-  return {
-    orgId: row['org_id'] as string,
-    deviceId: undefined,
-    lock,
-    reason,
-    epoch,
-    remindAtMs: Number(remindAtMs),
   }
 }
 

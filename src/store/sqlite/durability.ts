@@ -1,13 +1,16 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-import type { StopStore } from '../../control-plane/stops/stop-store.ts'
+import type { SqliteDurability } from '../../control-plane/stops/stop-store.ts'
 import type { Writer } from './transaction.ts'
 
 /** In the order of their numbers. */
 const SYNCHRONOUS = ['off', 'normal', 'full', 'extra']
 
 /** What the connection that writes says of itself, not what was asked of it. */
-export function createDurability(db: DatabaseSync, { read }: Writer): Pick<StopStore, 'durability'> {
+export function createDurability(
+  db: DatabaseSync,
+  { read }: Writer,
+): { readonly durability: () => Promise<SqliteDurability> } {
   const valueOf = (sql: string) => Object.values(db.prepare(sql).get() ?? {})[0]
   return {
     durability: async () =>

@@ -10,8 +10,9 @@ import type {
   Settlement,
 } from '../../guard/journal.ts'
 import { idempotencyKeyOf } from '../../guard/effect.ts'
+import { endOf, entryOf, inTheWay, maySettle, OVERRULED, type JournalRow } from '../journal-rows.ts'
 import { createApprovalUses } from './approval-use.ts'
-import { endOf, entryOf, inTheWay, maySettle, prepareJournal, type JournalRow } from './journal-rows.ts'
+import { prepareJournal } from './journal-rows.ts'
 import { createOperatorLog } from './operator-log.ts'
 import { createRunFence } from './run-fence.ts'
 import { createSettleWith } from './settle-with.ts'
@@ -30,11 +31,6 @@ export function createSqliteJournal(options: SqliteJournalOptions): Journal {
 }
 
 type Audited = 'effect.settle' | 'effect.overrule'
-
-const OVERRULED: Settlement = {
-  by: 'effect',
-  reason: 'It was settled as failed, and has been performed after all: its own late outcome says so.',
-}
 
 export function createJournal(opened: OpenToolFile): Journal {
   const { db, writer, nowMs, reach } = opened

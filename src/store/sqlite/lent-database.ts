@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
-import { HoldpointError } from '../../errors.ts'
+import { overError } from '../transaction-errors.ts'
 
 export interface LentDatabase {
   readonly db: DatabaseSync
@@ -26,11 +26,4 @@ export function lendDatabase(db: DatabaseSync): LentDatabase {
       },
     })
   return { db: lend(db), end: () => void (over = true) }
-}
-
-function overError(): HoldpointError {
-  return new HoldpointError(
-    'TRANSACTION_OVER',
-    'A transactional effect used its transaction after it had returned, and nothing was written. Do all of it before.',
-  )
 }

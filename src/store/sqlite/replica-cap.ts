@@ -1,9 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-/** As many as one key may hold streams. */
-const MAX_OF_KEY = 10_000
-/** How much of that goes at once when there are too many, so that sorting them is rare. */
-const PART_AT_ONCE = 0.1
+import { MAX_OF_KEY, PART_AT_ONCE } from '../stop-rows.ts'
 
 /**
  * A process has a new name each time it starts, and whoever holds a key may claim any: of one key a bounded number is

@@ -41,7 +41,8 @@ export function enterGeneration(
     setGeneration.run(generation)
     if (madeAtMs !== undefined) {
       const keepKeys = valueOf(KEEP_KEYS_MARK) !== undefined
-      stopEverything(db, { generation, nowMs: now, madeAtMs }, keepKeys)
+      const what = `Restored from a backup of ${new Date(madeAtMs).toISOString()}`
+      stopEverything(db, { generation, nowMs: now, what }, keepKeys)
     }
     return generation
   })

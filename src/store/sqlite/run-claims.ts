@@ -1,8 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { RunRecord, RunStatus } from '../../agents/hosted/run-store.ts'
+import { endOfClaim, jsonText, type RunRow } from '../run-rows.ts'
 import type { Approvals } from './approvals.ts'
-import { jsonText, type RunRow, type RunRows } from './run-rows.ts'
+import type { RunRows } from './run-rows.ts'
 
 /** Who is at a run. Everything here belongs into the caller's transaction. */
 export interface RunClaims {
@@ -18,19 +19,6 @@ export interface RunClaims {
   ) => void
   /** Ends a run for good: nothing to go on from, nothing waits. */
   readonly end: (runId: string, status: RunStatus, problem: RunRecord['problem'], nowMs: number) => void
-}
-
-const LOST: RunRecord['problem'] = {
-  code: 'RUN_LOST',
-  message:
-    'The process that ran it ended before anything was saved. What it may have done is listed with the run; start a new run to go on.',
-}
-
-const LOST_BEYOND: RunRecord['problem'] = {
-  code: 'RUN_LOST',
-  message:
-    'The process that ran it ended after it had gone on with calls that would be carried out again if it went back to its ' +
-    'last saved state. What it may have done is listed with the run; start a new run to go on.',
 }
 
 export function createRunClaims(db: DatabaseSync, rows: RunRows, approvals: Approvals): RunClaims {
@@ -64,11 +52,8 @@ export function createRunClaims(db: DatabaseSync, rows: RunRows, approvals: Appr
       return token
     },
     giveBack: (row, now, why = {}) => {
-      // Who cancelled it was told that it would end.
-      if (row.cancel_requested === 1) return claims.end(row.run_id, 'cancelled', undefined, now)
-      if (row.status_before === null || !rows.hasState(row.run_id))
-        return claims.end(row.run_id, 'failed', LOST, now)
-      if (row.beyond_saved === 1) return claims.end(row.run_id, 'failed', LOST_BEYOND, now)
+      const end = endOfClaim(row, rows.hasState(row.run_id))
+      if (end !== 'back') return claims.end(row.run_id, end.status, end.problem, now)
       back.run({ denial: jsonText(why.denial), startAtMs: why.startAtMs ?? null, now, runId: row.run_id })
     },
     end: (runId, status, problem, now) => {

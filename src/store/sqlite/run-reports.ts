@@ -2,41 +2,12 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import {
   RUN_REPORT_LIMITS,
-  type ReportedEffectRecord,
-  type ReportedRunRecord,
-  type ReportedStep,
   type RunReport,
   type RunReportLimits,
   type RunReportStore,
-  type StepDetail,
 } from '../../control-plane/runs/run-report-store.ts'
-import { mapping, type Row } from '../control-plane-rows.ts'
+import { reportedRuns as runs, stepOf, unknownEffects as effects } from '../desk-rows.ts'
 import type { Writer } from './transaction.ts'
-
-/** Without the org, which is the first part of the key. */
-const runs = mapping<ReportedRunRecord>({
-  runId: 'run_id',
-  keyId: 'key_id',
-  replica: 'replica',
-  agent: 'agent',
-  caller: 'caller',
-  status: 'status',
-  code: 'code',
-  createdAtMs: 'created_at_ms',
-  changedAtMs: 'changed_at_ms',
-  reportedAtMs: 'reported_at_ms',
-})
-const effects = mapping<ReportedEffectRecord>({
-  id: 'effect_id',
-  effect: 'effect',
-  kind: 'kind',
-  tool: 'tool',
-  runId: 'run_id',
-  callId: 'call_id',
-  changedAtMs: 'changed_at_ms',
-  replica: 'replica',
-  reportedAtMs: 'reported_at_ms',
-})
 
 /** How much goes at once when there is too much, so that looking for it is rare. */
 const PART_AT_ONCE = 0.01
@@ -124,16 +95,6 @@ export function createRunReports(db: DatabaseSync, { read, transact }: Writer): 
         const gone = Number(statements.pruneRuns.run(runsBeforeMs, limit).changes)
         return gone + Number(statements.pruneEffects.run({ heardSinceMs: heardBeforeMs, limit }).changes)
       }),
-  }
-}
-
-function stepOf(row: Row): ReportedStep {
-  return {
-    runId: String(row['run_id']),
-    seq: Number(row['seq']),
-    atMs: Number(row['at_ms']),
-    type: String(row['type']),
-    detail: JSON.parse(String(row['detail'])) as StepDetail,
   }
 }
 

@@ -1,29 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { RunFilter, RunRecord, RunStatus } from '../../agents/hosted/run-store.ts'
-
-export interface RunRow {
-  readonly run_id: string
-  readonly caller: string
-  readonly agent: string
-  readonly status: RunStatus
-  readonly version: number
-  readonly request_digest: string
-  readonly resumable: number
-  readonly denial: string | null
-  readonly problem: string | null
-  readonly cancel_requested: number
-  readonly start_at_ms: number
-  readonly created_at_ms: number
-  readonly changed_at_ms: number
-  readonly lease_until_ms: number | null
-  readonly status_before: RunStatus | null
-  readonly beyond_saved: number
-  readonly context_digest: string | null
-  /** Only when read whole. */
-  readonly state?: Uint8Array | null
-  readonly output?: Uint8Array | null
-}
+import { recordOf, RUN_COLUMNS, type RunRow } from '../run-rows.ts'
 
 export interface RunRows {
   readonly read: (runId: string) => RunRow | undefined
@@ -36,17 +14,13 @@ export interface RunRows {
   readonly list: (filter: RunFilter) => RunRecord[]
 }
 
-const COLUMNS = `runs.run_id, caller, agent, status, version, request_digest, resumable, denial, problem,
-  cancel_requested, start_at_ms, created_at_ms, changed_at_ms, lease_until_ms, status_before, beyond_saved,
-  context_digest`
-
 export function createRunRows(db: DatabaseSync): RunRows {
-  const read = db.prepare(`SELECT ${COLUMNS} FROM runs WHERE run_id = ?`)
+  const read = db.prepare(`SELECT ${RUN_COLUMNS} FROM runs WHERE run_id = ?`)
   const readWhole = db.prepare(
-    `SELECT ${COLUMNS}, state, output FROM runs LEFT JOIN run_states USING (run_id) WHERE runs.run_id = ?`,
+    `SELECT ${RUN_COLUMNS}, state, output FROM runs LEFT JOIN run_states USING (run_id) WHERE runs.run_id = ?`,
   )
   const status = db.prepare('SELECT status FROM runs WHERE run_id = ?')
-  const readClaimed = db.prepare(`SELECT ${COLUMNS} FROM runs WHERE token = ?`)
+  const readClaimed = db.prepare(`SELECT ${RUN_COLUMNS} FROM runs WHERE token = ?`)
   const hasState = db.prepare('SELECT 1 FROM run_states WHERE run_id = ? AND state IS NOT NULL')
   return {
     read: (runId) => read.get(runId) as unknown as RunRow | undefined,
@@ -70,7 +44,7 @@ export function listQuery({ caller, status, agent, beforeRunId, limit }: RunFilt
     ...equal.map(([column]) => `${column} = :${column}`),
     ...(beforeRunId === undefined ? [] : [before]),
   ]
-  const sql = `SELECT ${COLUMNS} FROM runs ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''}
+  const sql = `SELECT ${RUN_COLUMNS} FROM runs ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''}
     ORDER BY created_at_ms DESC, run_id DESC LIMIT :limit`
   const values = {
     ...Object.fromEntries(equal),
@@ -78,33 +52,4 @@ export function listQuery({ caller, status, agent, beforeRunId, limit }: RunFilt
     limit,
   }
   return { sql, values }
-}
-
-export function recordOf(row: RunRow): RunRecord {
-  return {
-    runId: row.run_id,
-    caller: row.caller,
-    agent: row.agent,
-    status: row.status,
-    version: row.version,
-    state: row.state ?? undefined,
-    output: row.output ?? undefined,
-    requestDigest: row.request_digest,
-    contextDigest: row.context_digest ?? undefined,
-    resumable: row.resumable === 1,
-    denial: jsonOf<RunRecord['denial']>(row.denial),
-    problem: jsonOf<RunRecord['problem']>(row.problem),
-    cancelRequested: row.cancel_requested === 1,
-    startAtMs: row.start_at_ms,
-    createdAtMs: row.created_at_ms,
-    changedAtMs: row.changed_at_ms,
-  }
-}
-
-function jsonOf<T>(text: string | null): T | undefined {
-  return text === null ? undefined : (JSON.parse(text) as T)
-}
-
-export function jsonText(value: object | undefined): string | null {
-  return value === undefined ? null : JSON.stringify(value)
 }

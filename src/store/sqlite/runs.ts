@@ -8,11 +8,12 @@ import type {
   StepRecord,
 } from '../../agents/hosted/run-store.ts'
 import type { Journal } from '../../guard/journal.ts'
+import { endOf, hasEnded, isResumable, jsonText, recordOf, type RunRow } from '../run-rows.ts'
 import { createApprovalUses } from './approval-use.ts'
 import { createApprovals } from './approvals.ts'
 import { createOperatorLog } from './operator-log.ts'
 import { createRunClaims } from './run-claims.ts'
-import { createRunRows, jsonText, recordOf, type RunRow } from './run-rows.ts'
+import { createRunRows } from './run-rows.ts'
 import { prepareRuns } from './run-statements.ts'
 import { createRunSteps } from './run-steps.ts'
 import type { OpenToolFile } from './tool-file.ts'
@@ -194,27 +195,5 @@ export function createRunStore(opened: OpenToolFile, journal: Journal): RunStore
     stepsOf: async (runId) => writer.read(() => steps.of(runId)),
     operatorLog: async (filter) => writer.read(() => operatorLog.list(filter)),
     close: async () => opened.close(),
-  }
-}
-
-function isResumable({ status, resumable }: RunRow): boolean {
-  return status === 'interrupted' || ((status === 'denied' || status === 'failed') && resumable === 1)
-}
-
-function hasEnded(row: RunRow): boolean {
-  return row.status !== 'running' && row.status !== 'queued' && !isResumable(row)
-}
-
-/** Somebody cancelled it meanwhile: it may have ended by itself, but nobody goes on with it. */
-function endOf(save: RunSave): RunSave {
-  if (save.status !== 'interrupted' && !save.resumable) return save
-  return {
-    ...save,
-    status: 'cancelled',
-    state: undefined,
-    resumable: false,
-    denial: undefined,
-    problem: undefined,
-    approvals: [],
   }
 }

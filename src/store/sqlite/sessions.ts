@@ -1,24 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-import type { SessionRecord, SessionStore } from '../../control-plane/sessions/session-store.ts'
-import { mapping } from '../control-plane-rows.ts'
+import type { SessionStore } from '../../control-plane/sessions/session-store.ts'
+import { sessions } from '../desk-rows.ts'
 import type { Writer } from './transaction.ts'
-
-export const sessions = mapping<SessionRecord>({
-  sessionId: 'session_id',
-  orgId: 'org_id',
-  keyId: 'key_id',
-  email: 'email',
-  digest: 'digest',
-  digestBefore: 'digest_before',
-  beforeUntilMs: 'before_until_ms',
-  turn: 'turn',
-  startedAtMs: 'started_at_ms',
-  idleAtMs: 'idle_at_ms',
-  endsAtMs: 'ends_at_ms',
-  endedAtMs: 'ended_at_ms',
-  endedAs: 'ended_as',
-})
 
 /** Oldest first. */
 export const OPEN_SESSIONS = `SELECT ${sessions.list} FROM sessions

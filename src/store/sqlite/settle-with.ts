@@ -1,7 +1,9 @@
 import type { CommittedWith, JournalTransaction } from '../../guard/journal.ts'
 import { HoldpointError } from '../../errors.ts'
 import { resultJson } from '../../guard/effect-run.ts'
-import { endOf, type JournalRow, type JournalStatements } from './journal-rows.ts'
+import { endOf, type JournalRow } from '../journal-rows.ts'
+import { endedTransaction, notOurs } from '../transaction-errors.ts'
+import type { JournalStatements } from './journal-rows.ts'
 import { lendDatabase } from './lent-database.ts'
 import type { OpenToolFile } from './tool-file.ts'
 
@@ -11,7 +13,7 @@ export function createSettleWith({ db, writer, nowMs }: OpenToolFile, statements
   return async <Result>(
     token: string,
     work: (transaction: JournalTransaction) => Result,
-  ): Promise<CommittedWith<Result>> => {
+  ): Promise<CommittedWith<Awaited<Result>>> => {
     // Until nothing but the COMMIT is left, whatever fails is rolled back; after that nobody can tell. What another owner
     // of the key has done cannot be told here either.
     let certain = true
@@ -48,7 +50,7 @@ export function createSettleWith({ db, writer, nowMs }: OpenToolFile, statements
         certain = false
         return result
       })
-      return { committed: true, value }
+      return { committed: true, value: value as Awaited<Result> }
     } catch (thrown) {
       if (brokeRules) writer.transact(() => statements.setTransactional.run(0, token))
       // Rolled back, and still marked: `work` committed in between, and began again.
@@ -72,19 +74,5 @@ function asyncTransaction(): HoldpointError {
     'TRANSACTION_ASYNC',
     'A transactional effect gave a promise, so its outcome is unknown; what it wrote here was rolled back. ' +
       'Its run must not be async: a SQLite transaction never spans an await. Do what needs one before the effect.',
-  )
-}
-
-function notOurs(): HoldpointError {
-  return new HoldpointError(
-    'ATTEMPT_LOST',
-    'This attempt at the effect is no longer ours, so it wrote nothing. Whether another one did, its outcome says.',
-  )
-}
-
-function endedTransaction(): HoldpointError {
-  return new HoldpointError(
-    'TRANSACTION_ENDED',
-    'A transactional effect ended the transaction itself, so its outcome is unknown. Leave COMMIT and ROLLBACK to the journal.',
   )
 }

@@ -1,14 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { DecisionRecord } from '../../control-plane/records.ts'
-import type {
-  ReplicaRecord,
-  StopAckRecord,
-  StopEvidence,
-  StopStore,
-} from '../../control-plane/stops/stop-store.ts'
-import { callsText, createAckCap } from './ack-cap.ts'
-import { jsonOf, type Row } from '../control-plane-rows.ts'
+import type { ReplicaRecord, StopEvidence, StopStore } from '../../control-plane/stops/stop-store.ts'
+import { ackOf, callsText, lastOfReplicas, replicaOf } from '../stop-rows.ts'
+import { createAckCap } from './ack-cap.ts'
 import { createReplicaCap } from './replica-cap.ts'
 import type { Writer } from './transaction.ts'
 
@@ -79,75 +74,26 @@ export function createStopEvidence(
 
 /** Notes what known replicas were told, inside the caller's transaction: the last of each is enough. */
 export function createDenialNotes(db: DatabaseSync): (decisions: readonly DecisionRecord[]) => void {
-  const asked = db.prepare(
+  const askedAt = db.prepare(
     `UPDATE replicas SET last_seen_at_ms = max(last_seen_at_ms, :atMs)
      WHERE org_id = :orgId AND key_id = :keyId AND replica = :replica`,
   )
-  const denied = db.prepare(
+  const deniedAt = db.prepare(
     `UPDATE replicas SET denied_at_ms = :atMs, denied_device_id = :deviceId, denied_code = :code
      WHERE org_id = :orgId AND key_id = :keyId AND replica = :replica
        AND (denied_at_ms IS NULL OR denied_at_ms <= :atMs)`,
   )
   return (decisions) => {
-    const lastSeen = new Map<string, DecisionRecord>()
-    const lastDenied = new Map<string, DecisionRecord>()
-    for (const decision of decisions) {
-      if (decision.replica === null) continue
-      const id = JSON.stringify([decision.orgId, decision.keyId, decision.replica])
-      noteLater(lastSeen, id, decision)
-      if (decision.code !== 'ALLOW') noteLater(lastDenied, id, decision)
-    }
-    for (const { orgId, keyId, replica, atMs } of lastSeen.values())
-      asked.run({ orgId, keyId, replica, atMs })
-    for (const { orgId, keyId, replica, atMs, deviceId, code } of lastDenied.values()) {
-      denied.run({ orgId, keyId, replica, atMs, deviceId, code })
+    const { seen, denied } = lastOfReplicas(decisions)
+    for (const { orgId, keyId, replica, atMs } of seen) askedAt.run({ orgId, keyId, replica, atMs })
+    for (const { orgId, keyId, replica, atMs, deviceId, code } of denied) {
+      deniedAt.run({ orgId, keyId, replica, atMs, deviceId, code })
     }
   }
 }
 
-function noteLater(last: Map<string, DecisionRecord>, id: string, decision: DecisionRecord): void {
-  const known = last.get(id)
-  if (known === undefined || known.atMs < decision.atMs) last.set(id, decision)
-}
-
 function placeOf(after: Pick<ReplicaRecord, 'keyId' | 'replica'> | undefined) {
   return { afterKeyId: after?.keyId ?? '', afterReplica: after?.replica ?? '' }
-}
-
-function replicaOf(row: Row): ReplicaRecord {
-  const { denied_at_ms: atMs, denied_device_id: deviceId, denied_code: code } = row
-  return {
-    orgId: row['org_id'],
-    keyId: row['key_id'],
-    keyKind: row['key_kind'],
-    replica: row['replica'],
-    devices: jsonOf(row['devices']),
-    streamUp: row['stream_up'] === 1,
-    firstSeenAtMs: row['first_seen_at_ms'],
-    lastSeenAtMs: row['last_seen_at_ms'],
-    leftAtMs: row['left_at_ms'],
-    timeoutMs: row['timeout_ms'],
-    latencyMs: jsonOf(row['latency']),
-    lastDenied: atMs === null ? null : { atMs, deviceId, code },
-  } as ReplicaRecord
-}
-
-function ackOf(row: Row): StopAckRecord {
-  const { aborted, finished, unknown, running } = row
-  return {
-    orgId: row['org_id'],
-    epoch: row['epoch'],
-    keyId: row['key_id'],
-    replica: row['replica'],
-    toldAtMs: row['told_at_ms'],
-    receivedAtMs: row['received_at_ms'],
-    settledAtMs: row['settled_at_ms'],
-    aborted,
-    finished,
-    unknown,
-    running,
-    calls: jsonOf(row['calls']),
-  } as StopAckRecord
 }
 
 const OF_REPLICA = 'org_id = :orgId AND key_id = :keyId AND replica = :replica'

@@ -1,8 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite'
 
-import { stopOf } from '../../control-plane/stops/stop-record.ts'
-import type { StopDevice, StopReader, StopRecord, StopStore } from '../../control-plane/stops/stop-store.ts'
+import type { StopDevice, StopReader, StopStore } from '../../control-plane/stops/stop-store.ts'
 import { audit, type Row } from '../control-plane-rows.ts'
+import { stopsOf } from '../stop-rows.ts'
 import { AUDIT_EPOCH, IS_STOP } from './control-plane-schema-4.ts'
 import { storeError } from './open.ts'
 import type { Writer } from './transaction.ts'
@@ -85,8 +85,4 @@ function stopDeviceOf({
 }: Row): StopDevice {
   const now = epoch === null ? undefined : { epoch, revoked: revoked === 1, removed: removed === 1 }
   return { seq, deviceId, wasRevoked: was === 1, now } as StopDevice
-}
-
-function stopsOf(rows: readonly Row[]): StopRecord[] {
-  return rows.map((row) => stopOf(audit.of(row))).filter((stop) => stop !== undefined)
 }

@@ -10,7 +10,8 @@ import { createRuns, type RunsOptions } from '../../../src/agents/hosted/runs.ts
 import type { HostedAgent } from '../../../src/agents/hosted/hosted-agent.ts'
 import type { RunCaller, Runs, RunStep, RunView } from '../../../src/agents/hosted/run-types.ts'
 import type { Guard, GuardOptions } from '../../../src/guard/guard.ts'
-import { createSqliteToolStore, type ToolStore } from '../../../src/store/sqlite/tool-store.ts'
+import { createSqliteToolStore } from '../../../src/store/sqlite/tool-store.ts'
+import type { ToolStore } from '../../../src/store/tool-store.ts'
 import { startedGuard, type TestGuard } from '../../fixtures/guard.ts'
 import { Bank, refundTool, scripted, type RefundOptions } from '../helpers.ts'
 

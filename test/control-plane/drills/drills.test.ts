@@ -228,6 +228,7 @@ test('a diagnosis says how the store and the process are set up', async () => {
   expect(body).toMatchObject({
     orgId: authority.orgId,
     store: { kind: 'sqlite', journalMode: 'wal', synchronous: 'full', generation: 0 },
+    nodes: 1,
     validateWorkers: 1,
     decisionLog: 'denials',
     streams: 0,

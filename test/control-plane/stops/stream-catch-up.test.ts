@@ -39,6 +39,49 @@ test('what was missed is written in pieces: a stream that missed much holds no m
   expect(Math.max(...writes)).toBeLessThanOrEqual(64 * 1024)
 })
 
+test('a stop that is committed and heard of while the store answers is told: the stream reads again before it lives', async () => {
+  const reads: { readonly answer: (page: readonly StopRecord[]) => void }[] = []
+  await using lane = await startStreams({
+    stops: { since: () => new Promise((answer) => void reads.push({ answer })) },
+  })
+  const opening = lane.open({ replica: 'one', devices: 's:p:payments:01' })
+  await expect.poll(() => reads.length).toBe(1)
+  // What was read is on its way here, without it.
+  const epoch = lane.commit({ deviceId: 's:p:payments:01' })
+  lane.deliver()
+  // Of no concern to this stream.
+  lane.commit({ deviceId: 's:p:email:01' })
+  lane.deliver()
+  reads[0]?.answer([])
+  await expect.poll(() => reads.length).toBe(2)
+  reads[1]?.answer([stopOf(epoch, 's:p:payments:01')])
+  using client = await opening
+  await client.next(1, ({ event }) => event === 'current')
+  expect(client.events.map(({ event, id }) => [event, id])).toEqual([
+    ['hello', undefined],
+    ['stop', String(epoch)],
+    ['current', String(epoch)],
+  ])
+  expect(reads.length).toBe(2)
+})
+
+test('a stream that is gone when the store answers is told nothing', async () => {
+  const reads: ((page: readonly StopRecord[]) => void)[] = []
+  await using lane = await startStreams({
+    stops: { since: () => new Promise((answer) => void reads.push(answer)) },
+  })
+  const older = lane.open({ replica: 'one', devices: 's:p:payments:01' })
+  await expect.poll(() => reads.length).toBe(1)
+  const newer = lane.open({ replica: 'one', devices: 's:p:payments:01' })
+  await expect.poll(() => reads.length).toBe(2)
+  for (const answer of reads) answer([])
+  using client = await newer
+  await client.next(1, ({ event }) => event === 'current')
+  using ended = await older
+  await ended.closed
+  expect(ended.events).toEqual([])
+})
+
 test('many that missed much take turns: validates are answered in between', async () => {
   const STREAMS = 40
   const PAGES = 40

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import type { StopEvidence, StopRecord } from '../../../src/control-plane/stops/stop-store.ts'
 import { createStopStreams, type StopStreamsOptions } from '../../../src/control-plane/stops/stop-streams.ts'
@@ -7,8 +8,11 @@ import { openEventStream, type EventStreamClient } from '../../fixtures/event-st
 
 export const ORG = 'org-1'
 
-/** The streams alone, on a real server, above a store of which the test decides when it commits and when it tells. */
-export async function startStreams(options: Partial<StopStreamsOptions> = {}) {
+/**
+ * The streams alone, on a real server, above a store of which the test decides when it commits and when it tells. The
+ * answer to a read comes `readTurns` turns of the event loop after what it says was so; 0: at once, as SQLite's does.
+ */
+export async function startStreams(options: Partial<StopStreamsOptions> = {}, readTurns = 0) {
   const committed: StopRecord[] = []
   const untold: StopRecord[] = []
   const evidence: StopEvidence[] = []
@@ -21,7 +25,8 @@ export async function startStreams(options: Partial<StopStreamsOptions> = {}) {
       since: (_orgId, after, limit) => {
         const rows = committed.filter((row) => row.epoch > after)
         const last = rows[limit - 1]
-        return last === undefined ? rows : rows.filter((row) => row.epoch <= last.epoch)
+        const page = last === undefined ? rows : rows.filter((row) => row.epoch <= last.epoch)
+        return readTurns === 0 ? page : turns(readTurns).then(() => page)
       },
     },
     observe: (seen) => void evidence.push(seen),
@@ -86,4 +91,9 @@ export async function startStreams(options: Partial<StopStreamsOptions> = {}) {
     },
   }
 }
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await nextTurn()
+}
+
 export type StartedStreams = Awaited<ReturnType<typeof startStreams>>

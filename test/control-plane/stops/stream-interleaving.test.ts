@@ -84,10 +84,11 @@ async function play(world: StartedStreams, steps: readonly Of<typeof step>[]) {
   return { opened, last }
 }
 
-test('however connecting and committing interleave, each stop after the given epoch is told once, in order', async () => {
+test('however connecting, reading and committing interleave, each stop after the given epoch is told once, in order', async () => {
+  const readTurns = fc.integer({ min: 0, max: 8 })
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-      await using world = await startStreams()
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), readTurns, async (steps, turns) => {
+      await using world = await startStreams({}, turns)
       const { opened, last } = await play(world, steps)
       for (const { after, stream } of opened) {
         using client = await stream
@@ -111,7 +112,7 @@ test('however connecting and committing interleave, each stop after the given ep
         }
       }
     }),
-    { numRuns: 150, interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true },
+    { numRuns: 200, interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true },
   )
 }, 60_000)
 

@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto'
+
+import { NODE_DEAD_MS } from '../../control-plane/nodes/node-store.ts'
+import type { ControlPlaneStore } from '../../control-plane/store.ts'
+import { approvalChanges, createApprovalStore } from './approvals.ts'
+import { createChange } from './control-plane-change.ts'
+import { createEvidence } from './control-plane-evidence.ts'
+import { createReads } from './control-plane-reads.ts'
+import { deviceFinder } from './control-plane-selection.ts'
+import { createDatabase, type Database } from './database.ts'
+import { openDecisionReader } from './decision-reader.ts'
+import { noteDenials } from './denial-notes.ts'
+import { createDrillStore } from './drills.ts'
+import { enterStore, type EnteredStore, type EnterOptions } from './enter.ts'
+import { openNews, type News } from './news.ts'
+import { openNodeStore } from './node-store.ts'
+import { NOW_MS } from './now.ts'
+import { createOrgTurns } from './org-turns.ts'
+import { createRunReports } from './run-reports.ts'
+import { createSessionStore, sessionChanges } from './sessions.ts'
+import { createStopEvidence } from './stop-evidence.ts'
+import { createStopReader, createStopReads } from './stops.ts'
+
+/** `url`: `postgres://user:password@host:port/database`. `timeoutMs`: for each statement, too. */
+export interface PostgresStoreOptions extends EnterOptions {
+  /** The most connections for all but validates. */
+  readonly poolSize: number
+}
+
+/**
+ * Opens the control plane's tables in a database that several nodes share, making them, or bringing them forward. While
+ * it is open the database may come and go: each call fails until it is back. Throws HoldpointError:
+ * `STORE_UNREACHABLE`, `STORE_REFUSED`, `STORE_IN_RECOVERY`, `STORE_NOT_DURABLE`, `STORE_TOO_NEW`, …
+ */
+export async function openControlPlaneStore(options: PostgresStoreOptions): Promise<ControlPlaneStore> {
+  const { url, poolSize, timeoutMs, consistency, log } = options
+  const entered = await enterStore(options)
+  const closing: (() => Promise<void> | void)[] = []
+  try {
+    const { admit } = entered
+    const database = createDatabase({
+      url,
+      poolSize,
+      timeoutMs,
+      admit,
+      schema: 'holdpoint_control_plane',
+      name: 'holdpoint control plane',
+    })
+    closing.push(database.close)
+    const watch = entered.watch(database)
+    closing.push(watch.close)
+    const nodeId = randomUUID()
+    const news = await openNews({ database, nodeId, log })
+    closing.push(news.close)
+    const nodes = await openNodeStore(database, { nodeId, generation: entered.generation })
+    closing.push(nodes.closeClock)
+    const decisions = openDecisionReader({ url, poolSize: 1, timeoutMs, consistency, admit })
+    closing.push(decisions.close)
+    return {
+      reader: decisions.reader,
+      get generation() {
+        return entered.generation()
+      },
+      ...createParts(database, { entered, news, nodeId, timeoutMs }),
+      durability: watch.durability,
+      shared: { ...nodes, listen: news.listen, tell: news.tell },
+      // One that stops is there again when its answers are.
+      problem: () => undefined,
+      close: () => closeAll(closing),
+    }
+  } catch (thrown) {
+    await closeAll(closing)
+    throw thrown
+  }
+}
+
+interface Shared {
+  readonly entered: EnteredStore
+  readonly news: News
+  readonly nodeId: string
+  readonly timeoutMs: number
+}
+
+function createParts(database: Database, { entered, news, nodeId, timeoutMs }: Shared) {
+  const changes = {
+    finder: deviceFinder,
+    sessions: sessionChanges,
+    approvals: approvalChanges,
+    news,
+    turns: createOrgTurns(timeoutMs),
+  }
+  return {
+    change: entered.noting(createChange(database, changes)),
+    ...createReads(database, deviceFinder),
+    ...createEvidence(database, { noteDenials, news }),
+    stops: createStopReader(database),
+    ...createStopReads(database),
+    ...createStopEvidence(database, { nodeId, livingNodes: () => livingNodes(database) }),
+    ...createDrillStore(database),
+    ...createSessionStore(database),
+    ...createApprovalStore(database, deviceFinder),
+    ...createRunReports(database),
+  }
+}
+
+async function livingNodes({ query }: Database): Promise<string[]> {
+  const living = await query(`SELECT node_id FROM nodes WHERE heard_at_ms > ${NOW_MS} - ${NODE_DEAD_MS}`)
+  return living.map((row) => row['node_id'] as string)
+}
+
+/** What was opened last is closed first. */
+async function closeAll(closing: readonly (() => Promise<void> | void)[]): Promise<void> {
+  for (const close of closing.toReversed()) await close()
+}

@@ -1,0 +1,50 @@
+import type { RateRow, RateStore } from '../../control-plane/nodes/node-store.ts'
+import { mapping } from '../control-plane-rows.ts'
+import type { Database } from './database.ts'
+import { NOW_MS } from './now.ts'
+
+const rates = mapping<RateRow>({ orgId: 'org_id', minute: 'minute', cell: 'cell', count: 'count' })
+
+/** Sorted, so that nodes that add at the same time wait for each other in one order. */
+const ADD = `
+  INSERT INTO decision_rates AS r (${rates.list})
+  SELECT ${rates.list} FROM jsonb_to_recordset($1::jsonb)
+    AS added (org_id TEXT COLLATE "C", minute BIGINT, cell SMALLINT, count BIGINT)
+  ORDER BY org_id, minute, cell
+  ON CONFLICT (org_id, minute, cell) DO UPDATE SET count = r.count + excluded.count`
+
+/** Counts of all nodes. Those of before a backup that was opened are not complete: they begin anew with a generation. */
+export function createDecisionRates(database: Database, generation: () => number): RateStore {
+  let begun: number | undefined
+  const begin = async () => {
+    const now = generation()
+    if (begun === now) return
+    await database.query(
+      `INSERT INTO decision_rates_since (generation, since_ms) VALUES ($1, ${NOW_MS}) ON CONFLICT DO NOTHING`,
+      [now],
+    )
+    begun = now
+  }
+  return {
+    beginRates: begin,
+    addRates: async (rows) => {
+      await begin()
+      const added = rows.map(({ orgId, ...row }) => ({ org_id: orgId, ...row }))
+      await database.query(ADD, [JSON.stringify(added)])
+    },
+    ratesOf: async (orgId, fromMinute) => {
+      await begin()
+      return database.read(async ({ query }) => {
+        const [[since], rows] = await Promise.all([
+          query('SELECT since_ms FROM decision_rates_since WHERE generation = $1', [generation()]),
+          query(
+            `SELECT ${rates.list} FROM decision_rates
+             WHERE org_id = $1 AND minute >= $2 ORDER BY minute, cell`,
+            [orgId, fromMinute],
+          ),
+        ])
+        return { sinceMs: Number(since?.['since_ms']), rows: rows.map(rates.of) }
+      })
+    },
+  }
+}

@@ -1,0 +1,122 @@
+import type { PostgresDurability } from '../../control-plane/stops/stop-store.ts'
+import { HoldpointError } from '../../errors.ts'
+import type { Settings } from './identity.ts'
+
+export type Consistency = PostgresDurability['consistency']
+
+/** What the tests run with. */
+const TESTED_MAJOR = 18
+/** Older ones lack functions that we call. */
+const OLDEST_MAJOR = 13
+/** With others, a commit is acked before it is on a disk that outlives the server. */
+const DURABLE_COMMITS = new Set(['on', 'remote_apply'])
+
+/** Throws `STORE_NOT_DURABLE` for a server that would lose acked stops by itself (G5). Of each new connection. */
+export function assertDurable({ fsync, synchronousCommit }: Settings, label: string): void {
+  if (fsync !== 'on') {
+    throw new HoldpointError(
+      'STORE_NOT_DURABLE',
+      `The database ${label} runs with fsync=${fsync}, so a stop that was acknowledged could be lost in a power cut (G5). Set fsync=on there.`,
+    )
+  }
+  if (DURABLE_COMMITS.has(synchronousCommit)) return
+  throw new HoldpointError(
+    'STORE_NOT_DURABLE',
+    `The database ${label} runs our connections with synchronous_commit=${synchronousCommit}, although we ask for "on": a stop that was acknowledged could be lost (G5). ` +
+      'Is there a pooler in between that drops the options of a connection? Lead the URL past it.',
+  )
+}
+
+/** Throws `STORE_TOO_OLD`, or `STORE_NOT_SYNCHRONOUS` where what was asked for cannot hold. Once, at the start. */
+export function assertCanStart(settings: Settings, consistency: Consistency, label: string): void {
+  const { version, versionNumber, synchronousStandbyNames } = settings
+  if (majorOf(versionNumber) < OLDEST_MAJOR) {
+    throw new HoldpointError(
+      'STORE_TOO_OLD',
+      `The database ${label} is Postgres ${version}; what we need is there from ${OLDEST_MAJOR} on, and tested with ${TESTED_MAJOR}.`,
+    )
+  }
+  if (consistency === 'primary' || synchronousStandbyNames !== '') return
+  throw new HoldpointError(
+    'STORE_NOT_SYNCHRONOUS',
+    `CONSISTENCY=quorum needs a standby that confirms each commit, and the database ${label} waits for none. ` +
+      'Set synchronous_standby_names there, or CONSISTENCY=primary.',
+  )
+}
+
+export function durabilityOf(settings: Settings, consistency: Consistency): PostgresDurability {
+  const { version, fsync, fullPageWrites, synchronousCommit, synchronousStandbys } = settings
+  const { synchronousStandbyNames } = settings
+  const stops = stopsKept(synchronousStandbyNames)
+  return {
+    kind: 'postgres',
+    version,
+    fsync,
+    fullPageWrites,
+    synchronousCommit,
+    synchronousStandbyNames,
+    synchronousStandbys,
+    consistency,
+    failover: { g1: stops === 'no' || consistency === 'quorum' ? stops : 'fencing', g5: stops },
+  }
+}
+
+/** Whether a standby that is promoted has every stop that was acked. */
+function stopsKept(names: string): 'holds' | 'promotion' | 'no' {
+  if (names.trim() === '') return 'no'
+  const [, count = '1', list = names] = /^\s*(?:FIRST\s+|ANY\s+)?(\d+)\s*\((.*)\)\s*$/i.exec(names) ?? []
+  const standbys = list.split(',').map((name) => name.trim())
+  const anyone = standbys.some((name) => name === '*' || name === '"*"')
+  return !anyone && Number(count) >= standbys.length ? 'holds' : 'promotion'
+}
+
+const STOPS_KEPT = {
+  holds: 'holds: each standby that may be promoted has confirmed every commit',
+  promotion:
+    'holds only where a standby is promoted that has confirmed every commit, since not all of them have to',
+  no: 'does NOT hold: commits wait for no standby, so one that is promoted may lack acknowledged stops',
+}
+const FRESH = {
+  ...STOPS_KEPT,
+  fencing:
+    'holds only where the old primary is fenced off, which this server cannot see; or with CONSISTENCY=quorum',
+}
+
+/** For people who start a node: what is set, and which guarantees hold, a line each. */
+export function reportOf(durability: PostgresDurability): readonly string[] {
+  const { version, fsync, synchronousCommit, synchronousStandbyNames, synchronousStandbys } = durability
+  const { consistency, failover } = durability
+  const standbys = synchronousStandbys === null ? '' : `, ${synchronousStandbys} of them there now`
+  const names = synchronousStandbyNames === '' ? 'none' : `"${synchronousStandbyNames}"${standbys}`
+  return [
+    `Postgres ${version}, fsync=${fsync}, synchronous_commit=${synchronousCommit}, synchronous standbys: ${names}, CONSISTENCY=${consistency}`,
+    'While the primary stays the same, a stop that was acknowledged is fresh (G1) and durable (G5).',
+    `Across a failover, G5 (durable) ${STOPS_KEPT[failover.g5]}.`,
+    `Across a failover, G1 (fresh) ${FRESH[failover.g1]}.`,
+  ]
+}
+
+/** What is no reason to refuse, and should be known. */
+export function warningsOf(settings: Settings): readonly string[] {
+  const { version, versionNumber, fullPageWrites, synchronousStandbyNames, synchronousStandbys } = settings
+  const warnings: string[] = []
+  if (majorOf(versionNumber) !== TESTED_MAJOR) {
+    warnings.push(`Postgres ${version} is not what the tests run with, which is ${TESTED_MAJOR}.`)
+  }
+  // Right on a file system that never writes half a page, such as ZFS, and nobody can see from here which one it is.
+  if (fullPageWrites !== 'on') {
+    warnings.push(
+      'full_page_writes is off: a power cut can damage the database, with acknowledged stops in it (G5), unless its file system never writes half a page.',
+    )
+  }
+  if (synchronousStandbyNames !== '' && synchronousStandbys === 0) {
+    warnings.push(
+      'No synchronous standby is there: every change waits for one, and is answered 503 until it comes.',
+    )
+  }
+  return warnings
+}
+
+function majorOf(versionNumber: number): number {
+  return Math.floor(versionNumber / 10_000)
+}

@@ -1,0 +1,201 @@
+import { HoldpointError, messageOf } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { PostgresDurability } from '../../control-plane/stops/stop-store.ts'
+import type { ControlPlaneStore } from '../../control-plane/store.ts'
+import { createAdmission, type Admission } from './admit.ts'
+import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
+import { createDatabase, labelOf, type Database } from './database.ts'
+import { assertCanStart, durabilityOf, reportOf, warningsOf, type Consistency } from './durability.ts'
+import type { Found } from './identity.ts'
+import { migrate } from './migrate.ts'
+import { acceptPlace, markRestored, settle, type Settled } from './restored.ts'
+import { readSeen, writeSeen } from './seen-file.ts'
+import type { Known } from './verdict.ts'
+
+export interface EnterOptions {
+  readonly url: string
+  /** For a connection. */
+  readonly timeoutMs: number
+  readonly consistency: Consistency
+  readonly log: Logger
+  /** Where this node keeps what it has seen of the store, so that it knows an older one after a restart too. */
+  readonly seenFile?: string | undefined
+}
+
+export interface EnteredStore {
+  readonly admit: Admission['admit']
+  /** Grows when the store is found restored, also while it is open. */
+  readonly generation: () => number
+  /** Remembers what `change` acks. */
+  readonly noting: (change: ControlPlaneStore['change']) => ControlPlaneStore['change']
+  /** Looks at the store every few seconds, by connections of `database`. */
+  readonly watch: (database: Database) => StoreWatch
+}
+
+export interface StoreWatch {
+  /** As the server says itself, now. */
+  readonly durability: () => Promise<PostgresDurability>
+  /** Looks now. Resolves in any case. */
+  readonly look: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+const LOOK_EVERY_MS = 5000
+/** Nodes that see the same need not all write it. */
+const NOTED_MS = 4000
+/** A new generation touches every org, key and device. */
+const SETTLE_TIMEOUT_MS = 600_000
+
+/**
+ * Brings the tables forward, checks how the server is set up, and finds out whether the store is the one it was: if it
+ * was restored, or taken over by a server that may lack stops, a new generation begins (G6).
+ */
+export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
+  const { consistency, log, seenFile } = options
+  const seen = seenFile === undefined ? undefined : readSeen(seenFile)
+  const label = labelOf(options.url)
+  const admission: Admission = createAdmission({
+    label,
+    known: seen,
+    settle: (known) => withSetup(options, (setup) => settle(setup, known)),
+    onEntered: (settled, before) => {
+      logEntered(log, settled, before)
+      if (seenFile !== undefined) remember(seenFile, admission.known(), log)
+    },
+  })
+  await withSetup(options, async (setup) => {
+    await migrate(setup, 'holdpoint_control_plane', CONTROL_PLANE_MIGRATIONS)
+    const { settings } = await admission.look(setup)
+    assertCanStart(settings, consistency, setup.label)
+    for (const line of reportOf(durabilityOf(settings, consistency))) log.info(line)
+    for (const line of warningsOf(settings)) log.warn(line)
+  })
+  return {
+    admit: admission.admit,
+    generation: () => admission.known()?.generation ?? 0,
+    noting: (change) => async (orgId, wanted, decide) => {
+      const committed = await change(orgId, wanted, decide)
+      const last = committed.audit.at(-1)
+      if (last !== undefined) admission.noteChange({ orgId, seq: last.seq, hash: last.hash })
+      return committed
+    },
+    watch: (database) => watch(database, admission, options),
+  }
+}
+
+/**
+ * What an operator knows, and no node can: that the database was restored, so that the next node that looks begins a new
+ * generation; or that nothing was lost, after `pg_upgrade` or a switchover in good order.
+ */
+export async function tellStore(
+  options: Pick<EnterOptions, 'url' | 'timeoutMs'>,
+  what: { readonly restored: { readonly keepKeys: boolean } } | 'nothing lost',
+): Promise<void> {
+  await withSetup(options, async (setup) => {
+    await migrate(setup, 'holdpoint_control_plane', CONTROL_PLANE_MIGRATIONS)
+    await (what === 'nothing lost' ? acceptPlace(setup) : markRestored(setup, what.restored.keepKeys))
+  })
+}
+
+/** Statements that take long, on a connection that is there for nothing else. */
+async function withSetup<T>(
+  { url, timeoutMs }: Pick<EnterOptions, 'url' | 'timeoutMs'>,
+  body: (setup: Database) => Promise<T>,
+): Promise<T> {
+  const setup = createDatabase({
+    url,
+    schema: 'holdpoint_control_plane',
+    name: 'holdpoint setup',
+    poolSize: 1,
+    timeoutMs: SETTLE_TIMEOUT_MS,
+    connectTimeoutMs: timeoutMs,
+  })
+  try {
+    return await body(setup)
+  } finally {
+    await setup.close()
+  }
+}
+
+function watch(database: Database, admission: Admission, options: EnterOptions): StoreWatch {
+  const { consistency, log, seenFile } = options
+  let said: string | undefined
+  let failing = false
+
+  const check = async (): Promise<Found> => {
+    const found = await admission.look(database)
+    const synchronous = found.settings.synchronousStandbyNames !== ''
+    await noteSynchronous(database, found, synchronous)
+    admission.noteSynchronous(synchronous)
+    return found
+  }
+  const tellSettings = ({ settings }: Found) => {
+    const lines = [...reportOf(durabilityOf(settings, consistency)), ...warningsOf(settings)]
+    const text = lines.join('\n')
+    if (said !== undefined && said !== text) {
+      log.warn({ store: durabilityOf(settings, consistency) }, 'the database is set up differently now')
+      for (const line of lines) log.warn(line)
+    }
+    said = text
+  }
+  const lookOnce = async () => {
+    try {
+      tellSettings(await check())
+      if (seenFile !== undefined) remember(seenFile, admission.known(), log)
+      if (failing) log.info('the database can be used again')
+      failing = false
+    } catch (error) {
+      if (!failing)
+        log.error({ code: error instanceof HoldpointError ? error.code : undefined }, messageOf(error))
+      failing = true
+    }
+  }
+  let looking: Promise<void> | undefined
+  const lookNow = () => (looking ??= lookOnce().finally(() => (looking = undefined)))
+  const timer = setInterval(() => void lookNow(), LOOK_EVERY_MS)
+  timer.unref()
+  void lookNow()
+
+  return {
+    look: lookNow,
+    durability: async () => durabilityOf((await admission.look(database)).settings, consistency),
+    close: async () => {
+      clearInterval(timer)
+      await looking
+    },
+  }
+}
+
+/** For a node that is started after the next failover, and has seen nothing itself. */
+async function noteSynchronous(database: Database, found: Found, synchronous: boolean): Promise<void> {
+  const { synchronousAtMs: noted, nowMs } = found
+  const isNoted = synchronous ? noted !== null && nowMs - noted < NOTED_MS : noted === null
+  if (isNoted) return
+  await database.transact((session) =>
+    session.run('UPDATE store_identity SET synchronous_at_ms = $1::bigint', [synchronous ? nowMs : null]),
+  )
+}
+
+function remember(file: string, known: Known | undefined, log: Logger): void {
+  try {
+    if (known !== undefined) writeSeen(file, known)
+  } catch (error) {
+    log.warn({ err: messageOf(error) }, 'what was seen of the database cannot be noted under DATA_DIR')
+  }
+}
+
+function logEntered(log: Logger, { found, verdict }: Settled, before: Known | undefined): void {
+  const { generation, place } = found
+  const at = { generation, ...place, before: before && { generation: before.generation, ...before.place } }
+  if (verdict.kind === 'restored') {
+    log.error(
+      at,
+      `the database was restored, or may lack stops: ${verdict.found}. Generation ${generation} has begun: every org is disabled, ` +
+        `${found.keepKeys ? 'its keys were kept' : 'every key has ended'}. Next: npm run restore-backup writes new admin keys`,
+    )
+  } else if (verdict.kind === 'noted') {
+    log.warn(at, `the database: ${verdict.found}. Its generation stays ${generation}`)
+  } else if (before !== undefined) {
+    log.warn(at, `the database has moved, and another node has noted it: generation ${generation}`)
+  }
+}

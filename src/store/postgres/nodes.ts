@@ -1,0 +1,88 @@
+import {
+  NODE_DEAD_MS,
+  type Chores,
+  type NodeRecord,
+  type NodeRegistry,
+} from '../../control-plane/nodes/node-store.ts'
+import { mapping } from '../control-plane-rows.ts'
+import type { Database } from './database.ts'
+import { NOW_MS } from './now.ts'
+
+const nodes = mapping<NodeRecord>({
+  nodeId: 'node_id',
+  host: 'host',
+  pid: 'pid',
+  version: 'version',
+  startedAtMs: 'started_at_ms',
+  heardAtMs: 'heard_at_ms',
+})
+
+const HEARTBEAT = `
+  WITH beat AS (
+    INSERT INTO nodes (${nodes.list}) VALUES ($1, $2, $3, $4, ${NOW_MS}, ${NOW_MS})
+    ON CONFLICT (node_id) DO UPDATE SET heard_at_ms = excluded.heard_at_ms
+    RETURNING ${nodes.list}
+  )
+  SELECT ${nodes.list} FROM beat
+  UNION ALL
+  SELECT ${nodes.list} FROM nodes WHERE node_id <> $1 AND heard_at_ms > ${NOW_MS} - ${NODE_DEAD_MS}
+  ORDER BY node_id`
+
+/** Which processes use this database. */
+export function createNodeRegistry(database: Database, nodeId: string): NodeRegistry {
+  return {
+    nodeId,
+    heartbeat: async ({ host, pid, version }) =>
+      (await database.query(HEARTBEAT, [nodeId, host, pid, version])).map(nodes.of),
+    leaveNodes: async () => void (await database.query('DELETE FROM nodes WHERE node_id = $1', [nodeId])),
+  }
+}
+
+/** A node that ends without a word is followed by another one after that. */
+const CHORES_MS = 10_000
+const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
+
+export function createChores(database: Database, nodeId: string): Chores {
+  return {
+    takeChores: async () => {
+      const [row] = await database.query(
+        `UPDATE chores SET node_id = $1, until_ms = ${NOW_MS} + ${CHORES_MS}
+         WHERE name = 'housekeeping' AND (node_id = $1 OR until_ms < ${NOW_MS} OR until_ms > ${NOW_MS} + ${2 * CHORES_MS})
+         RETURNING reminded_until_ms`,
+        [nodeId],
+      )
+      return row && { remindedUntilMs: Number(row['reminded_until_ms']) }
+    },
+    noteReminded: async (untilMs) =>
+      void (await database.query(
+        `UPDATE chores SET reminded_until_ms = greatest(reminded_until_ms, $2)
+         WHERE name = 'housekeeping' AND node_id = $1`,
+        [nodeId, untilMs],
+      )),
+    leaveChores: async () =>
+      void (await database.query(
+        `UPDATE chores SET until_ms = 0 WHERE name = 'housekeeping' AND node_id = $1`,
+        [nodeId],
+      )),
+    pruneNodes: (limit) =>
+      database.read(async ({ query }) => {
+        await Promise.all(PRUNES.map((sql) => query(sql, [limit])))
+      }),
+  }
+}
+
+const PRUNES = [
+  prune('nodes', 'node_id', `heard_at_ms < ${NOW_MS} - ${DAY_MS}`),
+  // Full by then.
+  prune('rate_buckets', 'name, id', `at_ms < ${NOW_MS} - ${HOUR_MS}`),
+  prune('mails_sent', 'address', `last_at_ms < ${NOW_MS} - ${HOUR_MS}`),
+  prune('decision_rates', 'org_id, minute, cell', `minute < (${NOW_MS} - ${2 * HOUR_MS}) / 60000`),
+]
+
+/** Rows that somebody else works with are left for the next time: nobody waits for it, and it waits for nobody. */
+function prune(table: string, key: string, condition: string): string {
+  return `DELETE FROM ${table} WHERE (${key}) IN (
+    SELECT ${key} FROM ${table} WHERE ${condition} LIMIT $1 FOR UPDATE SKIP LOCKED
+  )`
+}

@@ -1,0 +1,138 @@
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+
+import { enter, said, seed, stateOf, type EnteredNode } from '../../fixtures/entered-store.ts'
+import { noPostgres, startReplicated, type TestPostgres } from '../../fixtures/postgres.ts'
+import { startRoute, type Route } from '../../fixtures/route.ts'
+
+describe.skipIf(noPostgres)('a failover', { timeout: 20_000 }, () => {
+  let primary: TestPostgres
+  let standby: TestPostgres
+  let route: Route
+  /** Of whichever is the primary. */
+  let url: string
+  /** The same database on the standby, past the route. */
+  let onStandby: string
+
+  beforeEach(async () => {
+    ;[primary, standby] = await startReplicated()
+    onTestFinished(async () => {
+      await primary.close()
+      await standby.close()
+    })
+    route = await startRoute(primary.port)
+    const direct = await primary.createDatabase()
+    url = route.through(direct)
+    onStandby = direct.replace(String(primary.port), String(standby.port))
+  })
+
+  async function seeded(): Promise<EnteredNode> {
+    const node = await enter(url)
+    await seed(primary, url)
+    return node
+  }
+  async function failOver(): Promise<void> {
+    primary.kill()
+    await standby.promote()
+    route.cut()
+    route.to(standby.port)
+  }
+  const revoke = ({ database }: EnteredNode) =>
+    database.transact((session) => session.run("UPDATE devices SET revoked = 1 WHERE org_id = 'org_a'"))
+  const setStandbys = async (names: string, node: EnteredNode) => {
+    await primary.configure(`synchronous_standby_names = '${names}'`)
+    primary.reload()
+    await expect
+      .poll(
+        async () =>
+          ((await node.watch.durability()) as { synchronousStandbyNames: string }).synchronousStandbyNames,
+      )
+      .toBe(names)
+  }
+
+  test('G5: with synchronous replication every acked stop is there, and everything goes on', async () => {
+    const node = await seeded()
+    await revoke(node)
+    // The old primary lives on, and so do connections to it.
+    await standby.promote()
+    route.to(standby.port)
+    const ports = () =>
+      Promise.all(
+        Array.from({ length: 4 }, async () => {
+          const [row] = await node.database.query('SELECT inet_server_port() AS port, pg_sleep(0.01)')
+          return row?.['port']
+        }),
+      ).catch(() => [])
+    await expect.poll(ports).toEqual(Array.from({ length: 4 }, () => standby.port))
+    expect(said(node)).toMatch(/a standby took over with all that was acked.* \(timeline 1 to 2\)/)
+    expect(node.entered.generation()).toBe(0)
+    expect(await stateOf(standby, onStandby)).toMatchObject({ disabled: [0, 0], live_keys: 2 })
+    expect(await node.database.query("SELECT revoked FROM devices WHERE org_id = 'org_a'")).toEqual([
+      { revoked: 1 },
+    ])
+
+    // A node that has seen nothing itself believes what was noted, for ten minutes.
+    const takenOver = (agoMs: number) =>
+      standby.query(
+        onStandby,
+        `UPDATE holdpoint_control_plane.store_identity
+         SET timeline = 1, synchronous_at_ms = extract(epoch FROM now()) * 1000 - ${agoMs}`,
+      )
+    await takenOver(590_000)
+    expect((await enter(url)).entered.generation()).toBe(0)
+    await takenOver(610_000)
+    expect(said(await enter(url))).toMatch(/nobody has seen for 10 minutes that commits waited/)
+    expect(await stateOf(standby, onStandby)).toMatchObject({ disabled: [1, 1], live_keys: 0 })
+
+    // The old one is refused when the route leads back to it.
+    route.to(primary.port)
+    route.cut()
+    await expect
+      .poll(() => node.database.query('SELECT 1').catch(({ code }: { code: string }) => code))
+      .toBe('STORE_OLDER')
+  })
+
+  test('G5, G6: without it stops may be missing: a new generation, every org disabled, and no restart', async () => {
+    const node = await seeded()
+    // Its answers would be old.
+    await expect(enter(onStandby)).rejects.toMatchObject({ code: 'STORE_IN_RECOVERY' })
+    await setStandbys('', node)
+    await node.watch.look()
+    await failOver()
+    await node.watch.look()
+    expect(said(node)).toMatch(
+      /a new timeline, and commits waited for no standby \(timeline 1 before, 2 now\)/,
+    )
+    const state = await stateOf(standby, onStandby)
+    expect(state).toMatchObject({ disabled: [1, 1], live_keys: 0, generation: node.entered.generation() })
+    expect(state.generation).toBeGreaterThan(0)
+    expect(await node.database.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
+  })
+
+  test('G5: a change that the standby did not confirm is told as unknown, and never as done', async () => {
+    const node = await seeded()
+    const unknown = async (interrupt: (pid: number) => Promise<unknown> | void) => {
+      standby.freeze()
+      const refused = expect(revoke(node)).rejects.toMatchObject({ code: 'STORE_OUTCOME_UNKNOWN' })
+      await interrupt(await waitsForStandby(primary, url))
+      await refused
+      standby.thaw()
+    }
+    await unknown((pid) => primary.query(url, `SELECT pg_cancel_backend(${pid})`))
+    // It is visible here, and perhaps nowhere else.
+    expect(
+      await primary.query(url, "SELECT revoked FROM holdpoint_control_plane.devices WHERE org_id = 'org_a'"),
+    ).toEqual([{ revoked: 1 }])
+    await unknown(() => primary.kill())
+  })
+})
+
+/** Answers whose COMMIT it is. */
+async function waitsForStandby(primary: TestPostgres, url: string): Promise<number> {
+  for (;;) {
+    const [row] = await primary.query(
+      url,
+      "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' LIMIT 1",
+    )
+    if (row !== undefined) return Number(row['pid'])
+  }
+}

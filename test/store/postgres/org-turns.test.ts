@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest'
+
+import { createOrgTurns } from '../../../src/store/postgres/org-turns.ts'
+
+describe('turns of an org', () => {
+  const started = (turns: ReturnType<typeof createOrgTurns>) => {
+    const log: string[] = []
+    const ends = new Map<string, () => void>()
+    const run = (orgId: string, name: string) =>
+      turns(orgId, async () => {
+        log.push(name)
+        const { promise, resolve } = Promise.withResolvers<void>()
+        ends.set(name, resolve)
+        await promise
+        if (name.startsWith('bad')) throw new Error(name)
+        return name
+      })
+    const end = async (name: string) => {
+      ends.get(name)?.()
+      await new Promise(setImmediate)
+    }
+    return { log, run, end }
+  }
+
+  test('come two at once, the others in the order they asked, also after one that failed', async () => {
+    const { log, run, end } = started(createOrgTurns(10_000))
+    const all = Promise.allSettled(['a', 'bad', 'c', 'd'].map((name) => run('o_1', name)))
+    const other = run('o_2', 'other')
+    await new Promise(setImmediate)
+    expect(log).toEqual(['a', 'bad', 'other'])
+    await end('bad')
+    expect(log).toEqual(['a', 'bad', 'other', 'c'])
+    for (const name of ['a', 'c', 'd', 'other']) await end(name)
+    expect((await all).map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'fulfilled',
+    ])
+    expect(await other).toBe('other')
+  })
+
+  test('that do not come in time are refused, and run nothing', async () => {
+    const { log, run, end } = started(createOrgTurns(1))
+    const running = [run('o_1', 'a'), run('o_1', 'b')]
+    await expect(run('o_1', 'late')).rejects.toMatchObject({ code: 'STORE_BUSY' })
+    await end('a')
+    await end('b')
+    expect(await Promise.all(running)).toEqual(['a', 'b'])
+    expect(log).toEqual(['a', 'b'])
+  })
+})
