@@ -304,12 +304,12 @@ function realMoney(env: Env, problems: string[]): void {
     problems.push(`STRIPE_API_KEY: required with ${needKey.join(' and ')}`)
 }
 
+const MAKE_ONE = 'the same for all; make one with: openssl rand -hex 32'
+
 /** What every node must know alike. */
 function sharedStore(env: Env, problems: string[]): void {
   if (env['DATABASE_URL'] && !env['PLATFORM_TOKEN'])
-    problems.push(
-      'PLATFORM_TOKEN: required with DATABASE_URL, the same for all nodes; make one with: openssl rand -hex 32',
-    )
+    problems.push(`PLATFORM_TOKEN: required with DATABASE_URL, ${MAKE_ONE}`)
   const needUrl = ['CONSISTENCY', 'VALIDATE_POOL_SIZE', 'DATABASE_POOL_SIZE'].filter((name) => env[name])
   if (!env['DATABASE_URL'] && needUrl.length > 0)
     problems.push(`DATABASE_URL: required with ${needUrl.join(' and ')}; without it the store is SQLite`)
@@ -318,9 +318,7 @@ function sharedStore(env: Env, problems: string[]): void {
 /** A run that one replica has sealed must open on the others. */
 function sharedRuns(env: Env, problems: string[]): void {
   if (env['TOOL_DATABASE_URL'] && !env['RUN_STATE_KEY'])
-    problems.push(
-      'RUN_STATE_KEY: required with TOOL_DATABASE_URL, the same for all replicas; make one with: openssl rand -hex 32',
-    )
+    problems.push(`RUN_STATE_KEY: required with TOOL_DATABASE_URL, ${MAKE_ONE}`)
 }
 
 /** What the command line reads. Throws `ConfigError`. */

@@ -13,6 +13,7 @@ import { createDrillKeyService, type DrillKeyService } from './drills/drill-keys
 import { createDrillService, type DrillService } from './drills/drill-service.ts'
 import { createKeyService, type KeyService } from './key-service.ts'
 import { createLockService, type LockService } from './locks.ts'
+import { patiently } from './nodes/patiently.ts'
 import { createOrgService, type OrgService } from './orgs.ts'
 import { createOwnerService, type OwnerService } from './owners.ts'
 import type { AuditRow, DecisionRecord, KeyRecord } from './records.ts'
@@ -120,7 +121,8 @@ function createServiceContext(options: ServiceOptions): {
   const decisions = createDecisionLog({
     write: async (batch) => {
       options.onCounted?.(batch.rates)
-      await store.recordDecisions(batch)
+      const record = () => store.recordDecisions(batch)
+      await (store.shared === undefined ? record() : patiently(record))
       onDecisions?.(batch.decisions)
     },
     nowMs,

@@ -58,7 +58,10 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
 }
 
 /** Without a token of its own it uses the approver's, which the first start made beside the tool server's. */
-function drillRunnerOf(config: ControlPlaneConfig, secrets: OperatorSecrets | undefined): DrillRunner | undefined {
+function drillRunnerOf(
+  config: ControlPlaneConfig,
+  secrets: OperatorSecrets | undefined,
+): DrillRunner | undefined {
   const { DRILL_TOOL_SERVER_URL: toolServerUrls, DRILL_TOKEN_FILE: file } = config
   const value = config.DRILL_TOKEN ?? secrets?.approverToken
   const token = file !== undefined ? { file } : value !== undefined && { value }

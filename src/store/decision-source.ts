@@ -5,8 +5,7 @@ import { openDecisionReader as openSqlite } from './sqlite/control-plane.ts'
 
 /** Where decisions are read from, in words that can be sent to another thread. */
 export type DecisionSource =
-  | { readonly kind: 'sqlite'; readonly file: string }
-  | ({ readonly kind: 'postgres' } & DecisionReaderOptions)
+  { readonly kind: 'sqlite'; readonly file: string } | ({ readonly kind: 'postgres' } & DecisionReaderOptions)
 
 export interface OpenDecisionReader {
   readonly reader: DecisionReader

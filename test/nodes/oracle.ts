@@ -7,9 +7,10 @@
 // - `stale epoch`: the answer shows a device as it was before what had been acked when it was asked.
 // - `wrong denial`: asked after a restore was acked, answered before another stop was begun, and denied as revoked. Not
 //   a danger, but a sign that this looks at the right thing.
+// - `refused`: a stop of a device that was registered is refused, as if that had been lost.
 
 export interface Finding {
-  readonly what: 'stale allow' | 'stale epoch' | 'wrong denial'
+  readonly what: 'stale allow' | 'stale epoch' | 'wrong denial' | 'refused'
   readonly deviceId: string
   /** Who answered. */
   readonly node: number
@@ -54,6 +55,7 @@ export interface Oracle {
   readonly stopAcked: (deviceId: string, epoch: number) => void
   /** Nobody knows whether it was done, or will be. */
   readonly stopUnknown: (deviceId: string, why: string) => void
+  readonly stopRefused: (deviceId: string, code: string, node: number) => void
   readonly restoreBegins: (deviceId: string) => void
   readonly restoreAcked: (deviceId: string, epoch: number) => void
   /** Right before it is sent. */
@@ -128,6 +130,11 @@ export function createOracle(nowMs: () => number = () => performance.now()): Ora
     stopUnknown: (deviceId, why) => {
       stateOf(deviceId).uncertain = true
       counts.unknownStops[why] = (counts.unknownStops[why] ?? 0) + 1
+    },
+    stopRefused: (deviceId, code, node) => {
+      const { ackedEpoch, ackedMs } = stateOf(deviceId)
+      const sinceAckMs = nowMs() - ackedMs
+      findings.push({ what: 'refused', deviceId, node, code, epoch: undefined, ackedEpoch, sinceAckMs })
     },
     restoreBegins: (deviceId) => {
       const state = stateOf(deviceId)

@@ -35,8 +35,8 @@ export interface Traffic extends AsyncDisposable {
   readonly ask: (node: Node, deviceIds: readonly string[]) => Promise<string>
   /** The same without a limit of time, over plain HTTP. */
   readonly askPatiently: (node: Node, deviceIds: readonly string[]) => Promise<string>
-  /** Stops it, on one node after the other until one has acked. The epoch. */
-  readonly stop: (deviceId: string, nodes?: readonly Node[]) => Promise<number>
+  /** Stops it, on one node after the other until one has acked. The epoch; undefined where it was refused. */
+  readonly stop: (deviceId: string, nodes?: readonly Node[]) => Promise<number | undefined>
   /** True when it was acked. */
   readonly restore: (deviceId: string, ifEpoch: number, nodes?: readonly Node[]) => Promise<boolean>
   /** Lets what was begun come to its end. */
@@ -96,15 +96,17 @@ export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
 
   const stop: Traffic['stop'] = async (deviceId, on = nodes) => {
     for (;;) {
+      const node = random.pick(on)
       oracle.stopBegins(deviceId)
-      const answer = await random
-        .pick(on)
-        .operate(PATHS.revoke, { deviceId, reason: 'proof' }, 'stop')
-        .catch(noAnswer)
+      const answer = await node.operate(PATHS.revoke, { deviceId, reason: 'proof' }, 'stop').catch(noAnswer)
       if (answer.status === 200) {
         const epoch = Number(answer.body.epoch)
         oracle.stopAcked(deviceId, epoch)
         return epoch
+      }
+      if (!isUnknown(answer)) {
+        oracle.stopRefused(deviceId, whyOf(answer), node.index)
+        return undefined
       }
       oracle.stopUnknown(deviceId, whyOf(answer))
       await delay(AFTER_FAILURE_MS)
@@ -127,6 +129,7 @@ export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
   const operate = async (deviceId: string, own: Random) => {
     while (running) {
       const epoch = await stop(deviceId)
+      if (epoch === undefined) return
       await look(deviceId)
       await rest(own)
       // Without an answer, or with a stop that came late: it is stopped anew.
@@ -192,7 +195,7 @@ export async function insist(send: () => Promise<HttpAnswer>): Promise<HttpAnswe
   const endMs = performance.now() + INSIST_MS
   for (;;) {
     const answer = await send().catch(noAnswer)
-    if ((answer.status !== 503 && answer.status !== 0) || performance.now() > endMs) return answer
+    if (!isUnknown(answer) || performance.now() > endMs) return answer
     await delay(AFTER_FAILURE_MS)
   }
 }
@@ -212,6 +215,11 @@ function judgedOf(answer: Answer): Judged {
 
 export function judgedOfHttp({ status, body }: HttpAnswer): Judged {
   return status === 200 ? (body as { decisions: Decided[] }).decisions : `HTTP_${status}`
+}
+
+/** It may be done, or be done later. */
+function isUnknown({ status }: HttpAnswer): boolean {
+  return status === 503 || status === 0
 }
 
 /** In place of an answer. */

@@ -92,8 +92,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...config,
     max: poolSize,
     idleTimeoutMillis: 30_000,
-    // The pool waits for the promise, whatever its type says.
-    onConnect: look as (client: ClientBase) => void,
+    // oxlint-disable-next-line typescript/no-misused-promises -- the pool waits for it, whatever its type says
+    onConnect: look,
   })
   // An idle connection that breaks is dropped by the pool; the next use tells whether there is another one.
   pool.on('error', ignore)

@@ -1,7 +1,7 @@
 import type { ClientBase } from 'pg'
 
 import { HoldpointError } from '../../errors.ts'
-import { outcomeUnknown } from './errors.ts'
+import { isRefusedStatement, outcomeUnknown } from './errors.ts'
 import type { Session, WatchedSession } from './session.ts'
 
 export interface Transaction {
@@ -21,11 +21,22 @@ export async function transact<T>(on: Transaction, body: (session: Session) => P
     session.end()
     // Of a connection that is gone the server rolls back by itself.
     await on.client.query('ROLLBACK').catch(session.spoil)
-    throw thrown
+    throw (await refusalOf(begun, on.label)) ?? thrown
   }
   session.end()
   await commit(on)
   return result
+}
+
+/** Where the server refused BEGIN, it has committed each statement that was sent together with it by itself. */
+async function refusalOf(begun: Promise<void>, label: string): Promise<HoldpointError | undefined> {
+  try {
+    await begun
+    return undefined
+  } catch (thrown) {
+    const { cause } = thrown as HoldpointError
+    return isRefusedStatement(cause) ? outcomeUnknown(cause, label) : undefined
+  }
 }
 
 export async function snapshot<T>(
