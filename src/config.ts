@@ -14,10 +14,8 @@ export class ConfigError extends HoldpointError {
   override readonly name = 'ConfigError'
 
   constructor(problems: readonly string[]) {
-    super(
-      'CONFIG_INVALID',
-      `The environment cannot work:\n${problems.map((problem) => `  ${problem}`).join('\n')}\nSee .env.example.`,
-    )
+    const lines = problems.map((problem) => `  ${problem}`).join('\n')
+    super('CONFIG_INVALID', `The environment cannot work:\n${lines}\nSee .env.example.`)
   }
 }
 
@@ -191,6 +189,9 @@ const cliShape = z.object({
   DATA_DIR: common.DATA_DIR,
 })
 
+/** Of what works on the store without the servers. */
+const storeShape = controlPlaneShape.pick({ DATA_DIR: true, DATABASE_URL: true, DATABASE_TIMEOUT_MS: true })
+
 export type CliConfig = z.infer<typeof cliShape>
 export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsOptions | undefined }
 export type GuardConfig = z.infer<typeof guardShape> & { readonly surfaces: SurfaceOptions | undefined }
@@ -207,6 +208,11 @@ export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConf
   const tls = readTls(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return { ...config, tls }
+}
+
+/** What the commands read that work on the store without the servers. Throws `ConfigError`. */
+export function readStoreConfig(env: Env = process.env): z.infer<typeof storeShape> {
+  return readShape(storeShape, env)
 }
 
 /** What `startGuard` reads. Throws `ConfigError`. */
@@ -231,6 +237,13 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   realMoney(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return { ...config, surfaces, tls }
+}
+
+function readShape<T extends z.ZodObject>(shape: T, env: Env): z.infer<T> {
+  const problems: string[] = []
+  const config = parse(shape, env, problems)
+  if (config === undefined) throw new ConfigError(problems)
+  return config
 }
 
 function parse<T extends z.ZodObject>(shape: T, env: Env, problems: string[]): z.infer<T> | undefined {
@@ -323,10 +336,7 @@ function sharedRuns(env: Env, problems: string[]): void {
 
 /** What the command line reads. Throws `ConfigError`. */
 export function readCliConfig(env: Env = process.env): CliConfig {
-  const problems: string[] = []
-  const config = parse(cliShape, env, problems)
-  if (config === undefined) throw new ConfigError(problems)
-  return config
+  return readShape(cliShape, env)
 }
 
 /** The whole environment, to hand on to a program of ours. */
@@ -346,8 +356,5 @@ export function loadEnvFile(): ReadonlySet<string> {
 
 /** Which model the demo and the examples run on. There the SDK itself reads `OPENAI_API_KEY` and `OPENAI_BASE_URL`. */
 export function readModelConfig(env: Env = process.env): z.infer<typeof modelShape> {
-  const problems: string[] = []
-  const config = parse(modelShape, env, problems)
-  if (config === undefined) throw new ConfigError(problems)
-  return config
+  return readShape(modelShape, env)
 }

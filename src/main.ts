@@ -1,4 +1,10 @@
-import { loadEnvFile, programEnv, readControlPlaneConfig, readToolServerConfig } from './config.ts'
+import {
+  loadEnvFile,
+  programEnv,
+  readControlPlaneConfig,
+  readStoreConfig,
+  readToolServerConfig,
+} from './config.ts'
 import { createLogger } from './log.ts'
 import type { CommandContext } from './programs/backup.ts'
 import { explain, runProgram } from './programs/lifecycle.ts'
@@ -20,7 +26,7 @@ const PROGRAMS: Record<string, () => Promise<void>> = {
 }
 
 function commandContext(): CommandContext {
-  const { DATA_DIR: dataDir, DATABASE_URL: url, DATABASE_TIMEOUT_MS: timeoutMs } = readControlPlaneConfig()
+  const { DATA_DIR: dataDir, DATABASE_URL: url, DATABASE_TIMEOUT_MS: timeoutMs } = readStoreConfig()
   return { dataDir, database: url === undefined ? undefined : { url, timeoutMs }, say, note }
 }
 

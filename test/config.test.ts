@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import { readControlPlaneConfig, readToolServerConfig, type Env } from '../src/config.ts'
+import { readControlPlaneConfig, readStoreConfig, readToolServerConfig, type Env } from '../src/config.ts'
 
 const [one, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)] as const
 
@@ -123,6 +123,8 @@ describe('Postgres', () => {
 
   test('the control plane on it needs the one platform token of all nodes', () => {
     expect(refused({ DATABASE_URL })).toContain('PLATFORM_TOKEN: required with DATABASE_URL')
+    // What works on the store without the servers has nobody to show it to.
+    expect(readStoreConfig({ DATABASE_URL })).toMatchObject({ DATABASE_URL, DATA_DIR: './data' })
     expect(readControlPlaneConfig({ DATABASE_URL, PLATFORM_TOKEN })).toMatchObject({
       DATABASE_URL,
       DATABASE_POOL_SIZE: 10,

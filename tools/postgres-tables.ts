@@ -56,7 +56,14 @@ export async function openPostgresTables(options: PostgresTablesOptions): Promis
     max: poolSize,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs + 500,
-    options: `-c search_path=${SCHEMA} -c statement_timeout=${timeoutMs} -c lock_timeout=${timeoutMs} -c synchronous_commit=on`,
+    options: [
+      `-c search_path=${SCHEMA}`,
+      `-c statement_timeout=${timeoutMs}`,
+      `-c lock_timeout=${timeoutMs}`,
+      // Of a tool server that is cut off in the middle of a payment, so that another one can look what became of it.
+      `-c idle_in_transaction_session_timeout=${timeoutMs}`,
+      '-c synchronous_commit=on',
+    ].join(' '),
     types: {
       getTypeParser: ((oid: number, format: 'text') =>
         oid === INT8 ? Number : types.getTypeParser(oid, format)) as typeof types.getTypeParser,

@@ -20,9 +20,10 @@ export const programCommands: Commands = (program) => {
     .description('copy the database of the control plane, also while it runs')
     .action(needsCheckout)
   program
-    .command('restore-backup <file>')
-    .description('put a backup in its place; the control plane must not run')
+    .command('restore-backup [file]')
+    .description('put a backup in its place, or with DATABASE_URL note a restore; no control plane may run')
     .option('--keep-keys', 'every key of the backup works on, also one that was burned after it was made')
+    .option('--nothing-lost', 'with DATABASE_URL: it only moved, with every commit, and nothing is stopped')
     .action(needsCheckout)
 }
 

@@ -58,7 +58,12 @@ export function createBatchService(context: ServiceContext): BatchService {
 
   return {
     revokeBatch: (caller, orgId, asked) =>
-      change(caller, orgId, { devices: asked.selection, deviceLimit: MAX_SELECTED }, revoking(caller, asked)),
+      change(
+        caller,
+        orgId,
+        { devices: asked.selection, deviceLimit: MAX_SELECTED, isStop: true },
+        revoking(caller, asked),
+      ),
     previewRevokeBatch: (caller, orgId, asked) =>
       preview(caller, orgId, { devices: asked.selection, deviceLimit: PREVIEW_DEVICES }, (snapshot) => {
         assertNotTooMany(snapshot, asked.selection)

@@ -72,7 +72,8 @@ export function createDeviceService(context: ServiceContext): DeviceService {
       change(caller, orgId, { ...only(asked), freeSlot: true }, (snapshot) =>
         registerDevice(context, caller, snapshot, asked),
       ),
-    revoke: (caller, orgId, asked) => change(caller, orgId, only(asked), revoking(caller, asked)),
+    revoke: (caller, orgId, asked) =>
+      change(caller, orgId, { ...only(asked), isStop: true }, revoking(caller, asked)),
     previewRevoke: (caller, orgId, asked) => preview(caller, orgId, only(asked), revoking(caller, asked)),
     unrevoke: (caller, orgId, asked) =>
       change(
@@ -85,7 +86,8 @@ export function createDeviceService(context: ServiceContext): DeviceService {
           return RESTORED
         }),
       ),
-    remove: (caller, orgId, asked) => change(caller, orgId, only(asked), removing(caller, asked)),
+    remove: (caller, orgId, asked) =>
+      change(caller, orgId, { ...only(asked), isStop: true }, removing(caller, asked)),
     previewRemove: (caller, orgId, asked) => preview(caller, orgId, only(asked), removing(caller, asked)),
     listDevices: async (orgId, page) => {
       const found = await store.listDevices(orgId, page)

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { createOutage } from '../outage.ts'
 import type { Chores } from './nodes/node-store.ts'
 import { HEARD_MS } from './runs/run-report-service.ts'
 import type { ControlPlaneService } from './service.ts'
@@ -55,6 +55,7 @@ export function createHousekeeping(options: {
 }): Housekeeping {
   const { store, service, log, retentionDays, onOverdue, onFailed } = options
   const chores: Chores | undefined = store.shared
+  const outage = createOutage(log, 'housekeeping failed')
   let rounds = 0
   let timer: NodeJS.Timeout | undefined
   let running = Promise.resolve()
@@ -87,7 +88,7 @@ export function createHousekeeping(options: {
       // Of several nodes one does it. It is right, only dear, when two do it at the same time.
       const taken = chores === undefined ? { remindedUntilMs } : await chores.takeChores()
       await remind(taken?.remindedUntilMs)
-      if (taken === undefined) return
+      if (taken === undefined) return outage.worked()
       if (chores !== undefined && ++rounds % CLOSE_STREAMS_EVERY === 0) await store.closeStreams('gone')
       await service.endPlans()
       await service.endKeys()
@@ -106,8 +107,9 @@ export function createHousekeeping(options: {
       )
       await store.pruneStopEvidence(service.nowMs() - STOP_EVIDENCE_MS, PRUNE_AT_ONCE)
       await chores?.pruneNodes(PRUNE_AT_ONCE)
+      outage.worked()
     } catch (error) {
-      log.error({ reason: messageOf(error) }, 'housekeeping failed, trying again in a second')
+      outage.failed(error)
       onFailed()
     }
   }

@@ -96,7 +96,7 @@ export function createKeyService(context: ServiceContext): KeyService {
       change(caller, orgId, { keyId: asked.keyId }, (snapshot) => rotate(context, caller, snapshot, asked)),
 
     burnKey: (caller, orgId, { keyId, reason = null }) =>
-      change(caller, orgId, { keyId }, ({ org, key }) => {
+      change(caller, orgId, { keyId, isStop: true }, ({ org, key }) => {
         const held = existingKey(key)
         const epoch = org.epoch + 1
         const burned = { ...held, ...burnedAt(held.endedAtMs ?? nowMs()) }

@@ -75,7 +75,7 @@ export function createLockService(context: ServiceContext): LockService {
 
   return {
     lock: (caller, orgId, asked) =>
-      change(caller, orgId, { lock: { activePattern: asked.pattern } }, locking(caller, asked)),
+      change(caller, orgId, { lock: { activePattern: asked.pattern }, isStop: true }, locking(caller, asked)),
     previewLock: (caller, orgId, asked) =>
       preview(
         caller,

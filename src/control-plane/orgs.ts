@@ -109,7 +109,8 @@ export function createOrgService(context: ServiceContext): OrgService {
       return { revoked: 0, overdue: 0, ...usage, org: planAsOf(org, nowMs()) }
     },
 
-    disableOrg: (caller, orgId, reason) => change(caller, orgId, {}, flipping(caller, true, { reason })),
+    disableOrg: (caller, orgId, reason) =>
+      change(caller, orgId, { isStop: true }, flipping(caller, true, { reason })),
     previewDisableOrg: (caller, orgId) => preview(caller, orgId, wantAll, flipping(caller, true, {})),
     enableOrg: (caller, orgId, asked) => change(caller, orgId, {}, flipping(caller, false, asked)),
 

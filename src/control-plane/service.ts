@@ -13,7 +13,7 @@ import { createDrillKeyService, type DrillKeyService } from './drills/drill-keys
 import { createDrillService, type DrillService } from './drills/drill-service.ts'
 import { createKeyService, type KeyService } from './key-service.ts'
 import { createLockService, type LockService } from './locks.ts'
-import { patiently } from './nodes/patiently.ts'
+import { createPatience } from './nodes/patiently.ts'
 import { createOrgService, type OrgService } from './orgs.ts'
 import { createOwnerService, type OwnerService } from './owners.ts'
 import type { AuditRow, DecisionRecord, KeyRecord } from './records.ts'
@@ -118,6 +118,7 @@ function createServiceContext(options: ServiceOptions): {
   } = options
   const nowMs = () => Math.floor(clock.now().wallMs)
   const newId = () => uuidv7(nowMs())
+  const patiently = createPatience()
   const decisions = createDecisionLog({
     write: async (batch) => {
       options.onCounted?.(batch.rates)

@@ -37,6 +37,8 @@ export interface Wanted {
   readonly callerKeyId?: string | undefined
   /** And the session it asks in, for the same reason. */
   readonly callerSessionId?: string | undefined
+  /** It goes before other changes of the org that wait for their turn. */
+  readonly isStop?: boolean | undefined
   readonly devices?: DeviceSelection | undefined
   /** The most devices to read, in the byte order of their IDs. Default: all of them. */
   readonly deviceLimit?: number | undefined

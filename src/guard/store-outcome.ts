@@ -11,22 +11,22 @@ export async function storeOutcome(
   outcome: Outcome,
 ): Promise<void> {
   const { effect, intent, idempotencyKey } = attempt
+  const { tool, callId, runId } = intent
+  const line = {
+    effect: effect.name,
+    tool,
+    call_id: callId,
+    run_id: runId,
+    idempotency_key: idempotencyKey,
+  }
   try {
     const settled = await guard.journal.settle(token, outcome)
     guard.reach('effect.outcome_stored')
     const why = contradiction(settled, outcome)
     if (why === undefined) return
-    const { tool, callId, runId } = intent
-    const line = {
-      effect: effect.name,
-      tool,
-      call_id: callId,
-      run_id: runId,
-      idempotency_key: idempotencyKey,
-    }
     guard.log.error(line, `effect performed, but ${why}`)
   } catch (cause) {
-    guard.log.error({ effect: effect.name, state: outcome.state, err: messageOf(cause) }, 'journal failed')
+    guard.log.error({ ...line, state: outcome.state, err: messageOf(cause) }, 'journal failed')
   }
 }
 

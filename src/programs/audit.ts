@@ -17,8 +17,9 @@ import type { CommandDatabase } from './backup.ts'
 const USAGE = `Usage: audit verify [FILE] [--org ORG_ID] [--head SEQ:HASH]
 
 Verifies audit chains offline. FILE is an export (GET /api/v1/audit?format=jsonl), the database of a control plane,
-running or not, or a backup of it. Without FILE it is the database that DATABASE_URL leads to. Prints a line for each org, and exits with 0 when every chain is intact, with 1 when
-one is broken, and with 2 when it could not be looked at, or holds no org and no row.
+running or not, or a backup of it. Without FILE it is the database that DATABASE_URL leads to. Prints a line for each
+org, and exits with 0 when every chain is intact, with 1 when one is broken, and with 2 when it could not be looked at,
+or holds no org and no row.
 
   --org ORG_ID     only this org's chain
   --head SEQ:HASH  a row that was noted elsewhere, SEQ from 1: without one, nothing shows that rows were cut off at the
@@ -76,7 +77,7 @@ function askedOf(args: readonly string[], databaseOf: () => CommandDatabase | un
     const [action, file, ...more] = positionals
     if (values.help === true || action === 'help') return ''
     const from = action === 'verify' && more.length === 0 ? sourceOf(file, databaseOf) : undefined
-    if (from === undefined) return 'Say what to verify: audit verify FILE.'
+    if (from === undefined) return 'Say what to verify: audit verify FILE, or set DATABASE_URL.'
     const head = values.head === undefined ? undefined : notedOf(values.head)
     if (values.head !== undefined && head === undefined) {
       return '--head takes SEQ:HASH, the first SEQ being 1, with the whole hash or at least 16 characters of it, for example 12:9f86d081884c7d65.'

@@ -41,6 +41,11 @@ export async function restoreDatabase(
   const store = await openControlPlaneStore({ ...database, log, poolSize: 2, consistency: 'primary' })
   try {
     say(`Generation ${store.generation} has begun.`)
+    const [anyOrg] = await store.listOrgs({ after: '', limit: 1 })
+    if (anyOrg === undefined) {
+      note('The database holds no org. Does DATABASE_URL lead to the one that was restored?')
+      return 1
+    }
     if (asked.keepKeys) say(`Every org is disabled.\n${KEYS_WORK_AGAIN}`)
     else await handOutKeys(store, context)
   } finally {

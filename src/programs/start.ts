@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { readControlPlaneConfig, readToolServerConfig, type Env, type ToolServerConfig } from '../config.ts'
 import { isUnavailable } from '../guard/decision.ts'
+import { HoldpointError } from '../errors.ts'
 import { isLoopback } from '../loopback.ts'
 import { resolveSurfaces, shippedSurfaces } from '../guard/surface.ts'
 import { banner, stoppedBanner, writeCurlFiles } from './banner.ts'
 import { explain, fromHere, ProgramEndedError } from './lifecycle.ts'
 import { spawnProgram, type Child, type SpawnOptions } from './supervisor.ts'
-import { toolServerFile } from './secrets.ts'
+import { readSecrets, toolServerFile } from './secrets.ts'
 
 /**
  * `npm start`: control plane and tool server, two processes on this machine as in production. With
@@ -110,9 +111,20 @@ function withDrills(env: Env, { HOST, TOOL_SERVER_PORT, ...toolServer }: ToolSer
 /** The tool server asks the control plane just started, with the key that the first start wrote for it. */
 function withAuthority(env: Env, url: string, dataDir: string): Env {
   const key = env['MACHINEID_ORG_KEY'] || env['MACHINEID_ORG_KEY_FILE']
+  if (!key && readSecrets(dataDir).toolServer?.runtime === undefined) throw keyIsElsewhere(dataDir)
   return {
     ...env,
     MACHINEID_BASE_URL: url,
     ...(key ? {} : { MACHINEID_ORG_KEY_FILE: toolServerFile(dataDir) }),
   }
+}
+
+/** Only with a database that several nodes share: one that finds an org there needs no secrets itself. */
+function keyIsElsewhere(dataDir: string): HoldpointError {
+  return new HoldpointError(
+    'SECRETS_MISSING',
+    `The database has an org already, and ${toolServerFile(dataDir)} has no key of it: that was made with another DATA_DIR. ` +
+      'Take that one, or set MACHINEID_ORG_KEY_FILE to the tool-server.json in it. ' +
+      'One more control plane needs none, and no tool server beside it: npx holdpoint control-plane.',
+  )
 }

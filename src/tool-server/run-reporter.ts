@@ -11,6 +11,7 @@ import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
 import { REPORT_FRAME_BYTES, type RunReport, type RunReports } from '../machineid/run-reports.ts'
 import { MAX_RUN_REPORT_BODY_BYTES } from '../machineid/wire-runs.ts'
+import { createOutage } from '../outage.ts'
 import {
   reportedEffect,
   reportedRun,
@@ -61,6 +62,7 @@ export function createRunReporter(options: RunReporterOptions): RunReporter {
   const stops: (() => void)[] = []
   let steps: ReportedStep[] = []
   let unknown: RunReport['unknownEffects']
+  const outage = createOutage(log, 'effects with unknown outcomes cannot be listed for the control plane')
   let unknownTold = { text: '', atMs: -Infinity }
   let sending: Promise<void> | undefined
   let failures = 0
@@ -147,17 +149,16 @@ export function createRunReporter(options: RunReporterOptions): RunReporter {
 
   async function lookForUnknown(): Promise<void> {
     try {
-      const rows = (await store.journal.listUnknown()).slice(0, MAX_EFFECTS).map(reportedEffect)
+      const all = await store.journal.listUnknown()
+      outage.worked()
+      const rows = all.slice(0, MAX_EFFECTS).map(reportedEffect)
       const effects = within({ bytes: MAX_BYTES }, rows)
       const text = JSON.stringify(effects)
       if (text === unknownTold.text && nowMs() - unknownTold.atMs < UNKNOWN_AGAIN_MS) return
       unknownTold = { text, atMs: nowMs() }
       unknown = effects
     } catch (cause) {
-      log.warn(
-        { err: messageOf(cause) },
-        'effects with unknown outcomes cannot be listed for the control plane',
-      )
+      outage.failed(cause)
     }
   }
 

@@ -85,10 +85,13 @@ const CLOCK_FILE = 'clock-shift'
 /** Much longer than the file is looked at. */
 const CLOCK_SET_MS = 100
 const LIMIT = 100_000
+const MAX_PROCESSES = 64
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { nodes: count, store = 'postgres', consistency = 'primary', proxied = false } = options
   const ends = new AsyncDisposableStack()
+  // Each process is ended with this one.
+  process.setMaxListeners(Math.max(process.getMaxListeners(), MAX_PROCESSES))
   try {
     const dir = await mkdtemp(join(tmpdir(), 'holdpoint-nodes-'))
     ends.defer(() => rm(dir, { recursive: true, force: true }))

@@ -8,7 +8,7 @@ import { createRecovery } from './recovery.ts'
 import { begin, figuresOf, mustHold, type ProofResult } from './result.ts'
 import { BESIDE, registerAll, startTraffic, type Traffic } from './traffic.ts'
 
-export const FROZEN = ['node', 'postgres', 'both'] as const
+const FROZEN = ['node', 'postgres', 'both'] as const
 const QUESTIONS = 20
 const STOPS = 20
 

@@ -35,7 +35,7 @@ export interface Traffic extends AsyncDisposable {
   readonly ask: (node: Node, deviceIds: readonly string[]) => Promise<string>
   /** The same without a limit of time, over plain HTTP. */
   readonly askPatiently: (node: Node, deviceIds: readonly string[]) => Promise<string>
-  /** Stops it, on one node after the other until one has acked. The epoch; undefined where it was refused. */
+  /** Stops it, on one node after the other until one has acked. The epoch; undefined where it was refused or nobody waits for it. */
   readonly stop: (deviceId: string, nodes?: readonly Node[]) => Promise<number | undefined>
   /** True when it was acked. */
   readonly restore: (deviceId: string, ifEpoch: number, nodes?: readonly Node[]) => Promise<boolean>
@@ -49,6 +49,8 @@ export const BESIDE = { operators: 4, askers: 4, askRestMs: 10 } as const
 /** After no answer: nobody asks as fast as nothing comes back. */
 const AFTER_FAILURE_MS = 10
 const TIMEOUT_MS = 3000
+/** A cluster that has not recovered by then acks nothing any more, which other parts of a proof tell. */
+const END_WITHIN_MS = 20_000
 
 export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
   const { cluster, name, seed, operators = 8, askers = 8, askRestMs = 0, restMs = 20, cacheMs } = options
@@ -68,6 +70,8 @@ export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
   const deviceIds = Array.from({ length: operators }, (_, index) => `nodes:${name}:${index}`)
   await registerAll(cluster, deviceIds)
   let running = true
+  /** Then nobody insists any more. */
+  let abandoned = false
 
   const judge = async (node: Node, deviceIds: readonly string[], question: () => Promise<Judged>) => {
     const asked = oracle.asks(deviceIds)
@@ -109,6 +113,7 @@ export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
         return undefined
       }
       oracle.stopUnknown(deviceId, whyOf(answer))
+      if (abandoned) return undefined
       await delay(AFTER_FAILURE_MS)
     }
   }
@@ -155,7 +160,8 @@ export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
   all.catch(() => {})
   const end = async () => {
     running = false
-    await all
+    const enough = setTimeout(() => (abandoned = true), END_WITHIN_MS)
+    await all.finally(() => clearTimeout(enough))
   }
   return {
     oracle,
@@ -167,6 +173,7 @@ export async function startTraffic(options: TrafficOptions): Promise<Traffic> {
     end,
     [Symbol.asyncDispose]: async () => {
       running = false
+      abandoned = true
       await all.catch(() => {})
       await Promise.all(clients.map((client) => client.close()))
     },

@@ -5,19 +5,21 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { EffectNotPerformed } from '../../src/guard/effect.ts'
 import { INVOICES } from '../../tools/invoices.ts'
+import { openPostgresTables } from '../../tools/postgres-tables.ts'
 import { createPostgresSinks, type Sinks } from '../../tools/sinks.ts'
 import { noPostgres, startPostgres, type TestPostgres } from '../fixtures/postgres.ts'
 
 describe.skipIf(noPostgres)('the shipped sinks of several tool servers on one Postgres', () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'holdpoint-postgres-sinks-'))
   let server: TestPostgres
+  let url: string
   let all: readonly Sinks[]
   let one: Sinks
   let other: Sinks
 
   beforeAll(async () => {
     server = await startPostgres()
-    const url = await server.createDatabase()
+    url = await server.createDatabase()
     const open = () => createPostgresSinks({ dataDir, database: { url } })
     all = await Promise.all([open(), open(), open()])
     ;[one, other] = all as [Sinks, Sinks]
@@ -48,6 +50,19 @@ describe.skipIf(noPostgres)('the shipped sinks of several tool servers on one Po
     expect(await one.ledger.payments()).toEqual([receipts[0]])
     expect(await other.ledger.find('key of INV-1001')).toEqual({ state: 'done', result: receipts[0] })
     expect(await other.ledger.invoice('INV-1001')).toMatchObject({ status: 'paid' })
+  })
+
+  test('a tool server that freezes in the middle of a payment does not keep the others from it', async () => {
+    const frozen = await openPostgresTables({ url, timeoutMs: 100 })
+    const paying = frozen.transact(async (query) => {
+      await query(`SELECT 1 FROM invoices WHERE "invoiceId" = 'INV-1010' FOR UPDATE`)
+      const invoice = await other.ledger.invoice('INV-1010')
+      return other.payments.pay(order('INV-1010', invoice?.amountCents ?? 0))
+    })
+    // What it wrote itself is gone.
+    await expect(paying).rejects.toThrow()
+    expect(await other.ledger.invoice('INV-1010')).toMatchObject({ status: 'paid' })
+    await frozen.close()
   })
 
   test('of several keys for one invoice at once one pays, and the others are told that they did not', async () => {

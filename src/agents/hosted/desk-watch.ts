@@ -1,5 +1,6 @@
 import { messageOf } from '../../errors.ts'
 import { jittered } from '../../jitter.ts'
+import { createOutage } from '../../outage.ts'
 import { adoptAllVerdicts, DESK_PREFIX, isWaiting, reconcileDesk } from './desk.ts'
 import type { Execution } from './execution.ts'
 import { executionOf, type Host } from './host.ts'
@@ -47,6 +48,7 @@ interface Due {
 /** Stands between the runs and a desk elsewhere: whatever was missed by either is made up for here. */
 export function createDeskWatch(host: Host): DeskWatch {
   const attempts = new Map<string, Attempt>()
+  const outage = createOutage(host.log, 'what was decided at the approval desk cannot be looked for')
   let stop: (() => void) | undefined
   let looking: Promise<void> | undefined
   let poll: Due = due(0)
@@ -65,12 +67,7 @@ export function createDeskWatch(host: Host): DeskWatch {
 
   function tick(): void {
     looking ??= look()
-      .catch((cause: unknown) => {
-        host.log.error(
-          { err: messageOf(cause) },
-          'what was decided at the approval desk cannot be looked for',
-        )
-      })
+      .catch(outage.failed)
       .finally(() => {
         looking = undefined
       })
@@ -92,6 +89,7 @@ export function createDeskWatch(host: Host): DeskWatch {
     const again = [...attempts].flatMap(([runId, { next }]) => (next && isDue(next) ? [runId] : []))
     const found = isReconcileDue && interrupted > 0 ? await pausedRuns() : []
     for (const runId of new Set([...decided, ...again, ...found])) await resumeDecided(runId)
+    outage.worked()
   }
 
   /** Whoever stored a verdict may have died before it could resume the run. */

@@ -4,6 +4,7 @@ import type { Allowed } from '../../guard/decision.ts'
 import { refusalOf } from '../../guard/refusal.ts'
 import { SERVER_SURFACE } from '../../guard/surface.ts'
 import { jittered } from '../../jitter.ts'
+import { createOutage } from '../../outage.ts'
 import { refusalBody } from '../model-text.ts'
 import { gateRun } from '../run-gate.ts'
 import { drainOn, withClaim, type Claim, type Execution } from './execution.ts'
@@ -32,6 +33,7 @@ export interface Queue {
 /** Picks queued runs while there is room: each asks at `task` first, and waits on when it is denied. */
 export function createQueue(host: Host): Queue {
   const denials = new Map<string, number>()
+  const outage = createOutage(host.log, 'queued runs cannot be looked for')
   const stops: (() => void)[] = []
   let hasBegun = false
   let looking: Promise<void> | undefined
@@ -41,12 +43,13 @@ export function createQueue(host: Host): Queue {
     try {
       while (hasBegun && !host.closing && host.executions.size < host.maxConcurrentRuns) {
         const claim = await host.store.claimQueued(RUN_LEASE_MS)
+        outage.worked()
         if (claim === undefined) return
         host.guard.reach('run.claimed')
         void pick(claim)
       }
     } catch (cause) {
-      host.log.error({ err: messageOf(cause) }, 'queued runs cannot be looked for')
+      outage.failed(cause)
     }
   }
 

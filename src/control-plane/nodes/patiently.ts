@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { HoldpointError } from '../../errors.ts'
 
-/** About ten seconds, in which Postgres comes back from a restart, or a standby takes over. */
-const TRIES = 20
+/** In which Postgres comes back from a restart, or a standby takes over. */
+const PATIENCE_MS = 10_000
 const WAIT_MS = 500
 
 /** What passes by itself: the store is away for a while, is busy, or nobody knows whether it was done. */
@@ -16,20 +16,36 @@ const PASSES = new Set([
   'STORE_OUTCOME_UNKNOWN',
 ])
 
+/** Tries a write that may be done twice again and again. Throws what the last try threw. */
+export type Patiently = (write: () => Promise<void>) => Promise<void>
+
 /**
- * Writes evidence (G8) to a store that nodes share, and that comes back without them: tries again for about ten seconds.
- * `write` must be one that may be done twice. Throws what the last try threw.
+ * For evidence (G8) that is written to a store that nodes share, and that comes back without them. Its patience is that
+ * of all writes of one outage: after that each is tried once, so that whoever closes does not wait for each of them anew.
  */
-export async function patiently(
-  write: () => Promise<void>,
-  { tries = TRIES, waitMs = WAIT_MS }: { readonly tries?: number; readonly waitMs?: number } = {},
-): Promise<void> {
-  for (let left = tries - 1; ; left--) {
-    try {
-      return await write()
-    } catch (thrown) {
-      if (left <= 0 || !(thrown instanceof HoldpointError) || !PASSES.has(thrown.code)) throw thrown
-      await sleep(waitMs)
+export function createPatience({
+  patienceMs = PATIENCE_MS,
+  waitMs = WAIT_MS,
+  nowMs = () => performance.now(),
+}: {
+  readonly patienceMs?: number
+  readonly waitMs?: number
+  /** Monotonic milliseconds. */
+  readonly nowMs?: () => number
+} = {}): Patiently {
+  let awaySinceMs: number | undefined
+  return async (write) => {
+    for (;;) {
+      try {
+        await write()
+        awaySinceMs = undefined
+        return
+      } catch (thrown) {
+        awaySinceMs ??= nowMs()
+        const isOver = nowMs() - awaySinceMs >= patienceMs
+        if (isOver || !(thrown instanceof HoldpointError) || !PASSES.has(thrown.code)) throw thrown
+        await sleep(waitMs)
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { messageOf } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { createOutage } from '../../outage.ts'
 import { redact } from '../../redact.ts'
 import type { StopEvidence, StopStore } from './stop-store.ts'
 
@@ -33,6 +33,7 @@ export function createStopEvidenceLog(options: {
   readonly onFailed: () => void
 }): StopEvidenceLog {
   const { store, log, onFailed, hasOthers = false } = options
+  const outage = createOutage(log, 'evidence of stops could not be stored')
   let waiting = none()
   let rows = 0
   let dropped = 0
@@ -44,8 +45,9 @@ export function createStopEvidenceLog(options: {
   const attempt = async (write: () => Promise<void>) => {
     try {
       await write()
+      outage.worked()
     } catch (error) {
-      log.error({ reason: messageOf(error) }, 'evidence of stops could not be stored')
+      outage.failed(error)
       onFailed()
     }
   }

@@ -60,7 +60,7 @@ export function createChange(database: Database, parts: ChangeParts): ControlPla
       return { result: change.result, audit }
     })
   return (orgId, wanted, decide) =>
-    parts.turns(orgId, async () => {
+    parts.turns({ orgId, isStop: wanted.isStop }, async () => {
       for (let attempts = 1; ; attempts++) {
         try {
           const committed = await attempt(orgId, wanted, decide)

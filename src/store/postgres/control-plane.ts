@@ -23,7 +23,7 @@ import { createStopReader, createStopReads } from './stops.ts'
 
 /** `url`: `postgres://user:password@host:port/database`. `timeoutMs`: for each statement, too. */
 export interface PostgresStoreOptions extends EnterOptions {
-  /** The most connections for all but validates. */
+  /** The most connections for all but validates and news; two at least. */
   readonly poolSize: number
 }
 
@@ -38,21 +38,28 @@ export async function openControlPlaneStore(options: PostgresStoreOptions): Prom
   const closing: (() => Promise<void> | void)[] = []
   try {
     const { admit } = entered
-    const database = createDatabase({
-      url,
-      poolSize,
-      timeoutMs,
-      admit,
-      schema: 'holdpoint_control_plane',
-      name: 'holdpoint control plane',
-    })
-    closing.push(database.close)
+    const open = (name: string, size: number) => {
+      const opened = createDatabase({
+        url,
+        poolSize: size,
+        timeoutMs,
+        admit,
+        cancelsUnconfirmed: true,
+        schema: 'holdpoint_control_plane',
+        name,
+      })
+      closing.push(opened.close)
+      return opened
+    }
+    const ofChanges = Math.ceil(poolSize * PART_OF_CHANGES)
+    const changing = open('holdpoint changes', ofChanges)
+    const database = open('holdpoint control plane', Math.max(1, poolSize - ofChanges))
     const watch = entered.watch(database)
     closing.push(watch.close)
     const nodeId = randomUUID()
     const news = await openNews({ database, nodeId, log })
     closing.push(news.close)
-    const nodes = await openNodeStore(database, { nodeId, generation: entered.generation })
+    const nodes = await openNodeStore(changing, { nodeId, generation: entered.generation })
     closing.push(nodes.closeClock)
     const decisions = openDecisionReader({ url, poolSize: 1, timeoutMs, consistency, admit })
     closing.push(decisions.close)
@@ -61,7 +68,7 @@ export async function openControlPlaneStore(options: PostgresStoreOptions): Prom
       get generation() {
         return entered.generation()
       },
-      ...createParts(database, { entered, news, nodeId, timeoutMs }),
+      ...createParts(database, { changing, entered, news, nodeId, timeoutMs }),
       durability: watch.durability,
       shared: { ...nodes, listen: news.listen, tell: news.tell },
       // One that stops is there again when its answers are.
@@ -74,14 +81,22 @@ export async function openControlPlaneStore(options: PostgresStoreOptions): Prom
   }
 }
 
+/**
+ * Changes, what tells who asks for one, and the signs of life of this node have connections of their own: however many
+ * reads are under way, and however long they take, no stop waits for one of them.
+ */
+const PART_OF_CHANGES = 0.6
+
 interface Shared {
+  /** For changes. */
+  readonly changing: Database
   readonly entered: EnteredStore
   readonly news: News
   readonly nodeId: string
   readonly timeoutMs: number
 }
 
-function createParts(database: Database, { entered, news, nodeId, timeoutMs }: Shared) {
+function createParts(database: Database, { changing, entered, news, nodeId, timeoutMs }: Shared) {
   const changes = {
     finder: deviceFinder,
     sessions: sessionChanges,
@@ -90,14 +105,16 @@ function createParts(database: Database, { entered, news, nodeId, timeoutMs }: S
     turns: createOrgTurns(timeoutMs),
   }
   return {
-    change: entered.noting(createChange(database, changes)),
+    change: entered.noting(createChange(changing, changes)),
     ...createReads(database, deviceFinder),
+    findKey: createReads(changing, deviceFinder).findKey,
     ...createEvidence(database, { noteDenials, news }),
     stops: createStopReader(database),
     ...createStopReads(database),
     ...createStopEvidence(database, { nodeId, livingNodes: () => livingNodes(database) }),
     ...createDrillStore(database),
     ...createSessionStore(database),
+    findSession: (sessionId: string) => createSessionStore(changing).findSession(sessionId),
     ...createApprovalStore(database, deviceFinder),
     ...createRunReports(database),
   }

@@ -1,4 +1,5 @@
-import type { Duplex } from 'node:stream'
+import type { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
 import { Client, Pool, types, type ClientBase, type ClientConfig, type PoolClient } from 'pg'
 
 import { HoldpointError } from '../../errors.ts'
@@ -26,6 +27,12 @@ export interface DatabaseOptions {
    * later whether the connection may still be used.
    */
   readonly admit?: ((session: Session) => Promise<IsCurrent>) | undefined
+  /**
+   * The server is told to give up what a connection still does when that is destroyed. A change that waits for a standby
+   * that is gone is then in force here, though nobody acks it: a stop must be, and must not hold up the next one.
+   * Default: it goes on waiting.
+   */
+  readonly cancelsUnconfirmed?: boolean | undefined
 }
 
 export type IsCurrent = () => boolean
@@ -67,6 +74,11 @@ export interface OwnConnection {
   readonly onEnd: (listener: () => void) => void
   /** At once, without a good-bye. */
   readonly destroy: () => void
+  /**
+   * The same, and the server is told to give up what it still does for this connection: a commit that waits for a standby
+   * would keep one of its connections until that comes.
+   */
+  readonly abandon: () => void
 }
 
 /** Postgres answers an ordinary statement within its own limit; this much later the connection counts as dead. */
@@ -86,7 +98,14 @@ export function createDatabase(options: DatabaseOptions): Database {
   const config = configOf(options)
   const admitted = new WeakMap<ClientBase, IsCurrent>()
   const look = async (client: ClientBase): Promise<void> => {
-    if (admit !== undefined) admitted.set(client, await admit(createSession(client, label)))
+    if (admit === undefined) return
+    try {
+      admitted.set(client, await admit(createSession(client, label)))
+    } catch (thrown) {
+      // The pool would say good-bye, and whoever waits for the connection with it for the answer.
+      destroy(client)
+      throw thrown
+    }
   }
   const pool = new Pool({
     ...config,
@@ -121,6 +140,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       session.end()
       client.off('error', session.spoil)
       client.release(session.isSpoiled())
+      if (session.isSpoiled() && options.cancelsUnconfirmed === true) cancel(client, config)
     }
   }
 
@@ -138,7 +158,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         await client.connect()
         const session = createSession(client, label)
         const isCurrent = (await admit?.(session)) ?? (() => true)
-        return ownConnection(client, session, isCurrent)
+        return ownConnection(client, session, isCurrent, () => cancel(client, config))
       } catch (thrown) {
         destroy(client)
         throw storeError(thrown, label)
@@ -173,25 +193,60 @@ function reserved(client: PoolClient, label: string): Reserved {
   }
 }
 
-function ownConnection(client: Client, session: WatchedSession, isCurrent: IsCurrent): OwnConnection {
+function ownConnection(
+  client: Client,
+  session: WatchedSession,
+  isCurrent: IsCurrent,
+  cancelOne: () => void,
+): OwnConnection {
   const ended = Promise.withResolvers<void>()
   client.once('end', () => ended.resolve())
   client.once('error', () => ended.resolve())
+  const end = () => {
+    destroy(client)
+    ended.resolve()
+  }
   return {
     session,
     client,
     isCurrent,
     onEnd: (listener) => void ended.promise.then(listener),
-    destroy: () => {
-      destroy(client)
-      ended.resolve()
+    destroy: end,
+    abandon: () => {
+      end()
+      cancelOne()
     },
   }
 }
 
-function destroy(client: Client): void {
+interface Wire extends EventEmitter {
+  readonly stream: Socket
+  readonly connect: (port: number, host: string) => void
+  readonly cancel: (processId: number, secretKey: number) => void
+}
+
+/** What the driver's types do not name. */
+interface Wired {
+  readonly connection: Wire
+  readonly processID: number
+  readonly secretKey: number
+  readonly port: number
+  readonly host: string
+}
+
+function destroy(client: ClientBase): void {
   // `end` says good-bye and waits for the answer, which a server that hangs never gives.
-  ;(client as unknown as { readonly connection: { readonly stream: Duplex } }).connection.stream.destroy()
+  ;(client as unknown as Wired).connection.stream.destroy()
+}
+
+/** A connection for nothing else, as the protocol has it. Nobody waits for it, and it may fail. */
+function cancel(client: ClientBase, config: ClientConfig): void {
+  const { processID, secretKey, port, host } = client as unknown as Wired
+  const { connection } = new Client(config) as unknown as Wired
+  connection.on('error', ignore)
+  connection.on('connect', () => connection.cancel(processID, secretKey))
+  connection.connect(port, host)
+  connection.stream.unref().setTimeout(config.connectionTimeoutMillis ?? 0, () => connection.stream.destroy())
 }
 
 function configOf({ url, schema, name, timeoutMs, connectTimeoutMs }: DatabaseOptions): ClientConfig {

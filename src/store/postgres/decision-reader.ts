@@ -48,7 +48,9 @@ export function openDecisionReader(
     timeoutMs,
     admit: options.admit ?? createAdmission({ label: labelOf(url) }).admit,
   })
-  const pool = createConnections(database, { size: poolSize, consistency })
+  // One barrier for all that waits costs less than several side by side, whose commits wait for each other.
+  const size = consistency === 'quorum' ? 1 : poolSize
+  const pool = createConnections(database, { size, consistency })
   return {
     reader: createDecisionReader(pool, database.label),
     stops: createStopReader(database),
@@ -65,7 +67,7 @@ export function openDecisionReader(
  *
  * An org that holds locks is read by a second statement, which sees everything anew, the locks too.
  */
-export function createDecisionReader({ ask }: Connections, label: string): DecisionReader {
+function createDecisionReader({ ask }: Connections, label: string): DecisionReader {
   const read = async (statement: string, values: readonly Value[]): Promise<Columns> => {
     const [row] = await ask(statement, values)
     // The last column; the others are null when there is no such key.
@@ -108,7 +110,12 @@ function createConnections(
     open.add(connection)
     connection.onEnd(() => open.delete(connection))
     if (closed) connection.destroy()
-    await connection.session.exec(ALWAYS_BY_INDEX)
+    try {
+      await connection.session.exec(ALWAYS_BY_INDEX)
+    } catch (thrown) {
+      connection.destroy()
+      throw thrown
+    }
     return connection
   }
   const openSlot = async (slot: Slot) => {

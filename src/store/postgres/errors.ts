@@ -15,6 +15,17 @@ const STANDBY: Known = [
   'Let the URL lead to the primary.',
 ]
 
+const NO_TLS: Known = [
+  'STORE_UNREACHABLE',
+  'does not speak TLS',
+  'Set ssl=on there, or, on a network that nobody else is on, sslmode=disable in the URL.',
+]
+const BAD_CERTIFICATE: Known = [
+  'STORE_UNREACHABLE',
+  'shows a certificate that does not count here',
+  'Give the URL the authority that signed it (sslrootcert=FILE), and the name that it is for.',
+]
+
 /** SQLSTATE codes that we tell apart; of those that are not here, the class (the first two characters) is looked up. */
 const SQLSTATES: Readonly<Record<string, Known>> = {
   '08': DOWN,
@@ -47,6 +58,7 @@ const SQLSTATES: Readonly<Record<string, Known>> = {
 }
 
 /** Of the client, where the server said nothing. */
+const CERTIFICATES = /^(?:ERR_TLS_CERT|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:GET|VERIFY)_)/
 const TIMEOUTS = /timeout/i
 
 /**
@@ -78,8 +90,10 @@ function known(thrown: unknown): Known {
       SQLSTATES[state.slice(0, 2)] ?? ['STORE_FAILED', 'could not be used', 'The log of Postgres says more.']
     )
   }
-  if (thrown instanceof Error && TIMEOUTS.test(thrown.message))
-    return [DOWN[0], 'did not answer in time', DOWN[2]]
+  if (!(thrown instanceof Error)) return DOWN
+  if (thrown.message.includes('does not support SSL')) return NO_TLS
+  if (CERTIFICATES.test(String((thrown as NodeJS.ErrnoException).code))) return BAD_CERTIFICATE
+  if (TIMEOUTS.test(thrown.message)) return [DOWN[0], 'did not answer in time', DOWN[2]]
   return DOWN
 }
 

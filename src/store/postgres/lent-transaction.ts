@@ -22,7 +22,7 @@ export interface LentTransaction {
 /** The extended protocol takes one statement, so what it begins with is what it is. */
 const ENDS =
   /^(?:begin|start|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i
-const BLANK = /[\s;]+|--[^\n]*/y
+const BLANK = /[\s;]+|--[^\n\r]*/y
 const COMMENT_PART = /\/\*|\*\//g
 
 /** The text without what comes before its first word. Comments may hold others. */

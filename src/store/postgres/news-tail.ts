@@ -91,6 +91,15 @@ export function createNewsTail(options: {
     }
   }
 
+  /** A server that was deposed may still answer, and has no news any more. */
+  const current = (): OwnConnection | undefined => {
+    if (connection?.isCurrent() !== false) return connection
+    const deposed = connection
+    connection = undefined
+    deposed.destroy()
+    return undefined
+  }
+
   /** Answers whether there may be more. */
   const readSome = async (session: Session, from: Seen, to: NewsListener): Promise<boolean> => {
     const { position } = from
@@ -120,7 +129,7 @@ export function createNewsTail(options: {
     try {
       while (isWanted && !isClosed && listener !== undefined) {
         isWanted = false
-        const { session } = connection ?? (await connect())
+        const { session } = current() ?? (await connect())
         if (!isTold) void tellOthers(session)
         while (seen !== undefined && (await readSome(session, seen, listener))) continue
         if (failures > 0) log.info('news of other nodes are heard again')

@@ -3,24 +3,37 @@ import { HoldpointError } from '../../errors.ts'
 /** One holds the org's lock, and the next one stands ready behind it. */
 const AT_ONCE = 2
 
-/** Runs a body when it is its turn. Throws `STORE_BUSY` when that does not come in time. */
-export type OrgTurns = <T>(orgId: string, body: () => Promise<T>) => Promise<T>
+/**
+ * Runs a body when it is its turn; a stop goes before whatever else waits, so that no flood of an org's own agents keeps
+ * it waiting. Throws `STORE_BUSY` when the turn does not come in time.
+ */
+export type OrgTurns = <T>(
+  turn: { readonly orgId: string; readonly isStop?: boolean | undefined },
+  body: () => Promise<T>,
+) => Promise<T>
+
+interface OrgQueue {
+  running: number
+  /** In their order. */
+  readonly stops: Set<() => void>
+  readonly others: Set<() => void>
+}
 
 /**
  * Changes of one org are made one after the other in any case. Without turns those that wait for the org's lock would
  * hold every connection of this node, and a stop in another org would wait for them.
  */
 export function createOrgTurns(waitMs: number): OrgTurns {
-  const orgs = new Map<string, { running: number; readonly waiting: Set<() => void> }>()
+  const orgs = new Map<string, OrgQueue>()
 
-  const take = async (orgId: string): Promise<void> => {
+  const take: (turn: Parameters<OrgTurns>[0]) => Promise<void> = async ({ orgId, isStop = false }) => {
     let org = orgs.get(orgId)
-    if (org === undefined) orgs.set(orgId, (org = { running: 0, waiting: new Set() }))
+    if (org === undefined) orgs.set(orgId, (org = { running: 0, stops: new Set(), others: new Set() }))
     if (org.running < AT_ONCE) {
       org.running += 1
       return
     }
-    const { waiting } = org
+    const waiting = isStop ? org.stops : org.others
     const turn = Promise.withResolvers<void>()
     waiting.add(turn.resolve)
     const timer = setTimeout(() => {
@@ -37,20 +50,21 @@ export function createOrgTurns(waitMs: number): OrgTurns {
   const pass = (orgId: string): void => {
     const org = orgs.get(orgId)
     if (org === undefined) return
-    const [next] = org.waiting
+    const waiting = org.stops.size > 0 ? org.stops : org.others
+    const [next] = waiting
     if (next !== undefined) {
       // It takes the place of the one that is done.
-      org.waiting.delete(next)
+      waiting.delete(next)
       next()
     } else if (--org.running === 0) orgs.delete(orgId)
   }
 
-  return async (orgId, body) => {
-    await take(orgId)
+  return async (turn, body) => {
+    await take(turn)
     try {
       return await body()
     } finally {
-      pass(orgId)
+      pass(turn.orgId)
     }
   }
 }

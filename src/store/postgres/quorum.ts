@@ -26,13 +26,14 @@ const STANDBYS = "SELECT current_setting('synchronous_standby_names') AS standby
  *
  * One message is under way at a time; the next one covers whatever was read meanwhile.
  */
-export function createBarrier({ session, client, destroy }: OwnConnection, label: string): Barrier {
+export function createBarrier({ session, client, abandon }: OwnConnection, label: string): Barrier {
   let underWay: Batch | undefined
   let next: Batch | undefined
 
   const fail = (error: unknown) => {
-    // Nobody knows what this connection would still say.
-    destroy()
+    // Nobody knows what this connection would still say. Its message may wait for a standby for hours, and there will be
+    // another connection for the next question.
+    abandon()
     for (const batch of [underWay, next]) batch?.reject(error)
     underWay = next = undefined
   }

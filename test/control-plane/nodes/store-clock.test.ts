@@ -10,21 +10,34 @@ async function world(roundTripMs: readonly number[] = [2]) {
   let aheadMs = 0
   let isAway = false
   let asked = 0
-  const store = () => STORE + monotonicMs + aheadMs
+  const suspendsMs: number[] = []
+  let suspendedMs = 0
+  const uptimeMs = () => monotonicMs + suspendedMs
+  const store = () => STORE + uptimeMs() + aheadMs
   const measure = async () => {
     const half = (roundTripMs[asked++ % roundTripMs.length] ?? 0) / 2
     monotonicMs += half
     if (isAway) throw new Error('away')
     const told = store()
+    suspendedMs += suspendsMs.shift() ?? 0
     monotonicMs += half
     return told
   }
-  const made = await createStoreClock({ measure, monotonicMs: () => monotonicMs, everyMs: 3_600_000 })
+  const made = await createStoreClock({
+    measure,
+    monotonicMs: () => monotonicMs,
+    uptimeMs,
+    everyMs: 3_600_000,
+  })
   return {
     made,
     store,
     now: () => made.clock.now().wallMs,
     monotonicMs: () => monotonicMs,
+    uptimeMs,
+    /** The monotonic clock stands still meanwhile. */
+    suspend: (ms: number) => void (suspendedMs += ms),
+    suspendWithinAnswer: (ms: number) => void suspendsMs.push(ms),
     pass: (ms: number) => void (monotonicMs += ms),
     step: (ms: number) => void (aheadMs += ms),
     goAway: (away: boolean) => void (isAway = away),
@@ -80,6 +93,31 @@ describe('the clock of a shared store', () => {
     at.pass(60_000)
     await at.made.refresh()
     expect(at.now()).toBeCloseTo(at.store(), 2)
+  })
+
+  test('goes on while the machine is suspended, though the store cannot be asked after that', async () => {
+    using at = await world()
+    const other = createThreadClock(at.made.clockOffset, at.monotonicMs, at.uptimeMs)
+    at.goAway(true)
+    at.suspend(3_600_000)
+    at.pass(100)
+    await at.made.refresh()
+    expect(Math.abs(at.now() - at.store())).toBeLessThan(2)
+    expect(Math.abs(other.now().wallMs - at.store())).toBeLessThan(2)
+    at.goAway(false)
+    await at.made.refresh()
+    for (const _ of [1, 2]) {
+      expect(Math.abs(at.now() - at.store())).toBeLessThan(2)
+      expect(Math.abs(other.now().wallMs - at.store())).toBeLessThan(2)
+      at.pass(100)
+    }
+  })
+
+  test('believes no answer that was on its way while the machine was suspended', async () => {
+    using at = await world()
+    at.suspendWithinAnswer(3_600_000)
+    await at.made.refresh()
+    expect(Math.abs(at.now() - at.store())).toBeLessThan(2)
   })
 
   test('is the same in every thread, at once', async () => {

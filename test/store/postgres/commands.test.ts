@@ -57,6 +57,19 @@ describe.skipIf(noPostgres)('commands with DATABASE_URL', () => {
     ])
   })
 
+  test('a database that nobody has used is hardly the one that was restored, and that is said', async () => {
+    const empty = await server.createDatabase()
+    expect(await runRestoreBackup([], { ...context, database: { url: empty, timeoutMs: 2000 } })).toBe(1)
+    expect(said.at(-1)).toMatch(/holds no org/)
+    expect((await readdir(context.dataDir)).filter((name) => name.endsWith('.json'))).toEqual([])
+  })
+
+  test('a server without TLS is no server that is away', async () => {
+    const database = { url: `${url}?sslmode=verify-full`, timeoutMs: 2000 }
+    expect(await runAudit(['verify'], context, () => database)).toBe(2)
+    expect(said).toEqual([expect.stringMatching(/does not speak TLS.*sslmode=disable/)])
+  })
+
   test('keys are kept when it is said', async () => {
     expect(await runRestoreBackup(['--keep-keys'], context)).toBe(0)
     expect(await stateOf(server, url)).toMatchObject({ disabled: [1, 1], live_keys: 2 })

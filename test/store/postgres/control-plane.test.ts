@@ -195,6 +195,24 @@ describe.skipIf(noPostgres)('on Postgres', () => {
       expect(await waiting).toHaveLength(20)
     })
 
+    test('reads that take long hold up no stop', async () => {
+      const store = some(0)
+      const other = new Client({ connectionString: url })
+      await other.connect()
+      onTestFinished(() => other.end())
+      await other.query('BEGIN; LOCK TABLE holdpoint_control_plane.decisions')
+      const reads = Promise.all(
+        Array.from({ length: 50 }, () => store.listDecisions(ORG.orgId, {}, { limit: 1 })),
+      )
+      expect(await store.findKey(KEY.keyId)).toEqual(KEY)
+      expect(await store.findSession('none')).toBeUndefined()
+      expect(await store.change(ORG.orgId, { isStop: true }, () => ({ result: 'done' }))).toMatchObject({
+        result: 'done',
+      })
+      await other.query('COMMIT')
+      expect(await reads).toHaveLength(50)
+    })
+
     test.each(['40001', '40P01'])(
       'a change that gave way to another transaction (%s) is decided anew',
       async (state) => {

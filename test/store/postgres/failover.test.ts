@@ -1,5 +1,9 @@
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 
+import type { Change } from '../../../src/control-plane/store.ts'
+import { createLogger } from '../../../src/log.ts'
+import { openControlPlaneStore } from '../../../src/store/postgres/control-plane.ts'
+import { KEY, ORG } from '../../contract/control-plane-records.ts'
 import { enter, said, seed, stateOf, type EnteredNode } from '../../fixtures/entered-store.ts'
 import { noPostgres, startReplicated, type TestPostgres } from '../../fixtures/postgres.ts'
 import { startRoute, type Route } from '../../fixtures/route.ts'
@@ -123,6 +127,26 @@ describe.skipIf(noPostgres)('a failover', { timeout: 20_000 }, () => {
       await primary.query(url, "SELECT revoked FROM holdpoint_control_plane.devices WHERE org_id = 'org_a'"),
     ).toEqual([{ revoked: 1 }])
     await unknown(() => primary.kill())
+  })
+
+  test('a stop that no standby can confirm is in force all the same, and holds up no other one', async () => {
+    const store = await openControlPlaneStore({
+      url: route.through(await primary.createDatabase()),
+      poolSize: 4,
+      timeoutMs: 300,
+      consistency: 'primary',
+      log: createLogger({ level: 'silent' }),
+    })
+    onTestFinished(() => store.close())
+    const put = (change: Omit<Change<undefined>, 'result'>) =>
+      store.change(ORG.orgId, {}, () => ({ ...change, result: undefined }))
+    await put({ org: ORG, keys: [KEY] })
+    standby.freeze()
+    for (const epoch of [1, 2]) {
+      await expect(put({ org: { ...ORG, epoch } })).rejects.toMatchObject({ code: 'STORE_OUTCOME_UNKNOWN' })
+      await expect.poll(async () => (await store.reader.read(KEY.keyId, []))?.orgEpoch).toBe(epoch)
+    }
+    standby.thaw()
   })
 })
 

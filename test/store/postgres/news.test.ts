@@ -113,6 +113,37 @@ describe.skipIf(noPostgres)('news of nodes that share a database', () => {
     for (const { heard } of nodes) expect(heard).toEqual(seqs('org', 1, 3))
   })
 
+  test('are heard from the server that the store has moved to, though the one before still answers', async () => {
+    let servers = 1
+    const admit = async () => {
+      const server = servers
+      return () => server === servers
+    }
+    const moved = createDatabase({ url, schema: SCHEMA, name: 'moved', poolSize: 2, timeoutMs: 1500, admit })
+    onTestFinished(() => moved.close())
+    const { log } = logLines()
+    const pids = async () =>
+      (
+        await server.query(url, "SELECT pid FROM pg_stat_activity WHERE application_name = 'holdpoint news'")
+      ).map(({ pid }) => pid)
+    const news = await openNews({ database: moved, nodeId: 'moved', log, pollMs: NEVER_MS })
+    onTestFinished(news.close)
+    const heard: number[] = []
+    const listener = {
+      told: () => {},
+      decided: () => {},
+      lost: () => {},
+      wantsDecisionsOf: () => new Set<string>(),
+    }
+    news.listen({ ...listener, committed: (rows) => void heard.push(...rows.map(({ seq }) => seq)) })
+    const [before] = await pids()
+    servers = 2
+    await commit(news, 'org', 1)
+    news.committed()
+    await until(() => heard.length === 1)
+    expect(await pids()).not.toContain(before)
+  })
+
   test('are found without any notification, within the time between two looks', async () => {
     const [a, b] = [await node('a'), await node('b', { pollMs: 50 })]
     await commit(a.news, 'org', 1, 3)

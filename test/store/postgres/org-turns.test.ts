@@ -7,7 +7,7 @@ describe('turns of an org', () => {
     const log: string[] = []
     const ends = new Map<string, () => void>()
     const run = (orgId: string, name: string) =>
-      turns(orgId, async () => {
+      turns({ orgId, isStop: name.startsWith('stop') }, async () => {
         log.push(name)
         const { promise, resolve } = Promise.withResolvers<void>()
         ends.set(name, resolve)
@@ -38,6 +38,15 @@ describe('turns of an org', () => {
       'fulfilled',
     ])
     expect(await other).toBe('other')
+  })
+
+  test('come to stops first, in the order they asked', async () => {
+    const { log, run, end } = started(createOrgTurns(10_000))
+    const all = ['a', 'b', 'c', 'd', 'stop 1', 'stop 2'].map((name) => run('o_1', name))
+    await new Promise(setImmediate)
+    for (const name of ['a', 'b', 'stop 1', 'stop 2', 'c', 'd']) await end(name)
+    await Promise.all(all)
+    expect(log).toEqual(['a', 'b', 'stop 1', 'stop 2', 'c', 'd'])
   })
 
   test('that do not come in time are refused, and run nothing', async () => {

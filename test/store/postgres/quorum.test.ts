@@ -7,6 +7,7 @@ import { enter, seed } from '../../fixtures/entered-store.ts'
 import { noPostgres, startReplicated, type TestPostgres } from '../../fixtures/postgres.ts'
 
 const TIMEOUT_MS = 300
+const WAITING = "SELECT count(*)::int AS waiting FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 describe.skipIf(noPostgres)('CONSISTENCY=quorum', { timeout: 20_000 }, () => {
   let primary: TestPostgres
@@ -68,6 +69,8 @@ describe.skipIf(noPostgres)('CONSISTENCY=quorum', { timeout: 20_000 }, () => {
     standby.freeze()
     await expect(fresh.read('org_a-live', ['a:b:c:d'])).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
     expect(await plain.read('org_a-live', ['a:b:c:d'])).toMatchObject({ orgDisabled: false })
+    // Each question has a new connection: those that were given up do not wait for the standby, until there is no other.
+    await expect.poll(() => primary.query(url, WAITING)).toEqual([{ waiting: 0 }])
     standby.thaw()
     expect(await fresh.read('org_a-live', ['a:b:c:d'])).toMatchObject({ orgDisabled: false })
   })
