@@ -145,7 +145,7 @@ describe('a signed drill is not believed', () => {
     ],
     [
       'when its signature is another',
-      (d) => ({ ...d, signature: d.signature.replace(/^./, '_') }),
+      (d) => ({ ...d, signature: d.signature.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')) }),
       /signature/,
     ],
     ['when its signature is none', (d) => ({ ...d, signature: '' }), /signature/],
