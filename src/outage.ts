@@ -14,7 +14,7 @@ export function createOutage(log: Pick<Logger, 'error' | 'info'>, message: strin
     failed: (error) => {
       if (sinceMs !== undefined) return
       sinceMs = performance.now()
-      log.error({ reason: messageOf(error) }, `${message}; it is tried again and again`)
+      log.error({ reason: messageOf(error) }, `${message}; another line will say when that is over`)
     },
     worked: () => {
       if (sinceMs === undefined) return

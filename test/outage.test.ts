@@ -15,7 +15,7 @@ test('what fails each second is told once, and once more when it is over', () =>
   outage.worked()
   outage.failed(new Error('away again'))
   expect(lines).toMatchObject([
-    { level: 'error', msg: 'housekeeping failed; it is tried again and again', reason: 'away' },
+    { level: 'error', msg: 'housekeeping failed; another line will say when that is over', reason: 'away' },
     { level: 'info', msg: 'over: housekeeping failed', after_ms: expect.any(Number) },
     { level: 'error', reason: 'away again' },
   ])

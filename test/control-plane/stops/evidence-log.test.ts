@@ -64,7 +64,9 @@ describe('evidence of stops', () => {
     evidence.observe({ seen: [seen('a')] })
     await evidence.flush()
     expect(failures()).toBe(1)
-    expect(lines().map(({ msg }) => msg)).toEqual(['evidence of stops could not be stored'])
+    expect(lines().map(({ msg }) => msg)).toEqual([
+      'evidence of stops could not be stored; another line will say when that is over',
+    ])
   })
 
   test('that comes faster than the disk takes it is dropped, and said so: memory is bounded', async () => {
