@@ -151,7 +151,7 @@ describe.skipIf(!hasChromium('the console during an outage'))(
       await decisions.getByText('after_the_outage').waitFor()
       await world.post(PATHS.orgDisable, { reason: 'to see it told' })
       for (const of of [page, decisions])
-        await of.getByRole('banner').getByText('ORG DISABLED').waitFor({ timeout: 3000 })
+        await of.getByRole('banner').getByText('ORG DISABLED').waitFor({ timeout: 10_000 })
     })
 
     it('did all that without a complaint of the browser', () => {
