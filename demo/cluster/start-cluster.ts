@@ -1,8 +1,7 @@
-import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Env } from '../../src/config.ts'
 import { makeDataDir, toolServerFile } from '../../src/programs/secrets.ts'
+import { freePort } from '../free-port.ts'
 import { startBalancer } from './balancer.ts'
 import {
   firstSecrets,
@@ -96,7 +95,7 @@ async function start(options: ClusterOptions, started: Stop[]): Promise<Omit<Clu
 }
 
 async function startPostgres(dataDir: string, shared: SharedSecrets): Promise<LocalPostgres> {
-  const [port = 0] = await freePorts(1)
+  const port = await freePort()
   return startLocalPostgres({
     dir: shared.postgresDir,
     port,
@@ -109,9 +108,12 @@ type Ports = Readonly<Record<'agents' | 'operators' | 'callers', readonly number
 
 /** Of the processes behind the balancers. They keep them when they are started again. */
 async function targetPorts(): Promise<Ports> {
-  const ports = await freePorts(3 * INDICES.length)
-  const part = (index: number) => ports.slice(index * INDICES.length, (index + 1) * INDICES.length)
-  return { agents: part(0), operators: part(1), callers: part(2) }
+  const some = async () => {
+    const ports: number[] = []
+    while (ports.length < INDICES.length) ports.push(await freePort())
+    return ports
+  }
+  return { agents: await some(), operators: await some(), callers: await some() }
 }
 
 type Fronts = Pick<Cluster, 'url' | 'operatorUrl' | 'toolServerUrl'>
@@ -181,12 +183,4 @@ function memberOf(
 /** TLS passes through a balancer. */
 function urlOf(env: Env, port: number): string {
   return `${env['TLS_CERT_FILE'] ? 'https' : 'http'}://127.0.0.1:${port}`
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(probes.map((probe) => once(probe, 'listening')))
-  const ports = probes.map((probe) => (probe.address() as AddressInfo).port)
-  await Promise.all(probes.map((probe) => once(probe.close(), 'close')))
-  return ports
 }

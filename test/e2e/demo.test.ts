@@ -1,25 +1,15 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
-const DEMO = join(import.meta.dirname, '../../demo/demo.ts')
+import { runDemo } from './run-demo.ts'
 
 test(
   'npm run demo: every step is as expected, status 0, and the table says so',
   { timeout: 60_000 },
   async () => {
-    const { OPENAI_API_KEY: _none, ...env } = process.env
-    const child = spawn(process.execPath, ['--conditions=holdpoint-source', DEMO], {
-      env,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let output = ''
-    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    const [status] = await once(child, 'close')
+    const { output, status, table: rows } = await runDemo()
     expect(output).toContain('Every step was as expected.')
     expect(status).toBe(0)
-    const table = output.slice(output.indexOf('──')).split('\n').slice(1, 14)
+    const table = rows.slice(0, 13)
     expect(table.every((row) => row.startsWith('ok  '))).toBe(true)
     expect(table).toHaveLength(13)
     expect(output).toMatch(/calls that began after the acknowledgement: [1-9]\d*, of which ran: 0/)

@@ -1,20 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { HoldpointError } from '../../errors.ts'
+import { mayPass } from '../../passing.ts'
 
 /** In which Postgres comes back from a restart, or a standby takes over. */
 const PATIENCE_MS = 10_000
 const WAIT_MS = 500
-
-/** What passes by itself: the store is away for a while, is busy, or nobody knows whether it was done. */
-const PASSES = new Set([
-  'STORE_UNREACHABLE',
-  'STORE_IN_RECOVERY',
-  'STORE_RESTORED',
-  'STORE_TIMEOUT',
-  'STORE_BUSY',
-  'STORE_OUTCOME_UNKNOWN',
-])
 
 /** Tries a write that may be done twice again and again. Throws what the last try threw. */
 export type Patiently = (write: () => Promise<void>) => Promise<void>
@@ -43,7 +33,7 @@ export function createPatience({
       } catch (thrown) {
         awaySinceMs ??= nowMs()
         const isOver = nowMs() - awaySinceMs >= patienceMs
-        if (isOver || !(thrown instanceof HoldpointError) || !PASSES.has(thrown.code)) throw thrown
+        if (isOver || !mayPass(thrown)) throw thrown
         await sleep(waitMs)
       }
     }

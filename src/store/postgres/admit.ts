@@ -1,6 +1,7 @@
 import { HoldpointError } from '../../errors.ts'
-import type { Database, DatabaseOptions, Session } from './database.ts'
-import { assertDurable } from './durability.ts'
+import type { Database, DatabaseOptions } from './database.ts'
+import type { Session } from './session.ts'
+import { assertDurable, AT_RISK } from './durability.ts'
 import { look, type Found, type KnownChange, type Place } from './identity.ts'
 import type { Settled } from './restored.ts'
 import { judge, type Known } from './verdict.ts'
@@ -66,7 +67,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   const check = async (session: Session): Promise<Found> => {
     const found = await lookAt(session, known?.change, label)
-    assertDurable(found.settings, label)
+    assertDurable(found.settings, label, AT_RISK.stops)
     const verdict = judge(found, known, label)
     if (verdict.kind === 'refused') throw verdict.error
     if (verdict.kind !== 'same') {

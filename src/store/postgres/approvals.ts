@@ -4,7 +4,8 @@ import { orgs } from '../control-plane-rows.ts'
 import { approvals } from '../desk-rows.ts'
 import type { ChangeParts } from './control-plane-change.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
-import type { Database, Session } from './database.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import { deleteBeyond, deleteSome, jsonTexts, putAll, upsertAll } from './statements.ts'
 
 const COLUMNS = approvals.list

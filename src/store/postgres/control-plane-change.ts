@@ -1,19 +1,17 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 import type { ApprovalCounts, ApprovalRecord } from '../../control-plane/approvals/approval-store.ts'
 import type { AuditRow } from '../../control-plane/records.ts'
 import type { SessionRecord } from '../../control-plane/sessions/session-store.ts'
 import type { Change, ControlPlaneStore, OrgSnapshot, Wanted } from '../../control-plane/store.ts'
-import { jittered } from '../../jitter.ts'
 import { nextAuditRows } from '../audit-rows.ts'
 import * as rows from '../control-plane-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
-import type { Database, Session } from './database.ts'
-import { mayTryAgain } from './errors.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import type { News } from './news.ts'
 import type { OrgTurns } from './org-turns.ts'
 import { insertAll, jsonRows, putAll, rowsOf, upsertAll } from './statements.ts'
 import { auditWithStops } from './stops.ts'
+import { untilItGoesThrough } from './try-again.ts'
 
 /** The parts of a change that are kept elsewhere. */
 export interface ChangeParts {
@@ -38,10 +36,6 @@ export interface ChangeParts {
   readonly turns: OrgTurns
 }
 
-/** What has read and decided in vain, because another transaction was there first, begins anew; so often at most. */
-const ATTEMPTS = 4
-const WAIT_MS = 10
-
 /**
  * The one way anything but evidence is written. The org's row is locked first, so that all changes of one org are in
  * one order, whichever node makes them: what is read after it stays as it is until COMMIT. Three round trips.
@@ -61,18 +55,10 @@ export function createChange(database: Database, parts: ChangeParts): ControlPla
     })
   return (orgId, wanted, decide) =>
     parts.turns({ orgId, isStop: wanted.isStop }, async () => {
-      for (let attempts = 1; ; attempts++) {
-        try {
-          const committed = await attempt(orgId, wanted, decide)
-          if (committed.audit.length > 0) parts.news.committed()
-          return committed
-        } catch (thrown) {
-          // `decide` has no effects, and nothing was committed.
-          if (attempts === ATTEMPTS || !mayTryAgain(thrown)) throw thrown
-          // The other one takes what it waits for first.
-          await sleep(jittered(WAIT_MS * attempts))
-        }
-      }
+      // `decide` has no effects.
+      const committed = await untilItGoesThrough(() => attempt(orgId, wanted, decide))
+      if (committed.audit.length > 0) parts.news.committed()
+      return committed
     })
 }
 

@@ -1,24 +1,13 @@
 import type { AuditRow, DecisionRecord } from '../../control-plane/records.ts'
-import type { ControlPlaneStore } from '../../control-plane/store.ts'
+import type { ControlPlaneEvidence } from '../control-plane-parts.ts'
 import * as rows from '../control-plane-rows.ts'
 import { devicePatternRegex } from '../device-pattern-regex.ts'
 import { decisionConditions, firstIdAt } from '../filters.ts'
 import { createAuditSearch } from './audit-search.ts'
-import type { Database, Session } from './database.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import type { News } from './news.ts'
-import { allOf, insertAll, jsonRows, rowsOf } from './statements.ts'
-
-type Evidence = Pick<
-  ControlPlaneStore,
-  | 'listAudit'
-  | 'searchAudit'
-  | 'auditHead'
-  | 'findAudit'
-  | 'recordDecisions'
-  | 'listDecisions'
-  | 'pruneDecisions'
-  | 'pruneLinks'
->
+import { allOf, deleteSome, insertAll, jsonRows, rowsOf } from './statements.ts'
 
 export interface EvidenceParts {
   /** Notes, in the transaction of these decisions, what the replicas among them were last denied. */
@@ -27,7 +16,10 @@ export interface EvidenceParts {
 }
 
 /** The audit chain, to be read, and the decisions, which are no part of it; what is old enough is deleted. */
-export function createEvidence(database: Database, { noteDenials, news }: EvidenceParts): Evidence {
+export function createEvidence(
+  database: Database,
+  { noteDenials, news }: EvidenceParts,
+): ControlPlaneEvidence {
   const { query, read, transact } = database
   return {
     listAudit: async (orgId, { after, limit }) =>
@@ -123,5 +115,4 @@ const PRUNE_DECISIONS = `DELETE FROM decisions WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM decisions WHERE org_id = orgs.org_id AND request_id < $1
     ORDER BY request_id LIMIT $2 FOR UPDATE SKIP LOCKED
   ) old LIMIT $2))`
-const PRUNE_LINKS = `DELETE FROM recovery_links WHERE digest = ANY (ARRAY(
-  SELECT digest FROM recovery_links WHERE expires_at_ms < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`
+const PRUNE_LINKS = deleteSome('recovery_links', 'expires_at_ms < $1 LIMIT $2')

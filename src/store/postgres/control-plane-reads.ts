@@ -1,31 +1,13 @@
 import { patternsMatching } from '../../control-plane/patterns.ts'
-import type { ControlPlaneStore } from '../../control-plane/store.ts'
+import type { ControlPlaneReads } from '../control-plane-parts.ts'
 import * as rows from '../control-plane-rows.ts'
 import { lastSeenOf, overdueDevice, overdueLock } from '../read-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Database } from './database.ts'
 import { jsonTexts } from './statements.ts'
 
-type Reads = Pick<
-  ControlPlaneStore,
-  | 'findKey'
-  | 'listKeys'
-  | 'countOrgs'
-  | 'listOrgs'
-  | 'findUsage'
-  | 'listDevices'
-  | 'listLocks'
-  | 'locksOn'
-  | 'listOwners'
-  | 'findOrgsOwnedBy'
-  | 'findLink'
-  | 'plansEnded'
-  | 'keysEnded'
-  | 'stopsOverdue'
->
-
 /** What is read outside of changes. */
-export function createReads({ query, read, snapshot }: Database, finder: DeviceFinder): Reads {
+export function createReads({ query, read, snapshot }: Database, finder: DeviceFinder): ControlPlaneReads {
   const texts = async (column: string, text: string, values?: readonly rows.Value[]) =>
     (await query(text, values)).map((row) => row[column] as string)
 

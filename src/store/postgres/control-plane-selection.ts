@@ -3,7 +3,7 @@ import type { DeviceRecord, OrgRecord } from '../../control-plane/records.ts'
 import type { DeviceSelection } from '../../control-plane/store.ts'
 import * as rows from '../control-plane-rows.ts'
 import { devicePatternRange, devicePatternRegex } from '../device-pattern-regex.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import { jsonTexts } from './statements.ts'
 
 export interface DeviceFinder {

@@ -7,8 +7,6 @@ import { storeError } from './errors.ts'
 import { createSession, type Session, type WatchedSession } from './session.ts'
 import { snapshot, transact } from './transaction.ts'
 
-export type { Answered, Session } from './session.ts'
-
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database`. Parameters such as `sslmode` are those of the `pg` package. */
   readonly url: string

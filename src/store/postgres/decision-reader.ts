@@ -11,8 +11,8 @@ import {
   type Database,
   type DatabaseOptions,
   type OwnConnection,
-  type Session,
 } from './database.ts'
+import type { Session } from './session.ts'
 import { createBarrier } from './quorum.ts'
 import { jsonTexts } from './statements.ts'
 import { createStopReader } from './stops.ts'

@@ -11,18 +11,28 @@ const OLDEST_MAJOR = 13
 /** With others, a commit is acked before it is on a disk that outlives the server. */
 const DURABLE_COMMITS = new Set(['on', 'remote_apply'])
 
-/** Throws `STORE_NOT_DURABLE` for a server that would lose acked stops by itself (G5). Of each new connection. */
-export function assertDurable({ fsync, synchronousCommit }: Settings, label: string): void {
+/** What a server that is not durable puts at risk. */
+export const AT_RISK = {
+  stops: 'a stop that was acknowledged could be lost in a power cut (G5)',
+  intents: 'an intent could be lost in a power cut while its effect happened (G8)',
+} as const
+
+/** Throws `STORE_NOT_DURABLE` for a server that would lose what it has confirmed. Of each new connection. */
+export function assertDurable(
+  { fsync, synchronousCommit }: Pick<Settings, 'fsync' | 'synchronousCommit'>,
+  label: string,
+  atRisk: string,
+): void {
   if (fsync !== 'on') {
     throw new HoldpointError(
       'STORE_NOT_DURABLE',
-      `The database ${label} runs with fsync=${fsync}, so a stop that was acknowledged could be lost in a power cut (G5). Set fsync=on there.`,
+      `The database ${label} runs with fsync=${fsync}, so ${atRisk}. Set fsync=on there.`,
     )
   }
   if (DURABLE_COMMITS.has(synchronousCommit)) return
   throw new HoldpointError(
     'STORE_NOT_DURABLE',
-    `The database ${label} runs our connections with synchronous_commit=${synchronousCommit}, although we ask for "on": a stop that was acknowledged could be lost (G5). ` +
+    `The database ${label} runs our connections with synchronous_commit=${synchronousCommit}, although we ask for "on": ${atRisk}. ` +
       'Is there a pooler in between that drops the options of a connection? Lead the URL past it.',
   )
 }

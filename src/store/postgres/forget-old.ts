@@ -1,4 +1,4 @@
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import type { ToolDatabase } from './tool-database.ts'
 
 /** A run that can still go on, or with an effect of which nobody knows the outcome, is needed. */

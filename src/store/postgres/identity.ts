@@ -1,5 +1,6 @@
 import type { Row } from '../control-plane-rows.ts'
-import type { Session } from './database.ts'
+import { NOW_MS } from './now.ts'
+import type { Session } from './session.ts'
 
 /** Where the tables lie. A standby has the same place as its primary until it is promoted: then its timeline is a new one. */
 export interface Place {
@@ -69,7 +70,7 @@ const LOOK = `
     store_id, noted.server AS noted_server, noted.relation AS noted_relation, noted.timeline AS noted_timeline,
     synchronous_at_ms, restored_at_ms, keep_keys,
     (SELECT value FROM meta WHERE name = 'generation') AS generation,
-    floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms,
+    ${NOW_MS} AS now_ms,
     (SELECT hash FROM audit WHERE org_id = $1 AND seq = $2::bigint) AS hash,
     current_setting('server_version') AS version,
     current_setting('server_version_num')::int AS version_number,

@@ -9,12 +9,13 @@ import type {
   Outcome,
   Settlement,
 } from '../../guard/journal.ts'
+import { mayPass } from '../../passing.ts'
 import type { Value } from '../control-plane-rows.ts'
 import { endOf, entryOf, inTheWay, maySettle, OVERRULED, type JournalRow } from '../journal-rows.ts'
 import { storableText } from '../text.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import * as sql from './journal-rows.ts'
-import { createMending, mayPass } from './mending.ts'
+import { createMending } from './mending.ts'
 import { addToOperatorLog } from './operator-log.ts'
 import { createReservations } from './reservations.ts'
 import { createSettleWith } from './settle-with.ts'

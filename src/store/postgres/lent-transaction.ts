@@ -1,6 +1,6 @@
 import { HoldpointError } from '../../errors.ts'
 import { overError } from '../transaction-errors.ts'
-import type { Answered, Session } from './database.ts'
+import type { Answered, Session } from './session.ts'
 
 /**
  * The transaction of a transactional effect on Postgres. It is of no use once the effect has settled. Its tables are

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { HoldpointError } from '../../errors.ts'
 import { jittered } from '../../jitter.ts'
+import { mayPass } from '../../passing.ts'
 
 /** What nobody waits for any more, and must be stored all the same once the database is back. */
 export interface Mending {
@@ -14,19 +14,6 @@ export interface Mending {
 const WAIT_MS = { min: 50, max: 5000 }
 /** Longer than any lease and most outages; it is in memory, so it ends with the process in any case. */
 const PATIENCE_MS = 15 * 60_000
-const PASSING = new Set([
-  'STORE_UNREACHABLE',
-  'STORE_OUTCOME_UNKNOWN',
-  'STORE_TIMEOUT',
-  'STORE_BUSY',
-  'STORE_IN_RECOVERY',
-])
-
-/** Whether it may go otherwise a little later. */
-export function mayPass(thrown: unknown): boolean {
-  return thrown instanceof HoldpointError && PASSING.has(thrown.code)
-}
-
 export function createMending(): Mending {
   const closing = new AbortController()
   const all = new Set<Promise<void>>()

@@ -1,5 +1,6 @@
 import { HoldpointError } from '../../errors.ts'
-import type { Database, Session } from './database.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 
 /** One step of a schema. Steps that were published never change; new ones are added. */
 export interface Migration {

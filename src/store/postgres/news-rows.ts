@@ -1,7 +1,7 @@
 import type { AuditRow, DecisionRecord } from '../../control-plane/records.ts'
 import * as rows from '../control-plane-rows.ts'
-import { jsonRows } from './statements.ts'
-import type { Session } from './database.ts'
+import { deleteSome, jsonRows } from './statements.ts'
+import type { Session } from './session.ts'
 import type { Horizon } from './news-position.ts'
 
 // The statements on the table of news.
@@ -82,11 +82,11 @@ const DECISIONS_OF = `
   ORDER BY found.request_id, found.ordinal`
 
 /** So many at once: a table that nobody pruned for long is no reason to hold up anything. */
-const PRUNE = `
-  DELETE FROM news WHERE news_id IN (
-    SELECT news_id FROM news
-    WHERE at < clock_timestamp() - make_interval(secs => $1) AND news_id < (SELECT max(news_id) FROM news)
-    ORDER BY news_id LIMIT 10000 FOR UPDATE SKIP LOCKED)`
+const PRUNE = deleteSome(
+  'news',
+  `at < clock_timestamp() - make_interval(secs => $1) AND news_id < (SELECT max(news_id) FROM news)
+   ORDER BY news_id LIMIT 10000`,
+)
 
 type News = Pick<NewsRow, 'nodeId' | 'kind'> &
   Partial<Pick<NewsRow, 'orgId' | 'firstSeq' | 'lastSeq' | 'body'>>

@@ -2,7 +2,8 @@ import type { NewsListener, NodeMessage } from '../../control-plane/nodes/shared
 import { messageOf } from '../../errors.ts'
 import { jittered } from '../../jitter.ts'
 import type { Logger } from '../../log.ts'
-import type { Database, OwnConnection, Session } from './database.ts'
+import type { Database, OwnConnection } from './database.ts'
+import type { Session } from './session.ts'
 import { createNewsPosition, type NewsPosition } from './news-position.ts'
 import * as rows from './news-rows.ts'
 

@@ -7,6 +7,7 @@ import {
 import { mapping } from '../control-plane-rows.ts'
 import type { Database } from './database.ts'
 import { NOW_MS } from './now.ts'
+import { deleteSome } from './statements.ts'
 
 const nodes = mapping<NodeRecord>({
   nodeId: 'node_id',
@@ -73,16 +74,9 @@ export function createChores(database: Database, nodeId: string): Chores {
 }
 
 const PRUNES = [
-  prune('nodes', 'node_id', `heard_at_ms < ${NOW_MS} - ${DAY_MS}`),
+  deleteSome('nodes', `heard_at_ms < ${NOW_MS} - ${DAY_MS} LIMIT $1`),
   // Full by then.
-  prune('rate_buckets', 'name, id', `at_ms < ${NOW_MS} - ${HOUR_MS}`),
-  prune('mails_sent', 'address', `last_at_ms < ${NOW_MS} - ${HOUR_MS}`),
-  prune('decision_rates', 'org_id, minute, cell', `minute < (${NOW_MS} - ${2 * HOUR_MS}) / 60000`),
+  deleteSome('rate_buckets', `at_ms < ${NOW_MS} - ${HOUR_MS} LIMIT $1`),
+  deleteSome('mails_sent', `last_at_ms < ${NOW_MS} - ${HOUR_MS} LIMIT $1`),
+  deleteSome('decision_rates', `minute < (${NOW_MS} - ${2 * HOUR_MS}) / 60000 LIMIT $1`),
 ]
-
-/** Rows that somebody else works with are left for the next time: nobody waits for it, and it waits for nobody. */
-function prune(table: string, key: string, condition: string): string {
-  return `DELETE FROM ${table} WHERE (${key}) IN (
-    SELECT ${key} FROM ${table} WHERE ${condition} LIMIT $1 FOR UPDATE SKIP LOCKED
-  )`
-}

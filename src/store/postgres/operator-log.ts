@@ -1,5 +1,5 @@
 import type { OperatorEntry } from '../../agents/hosted/run-store.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 
 const ADD = `INSERT INTO operator_log (at_ms, actor, action, subject, run_id, reason)
   VALUES ($1, $2, $3, $4, $5, $6)`

@@ -3,9 +3,11 @@ import type { AuditRow } from '../../control-plane/records.ts'
 import { nextAuditRows } from '../audit-rows.ts'
 import * as rows from '../control-plane-rows.ts'
 import type { Row } from '../control-plane-rows.ts'
-import type { Database, Session } from './database.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import { look, type Found, type Place } from './identity.ts'
 import { addNews } from './news-rows.ts'
+import { NOW_MS } from './now.ts'
 import { insertAll, rowsOf, upsertAll } from './statements.ts'
 import { auditWithStops } from './stops.ts'
 import { judge, type Known, type Verdict } from './verdict.ts'
@@ -64,10 +66,9 @@ export async function acceptPlace(database: Database): Promise<void> {
 /** What an operator says who has restored it: the next node that looks begins a new generation. */
 export async function markRestored(database: Database, keepKeys: boolean): Promise<void> {
   await database.transact((session) =>
-    session.run(
-      'UPDATE store_identity SET keep_keys = $1::int, restored_at_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint',
-      [Number(keepKeys)],
-    ),
+    session.run(`UPDATE store_identity SET keep_keys = $1::int, restored_at_ms = ${NOW_MS}`, [
+      Number(keepKeys),
+    ]),
   )
 }
 

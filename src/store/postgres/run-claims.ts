@@ -1,6 +1,6 @@
 import type { RunRecord, RunStatus } from '../../agents/hosted/run-store.ts'
 import { endOfClaim, jsonText, type RunRow } from '../run-rows.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import { runRow } from './run-rows.ts'
 import * as sql from './run-statements.ts'
 import { replaceApprovals } from './tool-approvals.ts'

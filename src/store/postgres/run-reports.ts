@@ -4,14 +4,16 @@ import {
   type RunReportLimits,
   type RunReportStore,
 } from '../../control-plane/runs/run-report-store.ts'
-import { reportedRuns as runs, stepOf, unknownEffects as effects } from '../desk-rows.ts'
-import type { Database, Session } from './database.ts'
+import {
+  HEARD_EVERY_MS,
+  PART_AT_ONCE,
+  reportedRuns as runs,
+  stepOf,
+  unknownEffects as effects,
+} from '../desk-rows.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import { deleteBeyond, deleteSome, insertAll, jsonRows, jsonTexts, rowsOf } from './statements.ts'
-
-/** How much goes at once when there is too much, so that looking for it is rare. */
-const PART_AT_ONCE = 0.01
-/** How exactly it is known when a replica was last heard of. */
-const HEARD_EVERY_MS = 60_000
 
 export function createRunReports({ query, read, snapshot, transact }: Database): RunReportStore {
   return {

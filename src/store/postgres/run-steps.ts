@@ -1,5 +1,5 @@
 import type { StepRecord } from '../../agents/hosted/run-store.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import { ADD_STEP, LOCK, STEPS } from './run-statements.ts'
 
 /** To the timeline of a run, whose row orders those who add to it. Belongs into a transaction. */

@@ -9,7 +9,7 @@ import type {
 } from '../../agents/hosted/run-store.ts'
 import type { Journal } from '../../guard/journal.ts'
 import { endOf, hasEnded, isResumable, jsonText, recordOf, type RunRow } from '../run-rows.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import { addToOperatorLog, readOperatorLog } from './operator-log.ts'
 import { endRun, giveBack, settleRun, takeRun } from './run-claims.ts'
 import { listQuery, runRow, wholeRecord } from './run-rows.ts'

@@ -1,7 +1,7 @@
 import type { Mapping, Row, Value } from '../control-plane-rows.ts'
 import type { Condition } from '../filters.ts'
 import { storableText } from '../text.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 
 // Any number of rows by one statement, whose only parameter is their JSON.
 

@@ -1,6 +1,7 @@
 import type { Row } from '../control-plane-rows.ts'
 import { MAX_OF_KEY, PART_AT_ONCE } from '../stop-rows.ts'
-import type { Database, Session } from './database.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import { deleteBeyond, jsonRows } from './statements.ts'
 
 // Whoever holds a key may claim any name, and a process has a new one each time it starts: of one key a bounded number

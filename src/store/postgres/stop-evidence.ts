@@ -2,7 +2,8 @@ import type { StopEvidence, StopStore } from '../../control-plane/stops/stop-sto
 import type { Row } from '../control-plane-rows.ts'
 import { ackOf, callsText, replicaOf } from '../stop-rows.ts'
 import { storableText } from '../text.ts'
-import type { Database, Session } from './database.ts'
+import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import { deleteSome, jsonRows, jsonTexts } from './statements.ts'
 import { acksWithRoom, idOf, makeRoomForReplicas } from './stop-caps.ts'
 

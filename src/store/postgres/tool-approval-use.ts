@@ -1,6 +1,6 @@
 import type { ApprovalProblem, ApprovalUse } from '../../guard/journal.ts'
 import { useForIntentOf, useOf, type ApprovalUseRow, type IntentUse } from '../approval-rows.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 
 const LATCH = `UPDATE approvals SET state = 'expired'
   WHERE state IN ('waiting', 'approved') AND expires_at_ms <= $1 AND`

@@ -1,7 +1,7 @@
 import type { ApprovalRecord, ApprovalState, NewApproval, RunStore } from '../../agents/hosted/run-store.ts'
 import { changesOf, firstRefused, recordOf, type ApprovalBindingRow } from '../approval-rows.ts'
 import type { Row } from '../control-plane-rows.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import { addToOperatorLog } from './operator-log.ts'
 import { latchExpired } from './tool-approval-use.ts'
 

@@ -1,8 +1,10 @@
 import { HoldpointError } from '../../errors.ts'
 import type { AtCrashPoint, CrashPoint } from '../../guard/crash-points.ts'
-import { createDatabase, type Database, type DatabaseOptions, type Session } from './database.ts'
-import { mayTryAgain } from './errors.ts'
+import { createDatabase, labelOf, type Database, type DatabaseOptions } from './database.ts'
+import type { Session } from './session.ts'
+import { assertDurable, AT_RISK } from './durability.ts'
 import { NOW_MS } from './now.ts'
+import { untilItGoesThrough } from './try-again.ts'
 
 export interface ToolDatabaseOptions extends Pick<DatabaseOptions, 'url' | 'poolSize' | 'timeoutMs'> {
   /** The store's clock, for tests: wall time in milliseconds. Default: the clock of the database. */
@@ -29,12 +31,16 @@ export interface ToolDatabase {
   readonly close: () => Promise<void>
 }
 
-const ATTEMPTS = 4
 export const TOOL_SCHEMA = 'holdpoint_tools'
 
 /** Connects to nothing until it is used. Effects that wait for their permit hold up to half as many connections more. */
 export function createToolDatabase(options: ToolDatabaseOptions): ToolDatabase {
   const { url, poolSize, timeoutMs, nowMs, atCrashPoint } = options
+  const label = labelOf(url)
+  const admit: DatabaseOptions['admit'] = async (session) => {
+    await assertUsable(session, label)
+    return () => true
+  }
   const common = { url, timeoutMs, schema: TOOL_SCHEMA, admit } as const
   const database = createDatabase({ ...common, poolSize, name: 'holdpoint tool server' })
   const transactions = createDatabase({
@@ -45,15 +51,7 @@ export function createToolDatabase(options: ToolDatabaseOptions): ToolDatabase {
   let closed: Promise<unknown> | undefined
   return {
     database,
-    transact: async (body) => {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await database.transact(body)
-        } catch (thrown) {
-          if (attempt === ATTEMPTS || !mayTryAgain(thrown)) throw thrown
-        }
-      }
-    },
+    transact: (body) => untilItGoesThrough(() => database.transact(body)),
     read: database.read,
     readNow: async (session) => {
       if (nowMs !== undefined) return nowMs()
@@ -70,7 +68,7 @@ const SETTINGS = `SELECT pg_is_in_recovery()::int AS recovering, current_setting
   current_setting('synchronous_commit') AS synchronous_commit`
 
 /** G8: an intent that a power cut could take away, or that is read from a standby, keeps nothing from happening twice. */
-async function admit(session: Session): Promise<() => boolean> {
+async function assertUsable(session: Session, label: string): Promise<void> {
   const [row] = await session.query(SETTINGS)
   if (row?.['recovering'] !== 0) {
     throw new HoldpointError(
@@ -78,14 +76,6 @@ async function admit(session: Session): Promise<() => boolean> {
       'The database of the tool server is a standby, or recovering. Let TOOL_DATABASE_URL lead to the primary.',
     )
   }
-  const durable = row['fsync'] === 'on' && ['on', 'remote_apply'].includes(String(row['synchronous_commit']))
-  if (!durable) {
-    throw new HoldpointError(
-      'STORE_NOT_DURABLE',
-      `The database of the tool server runs with fsync=${row['fsync'] as string} and ` +
-        `synchronous_commit=${row['synchronous_commit'] as string}: an intent could be lost in a power cut while its ` +
-        'effect happened (G8). Set fsync=on there; a pooler in between must keep the options of a connection.',
-    )
-  }
-  return () => true
+  const settings = { fsync: String(row['fsync']), synchronousCommit: String(row['synchronous_commit']) }
+  assertDurable(settings, label, AT_RISK.intents)
 }

@@ -1,5 +1,5 @@
 import type { Durability, ToolStore } from '../tool-store.ts'
-import type { Session } from './database.ts'
+import type { Session } from './session.ts'
 import { forgetOld } from './forget-old.ts'
 import { createJournal } from './journal.ts'
 import { migrate } from './migrate.ts'

@@ -1,28 +1,16 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { AuditRow } from '../../control-plane/records.ts'
-import type { ControlPlaneStore } from '../../control-plane/store.ts'
 import { createAuditSearch } from './audit-search.ts'
+import type { ControlPlaneEvidence } from '../control-plane-parts.ts'
 import * as rows from '../control-plane-rows.ts'
 import { decisionConditions, firstIdAt } from '../filters.ts'
 import { insert } from './statements.ts'
 import { createDenialNotes } from './stop-evidence.ts'
 import type { Writer } from './transaction.ts'
 
-type Evidence = Pick<
-  ControlPlaneStore,
-  | 'listAudit'
-  | 'searchAudit'
-  | 'auditHead'
-  | 'findAudit'
-  | 'recordDecisions'
-  | 'listDecisions'
-  | 'pruneDecisions'
-  | 'pruneLinks'
->
-
 /** The audit chain, to be read, and the decisions, which are no part of it; what is old enough is deleted. */
-export function createEvidence(db: DatabaseSync, writer: Writer): Evidence {
+export function createEvidence(db: DatabaseSync, writer: Writer): ControlPlaneEvidence {
   const { read, transact } = writer
   const statements = prepare(db)
   const noteDenials = createDenialNotes(db)

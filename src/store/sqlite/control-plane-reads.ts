@@ -2,32 +2,14 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import { patternsMatching } from '../../control-plane/patterns.ts'
 import type { OrgRecord } from '../../control-plane/records.ts'
-import type { ControlPlaneStore } from '../../control-plane/store.ts'
+import type { ControlPlaneReads } from '../control-plane-parts.ts'
 import * as rows from '../control-plane-rows.ts'
 import { lastSeenOf, overdueDevice, overdueLock } from '../read-rows.ts'
 import type { DeviceFinder } from './control-plane-selection.ts'
 import type { Writer } from './transaction.ts'
 
-type Reads = Pick<
-  ControlPlaneStore,
-  | 'findKey'
-  | 'listKeys'
-  | 'countOrgs'
-  | 'listOrgs'
-  | 'findUsage'
-  | 'listDevices'
-  | 'listLocks'
-  | 'locksOn'
-  | 'listOwners'
-  | 'findOrgsOwnedBy'
-  | 'findLink'
-  | 'plansEnded'
-  | 'keysEnded'
-  | 'stopsOverdue'
->
-
 /** What is read outside of changes. Each is done before anything else runs on this thread, so it is one snapshot. */
-export function createReads(db: DatabaseSync, { read }: Writer, finder: DeviceFinder): Reads {
+export function createReads(db: DatabaseSync, { read }: Writer, finder: DeviceFinder): ControlPlaneReads {
   const statements = prepare(db)
   const findOrg = (orgId: string): OrgRecord | undefined => {
     const row = statements.org.get(orgId)

@@ -6,13 +6,15 @@ import {
   type RunReportLimits,
   type RunReportStore,
 } from '../../control-plane/runs/run-report-store.ts'
-import { reportedRuns as runs, stepOf, unknownEffects as effects } from '../desk-rows.ts'
+import {
+  HEARD_EVERY_MS,
+  PART_AT_ONCE,
+  reportedRuns as runs,
+  stepOf,
+  unknownEffects as effects,
+} from '../desk-rows.ts'
 import type { Writer } from './transaction.ts'
 
-/** How much goes at once when there is too much, so that looking for it is rare. */
-const PART_AT_ONCE = 0.01
-/** How exactly it is known when a replica was last heard of. */
-const HEARD_EVERY_MS = 60_000
 export const NEWEST_RUNS = `
   SELECT ${runs.list} FROM reported_runs
   WHERE org_id = :orgId AND (created_at_ms, run_id) < (:createdAtMs, :runId)

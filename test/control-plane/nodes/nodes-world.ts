@@ -8,18 +8,13 @@
 import { onTestFinished } from 'vitest'
 import { Agent, request } from 'undici'
 
-import { createAgentLane } from '../../../src/control-plane/agent-lane.ts'
-import { createControlPlane } from '../../../src/control-plane/control-plane.ts'
 import type { ControlPlaneStore } from '../../../src/control-plane/store.ts'
-import { listen } from '../../../src/http.ts'
-import { createLogger, type Logger } from '../../../src/log.ts'
+import { createLogger } from '../../../src/log.ts'
 import { KEY_KINDS, type KeyKind } from '../../../src/machineid/wire.ts'
 import { serveControlPlane, type ServedControlPlane } from '../../../src/programs/serve-control-plane.ts'
 import { openControlPlaneStore } from '../../../src/store/postgres/control-plane.ts'
+import { HOST, NO_LIMITS, serveInOneThread } from '../../fixtures/one-thread.ts'
 import type { TestPostgres } from '../../fixtures/postgres.ts'
-
-const HOST = '127.0.0.1'
-const NO_LIMITS = { perKeyPerSecond: 0, perOrgPerSecond: 0 }
 
 /** `url`: of the agent lane. */
 export interface TestNode extends Omit<ServedControlPlane, 'close'> {
@@ -79,7 +74,7 @@ export async function startNode(url: string, threads = false): Promise<TestNode>
           throw error
         },
       })
-    : await serveHere(store, log)
+    : await serveInOneThread({ store, log, loopback: true, limitCalls: false })
   const agent = new Agent()
   let closing: Promise<void> | undefined
   const end = async () => {
@@ -105,44 +100,5 @@ export async function startNode(url: string, threads = false): Promise<TestNode>
       return answer
     },
     close,
-  }
-}
-
-/** Both lanes in this thread. */
-async function serveHere(store: ControlPlaneStore, log: Logger): Promise<ServedControlPlane> {
-  const controlPlane = createControlPlane({
-    store,
-    log,
-    loopback: true,
-    limitCalls: false,
-    onStops: (stops) => lane.stopped(stops),
-    onCut: (cut) => lane.cut(cut),
-    onSuperseded: (by) => lane.superseded(by),
-    onLost: () => lane.lost(),
-  })
-  const lane = createAgentLane({
-    reader: store.reader,
-    stops: store.stops,
-    observe: controlPlane.observe,
-    forward: (asked, response) => controlPlane.handle(asked, response, asked.socket.remoteAddress),
-    deliver: controlPlane.accept,
-    log,
-    loopback: true,
-    clock: store.shared?.clock,
-    limits: NO_LIMITS,
-    problem: controlPlane.problem,
-    onSuspect: controlPlane.suspect,
-  })
-  const { url } = await listen(lane.server, { host: HOST, port: 0 })
-  const { url: operatorUrl } = await listen(controlPlane.operatorServer, { host: HOST, port: 0 })
-  return {
-    url,
-    operatorUrl,
-    controlPlane,
-    close: async (closing) => {
-      controlPlane.feed.close()
-      await lane.close(closing)
-      await controlPlane.close(closing)
-    },
   }
 }

@@ -159,8 +159,7 @@ describe.skipIf(noPostgres)('control planes that share a database', () => {
     using older = await listen(world, a)
     using newer = await listen(world, b)
     await older.closed
-    const replicas = async () =>
-      (await listReplicas(world, a)).map(({ replica, stream }) => `${replica} ${stream}`)
+    const replicas = () => replicaStates(world, a)
     await expect.poll(replicas).toEqual(['r/1 up'])
     newer[Symbol.dispose]()
     await expect.poll(replicas).toEqual(['r/1 down'])
@@ -172,8 +171,7 @@ describe.skipIf(noPostgres)('control planes that share a database', () => {
     await register(world, a, SERVER, PAYMENTS)
     using _one = await listen(world, a, { replica: 'r/1' })
     using _two = await listen(world, b, { replica: 'r/2' })
-    const replicas = async () =>
-      (await listReplicas(world, b)).map(({ replica, stream }) => `${replica} ${stream}`)
+    const replicas = () => replicaStates(world, b)
     await expect.poll(replicas).toEqual(['r/1 up', 'r/2 up'])
     await a.close()
     expect(await replicas()).toEqual(['r/1 down', 'r/2 up'])
@@ -188,8 +186,7 @@ describe.skipIf(noPostgres)('control planes that share a database', () => {
     await register(world, a, SERVER, PAYMENTS)
     using _one = await listen(world, a, { replica: 'r/1' })
     using _two = await listen(world, b, { replica: 'r/2' })
-    const replicas = async () =>
-      (await listReplicas(world, b)).map(({ replica, stream }) => `${replica} ${stream}`)
+    const replicas = () => replicaStates(world, b)
     await expect.poll(replicas).toEqual(['r/1 up', 'r/2 up'])
     await a.store.shared?.leaveNodes()
     await b.store.closeStreams('gone')
@@ -292,9 +289,11 @@ describe.skipIf(noPostgres)('control planes that share a database', () => {
   })
 })
 
-async function listReplicas({ keys }: Pick<TestNodes<string>, 'keys'>, node: TestNode) {
+/** For example `r/1 up`. */
+async function replicaStates({ keys }: Pick<TestNodes<string>, 'keys'>, node: TestNode) {
   const response = await fetch(`${node.operatorUrl}${PATHS.replicas}`, {
     headers: { 'x-org-key': keys.viewer },
   })
-  return ((await response.json()) as { replicas: { replica: string; stream: string }[] }).replicas
+  const { replicas } = (await response.json()) as { replicas: { replica: string; stream: string }[] }
+  return replicas.map(({ replica, stream }) => `${replica} ${stream}`)
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   assertCanStart,
   assertDurable,
+  AT_RISK,
   durabilityOf,
   reportOf,
   warningsOf,
@@ -60,7 +61,10 @@ describe('a server that cannot work', () => {
       [{ synchronousCommit: 'local' }, 'STORE_NOT_DURABLE'],
       [{ synchronousCommit: 'remote_write' }, 'STORE_NOT_DURABLE'],
     ] as const) {
-      expect([change, codeOf(() => assertDurable({ ...SETTINGS, ...change }, 'db'))]).toEqual([change, code])
+      expect([change, codeOf(() => assertDurable({ ...SETTINGS, ...change }, 'db', AT_RISK.stops))]).toEqual([
+        change,
+        code,
+      ])
     }
   })
 
