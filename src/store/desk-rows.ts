@@ -86,6 +86,6 @@ export function stepOf(row: Row): ReportedStep {
 }
 
 /** Of reported runs: how much goes at once when there is too much, so that looking for it is rare. */
-export const PART_AT_ONCE = 0.01
+export const PART_OF_RUNS_AT_ONCE = 0.01
 /** How exactly it is known when a replica was last heard of. */
 export const HEARD_EVERY_MS = 60_000

@@ -6,7 +6,7 @@ import {
 } from '../../control-plane/runs/run-report-store.ts'
 import {
   HEARD_EVERY_MS,
-  PART_AT_ONCE,
+  PART_OF_RUNS_AT_ONCE,
   reportedRuns as runs,
   stepOf,
   unknownEffects as effects,
@@ -116,7 +116,7 @@ async function trim(session: Session, report: RunReport, limits: RunReportLimits
   const trimRuns = async () => {
     const [counted] = await session.query(COUNT_RUNS, [orgId, keyId])
     if (Number(counted?.['runs']) <= runsOfKey) return
-    await session.run(DROP_RUNS, [orgId, keyId, runsOfKey - Math.floor(runsOfKey * PART_AT_ONCE)])
+    await session.run(DROP_RUNS, [orgId, keyId, runsOfKey - Math.floor(runsOfKey * PART_OF_RUNS_AT_ONCE)])
   }
   const runIds = new Set(report.steps.map(({ runId }) => runId))
   await Promise.all([

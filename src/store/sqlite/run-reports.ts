@@ -8,7 +8,7 @@ import {
 } from '../../control-plane/runs/run-report-store.ts'
 import {
   HEARD_EVERY_MS,
-  PART_AT_ONCE,
+  PART_OF_RUNS_AT_ONCE,
   reportedRuns as runs,
   stepOf,
   unknownEffects as effects,
@@ -27,7 +27,7 @@ export function createRunReports(db: DatabaseSync, { read, transact }: Writer): 
   /** Whoever holds a key may tell of any number of runs: those that were told of longest ago go first. */
   const makeRoom = (orgId: string, keyId: string, max: number) => {
     const kept = Number(statements.count.get(orgId, keyId)?.['runs'])
-    if (kept > max) statements.drop.run(orgId, keyId, kept - max + Math.floor(max * PART_AT_ONCE))
+    if (kept > max) statements.drop.run(orgId, keyId, kept - max + Math.floor(max * PART_OF_RUNS_AT_ONCE))
   }
   const noteRuns = (report: RunReport, limits: RunReportLimits) => {
     const { orgId, keyId, replica, atMs } = report
