@@ -6,6 +6,7 @@ import { redact } from './redact.ts'
  */
 export class HoldpointError extends Error {
   override readonly name: string = 'HoldpointError'
+  /** Stable, in capitals: programs compare it, people look it up. */
   readonly code: string
 
   constructor(code: string, message: string, options?: ErrorOptions) {

@@ -187,7 +187,9 @@ const CLIENT_ERROR_STATUS: Record<string, number> = {
 
 /** Certificate chain and key, as PEM. */
 export interface TlsOptions {
+  /** The chain of certificates, as PEM. */
   readonly cert: string
+  /** Its key, as PEM. */
   readonly key: string
 }
 

@@ -19,7 +19,7 @@ export const LOCAL_CODES: Readonly<Record<LocalDenialCode, LocalCode>> = {
   },
   AUTHORITY_UNREACHABLE: {
     means: 'No connection to the authority came about.',
-    todo: `See that the control plane runs (npm start) and that MACHINEID_BASE_URL names it: ${LOOK}`,
+    todo: `See that the control plane runs (npx holdpoint start) and that MACHINEID_BASE_URL names it: ${LOOK}`,
   },
   AUTHORITY_TLS: {
     means: 'The certificate of the authority was not trusted.',
@@ -31,11 +31,11 @@ export const LOCAL_CODES: Readonly<Record<LocalDenialCode, LocalCode>> = {
   },
   AUTHORITY_BAD_STATUS: {
     means: 'The authority answered with a status that is no decision.',
-    todo: 'Look into the log of the control plane at that time. A proxy in front of it may have answered instead.',
+    todo: 'The log has the status. With 421 MACHINEID_BASE_URL is the operators’ port, not that of agents. Else look into the log of the control plane; a proxy may have answered instead.',
   },
   AUTHORITY_UNAUTHORIZED: {
     means:
-      'The authority did not take the key: burned, expired, of another kind, or not bound to this device.',
+      'The authority did not take the key: not known, burned, expired, of another kind, or not bound to this device.',
     todo: 'See which keys there are: holdpoint keys ls. Issue one for this device: holdpoint keys create --kind runtime',
   },
   AUTHORITY_RATE_LIMITED: {
@@ -68,7 +68,7 @@ export const LOCAL_CODES: Readonly<Record<LocalDenialCode, LocalCode>> = {
   },
   AUTHORITY_ROLLBACK: {
     means: 'The authority knew less than it had known before: its database was put back.',
-    todo: 'Restore backups with npm run restore-backup, which begins a new generation. If that was done, start this process again.',
+    todo: 'Restore backups with holdpoint restore-backup, which begins a new generation. If that was done, start this process again.',
   },
   PERMIT_EXPIRED: {
     means: 'The answer was too old by the time the work was to start.',

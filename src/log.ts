@@ -1,11 +1,14 @@
 import { pino, type DestinationStream, type Logger } from 'pino'
 import { redact } from './redact.ts'
 
+/** pino's logger. */
 export type { Logger } from 'pino'
 
+/** What `createLogger` takes. */
 export interface LogOptions {
   /** pino's levels, or `silent`. Default `info`. */
   readonly level?: string
+  /** Stands in each line as `name`. */
   readonly name?: string
   /** Default: standard output. */
   readonly destination?: DestinationStream

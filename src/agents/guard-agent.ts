@@ -20,6 +20,7 @@ import type { AnyAgent } from './session.ts'
 import { isGuarded } from './tool-core.ts'
 import { isUngatable, listed, ungatableOf } from './ungatable.ts'
 
+/** What `guardAgent` takes, beside what `guardTool` does. */
 export interface GuardAgentOptions extends GuardToolOptions {
   /**
    * Names of what may stay without a gate, because it has no seat for one: tools that run at OpenAI by their name, a

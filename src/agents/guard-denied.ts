@@ -7,6 +7,7 @@ import type { RefusalBody } from './tool-answer.ts'
  */
 export class GuardDeniedError extends HoldpointError {
   override readonly name = 'GuardDeniedError'
+  /** The denial, as a model would have been told. */
   readonly body: RefusalBody
 
   constructor(body: RefusalBody) {

@@ -9,6 +9,7 @@ import { guardedToolCore } from './tool-core.ts'
 import type { GuardedToolCore } from './tool-answer.ts'
 import { traceQuestion } from './trace.ts'
 
+/** What `guardResponse` takes, beside the tools and the response. */
 export interface GuardResponseOptions {
   /** Names the run, which an effect with the key `'each-call'` needs: call ids are unique only within one. */
   readonly runId?: string | undefined
@@ -16,9 +17,11 @@ export interface GuardResponseOptions {
   readonly caller?: string | undefined
   /** The app's own context, handed on to tools. */
   readonly context?: unknown
+  /** Aborted: nothing begins any more, and what only reads ends. */
   readonly signal?: AbortSignal | undefined
 }
 
+/** The item that goes back to the Responses API for one call. `output` is text, a denial included. */
 export type GuardedOutput = ResponseInputItem.FunctionCallOutput & { readonly output: string }
 
 /**
@@ -61,7 +64,7 @@ async function outputOf(
 
 function coreOn(guard: Guard, tool: unknown): GuardedToolCore {
   const core = guardedToolCore(tool)
-  if (core !== undefined && core.surface.guard === guard) return core
+  if (core !== undefined && core.guard === guard) return core
   const name = (tool as { name?: unknown } | null)?.name
   throw new GuardMisconfiguredError(
     `Tool "${typeof name === 'string' ? name : typeof tool}" was not made by guardedTool on a surface of this guard.`,

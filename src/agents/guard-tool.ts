@@ -20,6 +20,7 @@ import type { OnDenied } from './tool-answer.ts'
 import { isGuarded } from './tool-core.ts'
 import { traceQuestion } from './trace.ts'
 
+/** What `guardTool` takes, beside the tool and its place. */
 export interface GuardToolOptions {
   /** What a refused permission does to the run. Default `tell`. */
   readonly onDenied?: OnDenied

@@ -1,12 +1,16 @@
 import {
   ModelBehaviorError,
   tool,
+  type FunctionCallItem,
   type FunctionTool,
   RunContext,
   type ToolInputParameters,
   type ToolOptions,
 } from '@openai/agents'
 import { GuardMisconfiguredError } from '../errors.ts'
+import type { DeclaredEffects } from '../guard/declared-effects.ts'
+import { spotOn } from '../guard/spot.ts'
+import type { SurfaceChoice } from '../guard/surface-choice.ts'
 import type { Surface } from '../guard/surface.ts'
 import { directCallOf } from './direct-call.ts'
 import { GuardDeniedError } from './guard-denied.ts'
@@ -18,11 +22,12 @@ import { toolBody, type AnyToolOptions } from './tool-body.ts'
 import { executeGuarded, type GuardedTool, type SdkTool, type ToolCallDetails } from './tool-call.ts'
 import { registerCore } from './tool-core.ts'
 import type {
-  DeclaredEffects,
   OneEffectToolOptions,
   ReadOnlyToolOptions,
   SeveralEffectsToolOptions,
+  ToolSurface,
 } from './tool-options.ts'
+import { surfaceNamed, type ToolPlace } from './tool-place.ts'
 import { toolSchema, type ToolSchema } from './tool-schema.ts'
 import { traceQuestion } from './trace.ts'
 
@@ -30,41 +35,44 @@ export { guardedToolCore, isGuarded } from './tool-core.ts'
 
 /**
  * A function tool of the Agents SDK whose body runs only when the authority allows `surface` right then, and whose
- * effects each ask once more right before they happen. A refusal is the result text, one JSON object. Every other
- * option is that of the SDK's `tool()`. Throws `GUARD_MISCONFIGURED` when the options cannot work.
+ * effects each ask once more right before they happen. A refusal is the result text, one JSON object. With
+ * `guard.surfaceBy` the surface is chosen from the parsed arguments of each call, and a call for which none can be chosen
+ * is denied `GUARD_MISCONFIGURED`. Every other option is that of the SDK's `tool()`. Throws `GUARD_MISCONFIGURED` when
+ * the options cannot work.
  */
 export function guardedTool<P extends ToolInputParameters, Context = unknown>(
-  surface: Surface,
+  surface: ToolSurface<P>,
   options: ReadOnlyToolOptions<P, Context>,
 ): FunctionTool<Context, P, string>
 export function guardedTool<P extends ToolInputParameters, Context = unknown, Prepared = undefined>(
-  surface: Surface,
+  surface: ToolSurface<P>,
   options: OneEffectToolOptions<P, Context, Prepared>,
 ): FunctionTool<Context, P, string>
 export function guardedTool<P extends ToolInputParameters, E extends DeclaredEffects, Context = unknown>(
-  surface: Surface,
+  surface: ToolSurface<P>,
   options: SeveralEffectsToolOptions<P, E, Context>,
 ): FunctionTool<Context, P, string>
-export function guardedTool(surface: Surface, options: object): unknown {
-  return buildTool(surface, options as AnyToolOptions)
+export function guardedTool(surface: Surface | SurfaceChoice<never>, options: object): unknown {
+  // The overloads fit the choice to the parameters.
+  return buildTool(spotOn(surface as Surface | SurfaceChoice<unknown>), options as AnyToolOptions)
 }
 
-function buildTool(surface: Surface, options: AnyToolOptions): SdkTool {
+function buildTool(place: ToolPlace, options: AnyToolOptions): SdkTool {
   refuseUnsupported(options)
   const schema = toolSchema(options.name, options.parameters)
-  const body = toolBody(surface, options)
+  const body = toolBody(place.guard, options)
   const execute = (args: unknown, runContext: RunContext<unknown> | undefined, details: ToolCallDetails) =>
     executeGuarded(guarded, args, runContext ?? new RunContext(), details)
   const guarded: GuardedTool = {
-    sdkTool: tool(sdkOptions(surface, options, { schema, hasEffects: body.effects.length > 0, execute })),
-    surface,
+    sdkTool: tool(sdkOptions(place, options, { schema, hasEffects: body.effects.length > 0, execute })),
+    place,
     onDenied: options.onDenied ?? 'tell',
     schema,
     body,
     runOnly: runOnlyOptions(options),
   }
   registerCore(guarded)
-  surface.guard.observe(traceQuestion)
+  place.guard.observe(traceQuestion)
   return guarded.sdkTool
 }
 
@@ -92,11 +100,13 @@ function runOnlyOptions({ inputGuardrails, outputGuardrails, isEnabled }: AnyToo
 }
 
 /** Nobody is asked to approve what cannot run, and the app's own policy sees only arguments that fit. */
-function approvalPolicy(own: AnyToolOptions['needsApproval'], schema: ToolSchema) {
+function approvalPolicy(own: AnyToolOptions['needsApproval'], place: ToolPlace, schema: ToolSchema) {
   if (typeof own !== 'function') return own
   const policy = own as (runContext: RunContext<unknown>, args: unknown, callId?: string) => unknown
   return async (runContext: RunContext<unknown>, args: unknown, callId?: string) =>
-    schema.issues(args).length === 0 && policy(runContext, args, callId)
+    schema.issues(args).length === 0 &&
+    place.surfaceOf(args) !== undefined &&
+    policy(runContext, args, callId)
 }
 
 type Execute = (
@@ -106,34 +116,42 @@ type Execute = (
 ) => Promise<string>
 
 function sdkOptions(
-  surface: Surface,
+  place: ToolPlace,
   options: AnyToolOptions,
   { schema, hasEffects, execute }: { schema: ToolSchema; hasEffects: boolean; execute: Execute },
 ): ToolOptions<ToolInputParameters, unknown> {
   const { isEnabled, name, needsApproval, timeoutErrorFunction } = options
-  const failing = { surface, tool: name }
+  const failing = (toolCall: FunctionCallItem | undefined) => ({
+    surface: surfaceNamed(place, toolCall),
+    tool: name,
+    callId: toolCall?.callId,
+  })
   const built = {
     ...options,
     parameters: schema.parameters,
     execute,
-    needsApproval: approvalPolicy(needsApproval, schema),
+    needsApproval: approvalPolicy(needsApproval, place, schema),
     errorFunction: (runContext: RunContext<unknown>, error: unknown, details: ToolCallDetails) => {
       // `execute` throws only to abort the run.
       if (error instanceof GuardDeniedError) throw error
-      const callId = details?.toolCall?.callId
       return answerText(
         runContext,
         error instanceof ModelBehaviorError
           ? badArgumentsAnswer(['The arguments are not well-formed JSON.'])
-          : failedAnswer({ ...failing, callId, code: 'TOOL_FAILED', executed: 'unknown', cause: error }),
+          : failedAnswer({
+              ...failing(details?.toolCall),
+              code: 'TOOL_FAILED',
+              executed: 'unknown',
+              cause: error,
+            }),
       )
     },
     timeoutErrorFunction:
       timeoutErrorFunction ??
       ((runContext: RunContext<unknown>, _error: unknown, details: ToolCallDetails) => {
-        const callId = details?.toolCall?.callId
         const executed = hasEffects ? 'unknown' : false
-        return answerText(runContext, failedAnswer({ ...failing, callId, code: 'TOOL_TIMEOUT', executed }))
+        const failed = failedAnswer({ ...failing(details?.toolCall), code: 'TOOL_TIMEOUT', executed })
+        return answerText(runContext, failed)
       }),
     inputGuardrails: [rememberCallingAgent, ...(options.inputGuardrails ?? [])],
     isEnabled: async (at: { runContext: RunContext<unknown>; agent: AnyAgent }) => {

@@ -1,7 +1,7 @@
 import type { Agent, AgentOutputType, RunState, RunToolApprovalItem, Tool } from '@openai/agents'
 import { digestOf, faithfulDigestOf } from '../canonical-json.ts'
 import { HoldpointError } from '../errors.ts'
-import { SERVER_SURFACE } from '../guard/surface.ts'
+import { SERVER_SURFACE, type Surface } from '../guard/surface.ts'
 import { actionOf } from './action-call.ts'
 import { continuingCalls } from './continuing-calls.ts'
 import { gateOf } from './guard-agent.ts'
@@ -47,16 +47,29 @@ export async function pendingCall(item: RunToolApprovalItem): Promise<PendingCal
   const tool = toolOf(item)
   const core = guardedToolCore(tool)
   const name = tool?.name ?? item.name ?? item.rawItem.type
-  const gate = tool === undefined ? undefined : gateOf(tool)
+  const parsed = item.arguments === undefined ? undefined : await core?.parse(item.arguments)
   return {
     callId: callIdOf(item),
     tool: name,
-    ...(await shownArguments(item, core)),
+    ...shownArguments(item, parsed),
     schemaDigest: schemaDigestOf(tool?.type === 'function' ? tool : { name }),
-    surface: core?.surface.name ?? gate?.surfaceOf(name).name ?? SERVER_SURFACE,
+    surface:
+      (core === undefined ? surfaceAtGate(tool, name) : surfaceOfCall(core, parsed))?.name ?? SERVER_SURFACE,
     hasEffects: core !== undefined && core.effects.length > 0,
   }
 }
+
+function surfaceAtGate(tool: Tool<unknown> | undefined, name: string): Surface | undefined {
+  return (tool === undefined ? undefined : gateOf(tool))?.surfaceOf(name)
+}
+
+/** The surface that the call will stand on. A call without one, or with arguments that do not fit, never runs. */
+function surfaceOfCall({ surfaces, surfaceOf }: GuardedToolCore, parsed: Parsed): Surface | undefined {
+  if (parsed !== undefined) return surfaceOf(parsed.arguments)
+  return surfaces.length === 1 ? surfaces[0] : undefined
+}
+
+type Parsed = Awaited<ReturnType<GuardedToolCore['parse']>>
 
 export async function pendingApproval(item: RunToolApprovalItem): Promise<PendingApproval> {
   const { callId, tool, arguments: args, digest } = await pendingCall(item)
@@ -124,10 +137,9 @@ function toolOf(item: RunToolApprovalItem): Tool<unknown> | undefined {
   return agent.tools.find(({ name }) => name === item.name)
 }
 
-async function shownArguments(item: RunToolApprovalItem, core: GuardedToolCore | undefined) {
+function shownArguments(item: RunToolApprovalItem, parsed: Parsed) {
   const text = item.arguments
   if (text === undefined) return shownAction(actionOf(item.rawItem) ?? item.rawItem.providerData ?? null)
-  const parsed = await core?.parse(text)
   const digest = faithfulDigestOf(parsed?.arguments)
   if (parsed !== undefined && digest !== undefined) return { arguments: parsed.arguments, digest }
   // Arguments that JSON does not show whole: such a call of a guarded tool cannot be approved, and never runs.

@@ -7,6 +7,7 @@ import { applyDecisions, type ApprovalDecision } from './pending-approvals.ts'
 import { gateResume } from './resume-gate.ts'
 import { driveRun, type AgentRun, type RunAgentOptions } from './run-agent.ts'
 
+/** What `resumeAgent` takes, beside the agent and its state. */
 export interface ResumeAgentOptions<
   Context = unknown,
   Output extends AgentOutputType = TextOutput,

@@ -23,10 +23,13 @@ type SdkRunOptions<Context, Output extends AgentOutputType> = NonStreamRunOption
   Agent<Context, Output>
 >
 
+/** What `runAgent` takes, beside the agent and its input. */
 export interface RunAgentOptions<Context = unknown, Output extends AgentOutputType = TextOutput> {
   /** Names the run in questions, logs and keys of effects. Default: a fresh `run_<uuid>`. */
   readonly runId?: string | undefined
+  /** The app's own context, handed on to tools. */
   readonly context?: Context
+  /** Aborted: the run ends. */
   readonly signal?: AbortSignal | undefined
   /** Default: the SDK's, 10. `null`: no limit. */
   readonly maxTurns?: number | null | undefined

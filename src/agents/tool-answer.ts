@@ -1,6 +1,7 @@
 import type { EffectReport } from '../guard/call.ts'
 import type { Boundary, DenialCode } from '../guard/decision.ts'
 import type { Effect } from '../guard/effect.ts'
+import type { Guard } from '../guard/guard.ts'
 import type { RefusalWord } from '../guard/refusal.ts'
 import type { Surface } from '../guard/surface.ts'
 import type { z } from 'zod'
@@ -54,7 +55,11 @@ export interface ToolCall {
 export interface GuardedToolCore {
   readonly name: string
   readonly description: string
-  readonly surface: Surface
+  readonly guard: Guard
+  /** Every surface that a call of it may stand on: one, or those that `guard.surfaceBy` chooses from. */
+  readonly surfaces: readonly Surface[]
+  /** The surface of a call with these arguments, as `parse` gives them. Undefined when none can be chosen: it never runs. */
+  readonly surfaceOf: (args: unknown) => Surface | undefined
   readonly onDenied: OnDenied
   /** The zod schema that the arguments are parsed with; JSON Schema parameters were converted. */
   readonly inputSchema: z.ZodType
@@ -70,6 +75,6 @@ export interface GuardedToolCore {
   /** The arguments as a run of the SDK would hand them to the body, defaults included. Undefined when they do not fit. */
   parse(text: string): Promise<{ readonly arguments: unknown } | undefined>
   /** Parses, asks, runs. Never rejects. A tool that needs approval answers `APPROVAL_REQUIRED` here, and one with an
-   * option of `runOnly` answers `GUARD_MISCONFIGURED`. */
+   * option of `runOnly`, or for whose arguments no surface can be chosen, `GUARD_MISCONFIGURED`. */
   call(call: ToolCall): Promise<ToolAnswer>
 }

@@ -1,10 +1,11 @@
 import type { ToolInputParameters } from '@openai/agents'
+import { digestOf } from '../canonical-json.ts'
 import { GuardMisconfiguredError } from '../errors.ts'
 import type { ActiveCall } from '../guard/call.ts'
-import { defineEffect, isEffect, type Effect } from '../guard/effect.ts'
-import type { Surface } from '../guard/surface.ts'
+import { assertEffects, effectFunctions, type DeclaredEffects } from '../guard/declared-effects.ts'
+import { defineEffect, type Effect } from '../guard/effect.ts'
+import type { Guard } from '../guard/guard.ts'
 import type {
-  DeclaredEffects,
   OneEffectToolOptions,
   ReadOnlyToolOptions,
   SeveralEffectsToolOptions,
@@ -23,13 +24,13 @@ export interface ToolBody {
 }
 
 /** One of the three shapes of a tool. Throws `GUARD_MISCONFIGURED` for what the types refuse, for those without types. */
-export function toolBody(surface: Surface, options: AnyToolOptions): ToolBody {
+export function toolBody(guard: Guard, options: AnyToolOptions): ToolBody {
   if ('effect' in options && options.effect !== undefined) return oneEffect(options)
   if (options.effects === 'none') {
     const { execute } = requireFunction(options, 'execute')
     return { effects: [], run: (args, _call, work) => execute(args, work) }
   }
-  return severalEffects(surface, options as SeveralEffectsToolOptions<ToolInputParameters, DeclaredEffects>)
+  return severalEffects(guard, options as SeveralEffectsToolOptions<ToolInputParameters, DeclaredEffects>)
 }
 
 function oneEffect(options: OneEffectToolOptions<ToolInputParameters, unknown, unknown>): ToolBody {
@@ -57,7 +58,13 @@ function oneEffect(options: OneEffectToolOptions<ToolInputParameters, unknown, u
     effects: [effect],
     run: async (args, call, work) => {
       if (prepare === undefined) return (await call.commit(effect, args)).result
+      const asked = digestOf(args)
       const prepared = await prepare(args, work)
+      // Surface and approval are for the arguments that came (G1).
+      if (digestOf(args) !== asked)
+        throw new GuardMisconfiguredError(
+          `Tool "${name}": prepare changed the arguments. Return what it prepares; commit gets it as \`prepared\`.`,
+        )
       // The same effect, with what was prepared for this call only: it is no part of the key or the digest.
       const own: Effect<unknown, unknown> = {
         ...effect,
@@ -69,33 +76,21 @@ function oneEffect(options: OneEffectToolOptions<ToolInputParameters, unknown, u
 }
 
 function severalEffects(
-  surface: Surface,
+  guard: Guard,
   options: SeveralEffectsToolOptions<ToolInputParameters, DeclaredEffects>,
 ): ToolBody {
   const { execute } = requireFunction(options, 'execute')
-  const effects = Object.entries(options.effects ?? {})
-  if (effects.length === 0) {
+  const effects = options.effects ?? {}
+  if (Object.keys(effects).length === 0) {
     throw new GuardMisconfiguredError(
       `Tool "${options.name}" must say what it does: effects: 'none', or effect: 'payment' with key and commit, ` +
         'or effects: { charge: defineEffect(…) }.',
     )
   }
-  for (const [name, effect] of effects) {
-    if (!isEffect(effect))
-      throw new GuardMisconfiguredError(`Tool "${options.name}": make effects.${name} with defineEffect(…).`)
-    if (effect.surface !== undefined) surface.guard.surface(effect.surface)
-  }
+  assertEffects(guard, effects, `Tool "${options.name}"`)
   return {
-    effects: effects.map(([, effect]) => effect as unknown as Effect<unknown, unknown, never>),
-    run: (args, call, work) => {
-      const functions = Object.fromEntries(
-        effects.map(([name, effect]) => [
-          name,
-          (input: unknown) => call.commit(effect as unknown as Effect<unknown, unknown>, input),
-        ]),
-      )
-      return execute(args, { ...work, effects: functions })
-    },
+    effects: Object.values(effects) as unknown as Effect<unknown, unknown, never>[],
+    run: (args, call, work) => execute(args, { ...work, effects: effectFunctions(effects, call) }),
   }
 }
 

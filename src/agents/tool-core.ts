@@ -7,6 +7,7 @@ import type { GuardedToolCore, ToolAnswer, ToolCall } from './tool-answer.ts'
 import { parseOnly } from './parse-only.ts'
 import { schemaDigestOf } from './schema-digest.ts'
 import type { GuardedTool } from './tool-call.ts'
+import { surfaceNamed } from './tool-place.ts'
 
 /** By `invoke`, which a namespaced copy of a tool shares with it. */
 const cores = new WeakMap<object, GuardedToolCore>()
@@ -24,12 +25,14 @@ export function isGuarded(tool: unknown): boolean {
 }
 
 export function registerCore(tool: GuardedTool): void {
-  const { sdkTool, surface, onDenied, schema, body, runOnly } = tool
+  const { sdkTool, place, onDenied, schema, body, runOnly } = tool
   const { name, description, parameters, strict } = sdkTool
   const core: GuardedToolCore = {
     name,
     description,
-    surface,
+    guard: place.guard,
+    surfaces: place.surfaces,
+    surfaceOf: place.surfaceOf,
     onDenied,
     inputSchema: schema.toZod(parameters),
     parameters,
@@ -44,7 +47,7 @@ export function registerCore(tool: GuardedTool): void {
 }
 
 async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: ToolCall): Promise<ToolAnswer> {
-  const { sdkTool, surface, body } = tool
+  const { sdkTool, place, body } = tool
   if (tool.runOnly.length > 0) return refuseRunOnly(tool, call)
   const text = textOf(call.arguments)
   if (text === undefined) return badArgumentsAnswer(['The arguments must be a JSON object.'])
@@ -68,7 +71,7 @@ async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: Tool
     // `timeoutMs` has passed in a way of the author's own; the body may be at an effect that finishes.
     const executed = body.effects.length > 0 ? 'unknown' : false
     return failedAnswer({
-      surface,
+      surface: surfaceNamed(place, toolCall),
       tool: core.name,
       callId: call.callId,
       code: 'TOOL_TIMEOUT',
@@ -81,10 +84,10 @@ async function callDirectly(tool: GuardedTool, core: GuardedToolCore, call: Tool
 
 /** What keeps a call back in a run must not be skipped where there is none (G4). */
 function refuseRunOnly(
-  { sdkTool: { name }, surface, onDenied, runOnly }: GuardedTool,
+  { sdkTool: { name }, place, onDenied, runOnly }: GuardedTool,
   { callId, runId, signal }: ToolCall,
 ): ToolAnswer {
-  const { guard } = surface
+  const { guard, unchosen: surface } = place
   guard.log.error({ tool: name, options: runOnly }, 'only runs of the SDK apply these options of the tool')
   const at = { surface, boundary: 'tool', tool: name, callId, runId, signal } as const
   return refusedAnswer(refusalOf(guard.denyNow(at, 'GUARD_MISCONFIGURED')), { onDenied })

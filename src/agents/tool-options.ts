@@ -12,9 +12,14 @@ import type {
   ToolOutputGuardrailFunction,
   ToolTimeoutErrorFunction,
 } from '@openai/agents'
-import type { Committed } from '../guard/commit.ts'
-import type { Effect, EffectContext, EffectKind, EffectOptions } from '../guard/effect.ts'
+import type { DeclaredEffects, EffectFunctions } from '../guard/declared-effects.ts'
+import type { EffectContext, EffectKind, EffectOptions } from '../guard/effect.ts'
+import type { SurfaceChoice } from '../guard/surface-choice.ts'
+import type { Surface } from '../guard/surface.ts'
 import type { OnDenied } from './tool-answer.ts'
+
+/** Where a tool stands: on a surface, or on one that `guard.surfaceBy` chooses from the parsed arguments of each call. */
+export type ToolSurface<P extends ToolInputParameters> = Surface | SurfaceChoice<ToolExecuteArgument<P>>
 
 /** What the body of a guarded tool works with. */
 export interface ToolWork<Context = unknown> {
@@ -30,7 +35,9 @@ export interface ToolWork<Context = unknown> {
 
 /** What every guarded tool takes: the options of the SDK's `tool()` but `execute`, `errorFunction`, `outputSchema`. */
 export interface GuardedToolOptions<P extends ToolInputParameters, Context = unknown> {
+  /** What the model calls it. */
   readonly name: string
+  /** What the model is told that it does. */
   readonly description: string
   /** zod, Standard Schema or JSON Schema, as `tool()` takes them. Arguments are validated with each of them. */
   readonly parameters: P
@@ -54,17 +61,25 @@ export interface GuardedToolOptions<P extends ToolInputParameters, Context = unk
     boolean | ((at: { runContext: RunContext<Context>; agent: Agent<Context> }) => boolean | Promise<boolean>)
   /** How long a call may take, hold points included, in milliseconds. An effect that has started is not undone. */
   readonly timeoutMs?: number
+  /** The SDK's: what a call over `timeoutMs` gives. */
   readonly timeoutBehavior?: FunctionToolTimeoutBehavior
+  /** The SDK's: the text of that. */
   readonly timeoutErrorFunction?: ToolTimeoutErrorFunction<Context, string>
+  /** The SDK's, before the tool's own hold point. */
   readonly inputGuardrails?: readonly (
     ToolInputGuardrailDefinition<Context> | { name: string; run: ToolInputGuardrailFunction<Context> }
   )[]
+  /** The SDK's, over what the tool gave. */
   readonly outputGuardrails?: readonly (
     ToolOutputGuardrailDefinition<Context> | { name: string; run: ToolOutputGuardrailFunction<Context> }
   )[]
+  /** The SDK's, as in `tool()`. */
   readonly customDataExtractor?: FunctionToolCustomDataExtractor<Context, P, string>
+  /** The SDK's, as in `tool()`. */
   readonly deferLoading?: boolean
+  /** The SDK's, as in `tool()`. */
   readonly providerData?: Record<string, unknown>
+  /** The SDK's, as in `tool()`. */
   readonly allowedCallers?: ToolAllowedCallers
   /** Not supported: the text of a refusal is fixed. */
   readonly errorFunction?: never
@@ -77,7 +92,9 @@ export interface ReadOnlyToolOptions<
   P extends ToolInputParameters,
   Context = unknown,
 > extends GuardedToolOptions<P, Context> {
+  /** Says that it does nothing to the world. Nobody checks that but its author. */
   readonly effects: 'none'
+  /** Starts only on a fresh allow. Its result, or what it throws, is told to the model. */
   readonly execute: (args: ToolExecuteArgument<P>, work: ToolWork<Context>) => unknown
 }
 
@@ -89,6 +106,7 @@ export interface OneEffectToolOptions<P extends ToolInputParameters, Context = u
       EffectOptions<ToolExecuteArgument<P>, unknown, Context>,
       'reconcile' | 'onStop' | 'deadlineMs' | 'sinkKeyTtlMs' | 'transactional' | 'redact'
     > {
+  /** The kind of its effect. */
   readonly effect: EffectKind
   /** The business key, or `'each-call'`: see `EffectOptions`. No default: the author must choose. */
   readonly key: ((args: ToolExecuteArgument<P>) => string) | 'each-call'
@@ -102,23 +120,15 @@ export interface OneEffectToolOptions<P extends ToolInputParameters, Context = u
   readonly effects?: never
 }
 
-/** Effects by the name that `execute` uses for them. */
-export type DeclaredEffects = Readonly<Record<string, Effect<never, unknown, never>>>
-
-/** The declared effects as functions: each asks at `side_effect`, and runs once per key. */
-export type EffectFunctions<E extends DeclaredEffects> = {
-  readonly [Name in keyof E]: E[Name] extends Effect<infer Input, infer Result, never>
-    ? (input: Input) => Promise<Committed<Result>>
-    : never
-}
-
 /** A tool with several effects. A hold point before `execute`, and one before each effect on the effect's own surface. */
 export interface SeveralEffectsToolOptions<
   P extends ToolInputParameters,
   E extends DeclaredEffects,
   Context = unknown,
 > extends GuardedToolOptions<P, Context> {
+  /** Its effects, each made by `defineEffect`, by the names under which `execute` gets them. */
   readonly effects: E
+  /** Starts only on a fresh allow. Reaches the world through `work.effects`, and awaits each before it returns. */
   readonly execute: (
     args: ToolExecuteArgument<P>,
     work: ToolWork<Context> & { readonly effects: EffectFunctions<E> },

@@ -16,6 +16,7 @@ export interface Question {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What the authority says of one device. `epoch` is that of its last stop or restore; absent with hosted MachineID. */
 export type DeviceDecision =
   | { readonly deviceId: string; readonly allowed: true; readonly epoch: number | undefined }
   | {
@@ -48,8 +49,10 @@ export interface Unanswered {
   readonly cause: unknown
 }
 
+/** What became of a question: the answer of the authority, or why there is none that counts. */
 export type Answer = Answered | Unanswered
 
+/** What became of a register: the device is known, or the authority refused it, or gave no answer. */
 export type Registration =
   | { readonly answered: true; readonly registered: true; readonly requestId: string | undefined }
   /** The authority said no: `DEVICE_LIMIT_REACHED`, `DEVICE_REVOKED`, `DEVICE_REMOVED`, … */

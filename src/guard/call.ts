@@ -2,12 +2,15 @@ import { messageOf } from '../errors.ts'
 import { Commits, type Committed } from './commit.ts'
 import type { Allowed, Boundary } from './decision.ts'
 import { EffectNotPerformed, type Effect } from './effect.ts'
-import type { Guard, HoldPoint } from './guard.ts'
-import { underOf } from './in-flight.ts'
+import type { EffectCall } from './attempt.ts'
+import type { Checked, Guard, HoldPoint } from './guard.ts'
+import { enterPart } from './enter.ts'
+import { underOf, type Work } from './in-flight.ts'
 import type { ApprovalUse, RunFence } from './journal.ts'
 import { CallRefusedError, refusalOf, type Refusal } from './refusal.ts'
 import type { Surface } from './surface.ts'
 
+/** What one guarded call is: where it stands, what it is called, and who asks for it. */
 export interface CallRequest<Context = unknown> {
   readonly surface: Surface
   readonly tool: string
@@ -15,6 +18,8 @@ export interface CallRequest<Context = unknown> {
   readonly boundary?: Boundary
   /** As the caller gave it; absent where the transport brings none. Never trusted across callers. */
   readonly callId?: string | undefined
+  /** An id for a call that brings none, so that a repeat within this process is known as one. It does not count as given. */
+  readonly fallbackCallId?: string | undefined
   readonly runId?: string | undefined
   /** Who called, as authenticated. Default `local`. */
   readonly caller?: string | undefined
@@ -43,6 +48,7 @@ export interface EffectReport {
   readonly state: (typeof EFFECT_ENDS)[number]
 }
 
+/** How a guarded call ended: with a value, or refused. It is never thrown. */
 export type CallOutcome<T> =
   | {
       readonly ok: true
@@ -58,6 +64,8 @@ export type CallOutcome<T> =
       readonly effects: readonly EffectReport[]
       /** Whether any effect of the call happened. */
       readonly executed: boolean | 'unknown'
+      /** With `TOOL_FAILED` and `EFFECT_NOT_PERFORMED`: what the body threw. For the program only: it may hold anything. */
+      readonly thrown?: unknown
     }
 
 /** What the body of a guarded call works with. */
@@ -71,6 +79,12 @@ export interface ActiveCall<Context = unknown> {
    * If the process dies in between, the outcome is unknown and is not repeated blindly.
    */
   commit<Input, Result>(effect: Effect<Input, Result, Context>, input: Input): Promise<Committed<Result>>
+  /**
+   * One more hold point within the call, before what costs much or lasts long (a batch, a fan-out, a recursion): asks at
+   * `task`, and starts `part` only on a fresh allow. `surface`: default the call's. Throws `CallRefusedError` when it was
+   * not allowed, which refuses the whole call.
+   */
+  enter<T>(name: string, part: (work: Work) => T | Promise<T>, surface?: Surface): Promise<T>
 }
 
 /** See `Guard.call`. */
@@ -79,16 +93,47 @@ export async function guardCall<T, Context>(
   request: CallRequest<Context>,
   body: (call: ActiveCall<Context>) => T | Promise<T>,
 ): Promise<CallOutcome<T>> {
+  const call = identified(request)
+  return startIdentified(guard, { call, checked: await guard.check(holdPointOf(call)), body })
+}
+
+type IdentifiedCall<Context> = CallRequest<Context> & EffectCall
+
+function identified<Context>(request: CallRequest<Context>): IdentifiedCall<Context> {
+  const { callId, fallbackCallId } = request
   // An empty id tells no call from another.
-  const callIdGiven = request.callId !== undefined && request.callId !== ''
-  const callId = callIdGiven ? request.callId : `call_${crypto.randomUUID()}`
-  const { surface, tool, runId, signal, boundary = 'tool' } = request
-  const at: HoldPoint = { surface, boundary, tool, callId, runId, signal }
-  const checked = await guard.check(at)
+  if (callId !== undefined && callId !== '') return { ...request, callId, callIdGiven: true }
+  return { ...request, callId: fallbackCallId ?? `call_${crypto.randomUUID()}`, callIdGiven: false }
+}
+
+function holdPointOf({ surface, boundary = 'tool', tool, callId, runId, signal }: CallRequest): HoldPoint {
+  return { surface, boundary, tool, callId, runId, signal }
+}
+
+export interface CheckedCall<T, Context> {
+  readonly call: CallRequest<Context>
+  /** What its hold point answered, asked for this call and used for nothing else (G2). */
+  readonly checked: Checked
+  readonly body: (call: ActiveCall<Context>) => T | Promise<T>
+}
+
+/** A call whose hold point has been asked already. Starts `body` in this tick, or not at all (G3). Never rejects. */
+export function startCall<T, Context>(
+  guard: Guard,
+  { call, ...answered }: CheckedCall<T, Context>,
+): Promise<CallOutcome<T>> {
+  return startIdentified(guard, { call: identified(call), ...answered })
+}
+
+async function startIdentified<T, Context>(
+  guard: Guard,
+  { call, checked, body }: CheckedCall<T, Context> & { readonly call: IdentifiedCall<Context> },
+): Promise<CallOutcome<T>> {
   if (!checked.allowed) return refused(refusalOf(checked.decision), [])
   guard.reach('call.allowed')
-
-  const commits = new Commits(guard, { ...request, callId, callIdGiven }, checked.decision)
+  const { surface, callId, runId, signal } = call
+  const at = holdPointOf(call)
+  const commits = new Commits(guard, call, checked.decision)
   const started = checked.permit.start(() =>
     guard.track(
       signal,
@@ -98,6 +143,12 @@ export async function guardCall<T, Context>(
           callId,
           runId,
           commit: (effect, input) => commits.commit(effect, input, work),
+          enter: (name, part, partSurface = surface) =>
+            enterPart(guard, commits, {
+              at: { ...at, surface: partSurface, boundary: 'task', tool: name },
+              part,
+              within: work,
+            }),
         }
         const ended = await settled(() => body(active))
         await commits.settle()
@@ -114,7 +165,10 @@ export async function guardCall<T, Context>(
   const ended = await started.value
   // A denial is sticky: whatever the body made of it, the call is refused.
   if (commits.refusal !== undefined) return refused(commits.refusal, commits.reports)
-  if ('thrown' in ended) return refused(failure(guard, at, ended.thrown, checked.decision), commits.reports)
+  if ('thrown' in ended) {
+    const { thrown } = ended
+    return { ...refused(failure(guard, at, thrown, checked.decision), commits.reports), thrown }
+  }
   const replayed = commits.reports.some((report) => report.state === 'replayed')
   return { ok: true, value: ended.value, replayed, effects: commits.reports, decision: checked.decision }
 }
@@ -142,7 +196,7 @@ function failure(guard: Guard, at: HoldPoint, thrown: unknown, decision: Allowed
   return { error: 'tool_failed', code, boundary, deviceId, requestId, message }
 }
 
-function refused<T>(refusal: Refusal, effects: readonly EffectReport[]): CallOutcome<T> {
+function refused(refusal: Refusal, effects: readonly EffectReport[]): CallOutcome<never> & { ok: false } {
   return { ok: false, refusal, effects, executed: executedOf(effects) }
 }
 

@@ -9,8 +9,8 @@ import {
 } from './attempt.ts'
 import { beginIntent, type IntentAnswer } from './begin-intent.ts'
 import type { EffectReport } from './call.ts'
-import type { Allowed, LocalDenialCode } from './decision.ts'
-import { EffectNotPerformed, isEffect, type Effect, type Reconciled } from './effect.ts'
+import type { Allowed, Denied, LocalDenialCode } from './decision.ts'
+import { EffectNotPerformed, effectSurface, isEffect, type Effect, type Reconciled } from './effect.ts'
 import {
   absentCounts,
   afterUnknown,
@@ -52,7 +52,7 @@ export class Commits {
   readonly #call: EffectCall
   readonly #allowed: Allowed
   readonly #ordinals = new Ordinals()
-  readonly #commits: Promise<unknown>[] = []
+  readonly #begun: Promise<unknown>[] = []
   #settled = false
 
   constructor(guard: Guard, call: EffectCall, allowed: Allowed) {
@@ -61,10 +61,22 @@ export class Commits {
     this.#allowed = allowed
   }
 
+  /** True once the body has ended. */
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** What began within the call is awaited before the call ends. */
+  hold(running: Promise<unknown>): void {
+    // Handled here too, so that what nobody awaits cannot bring the process down.
+    running.catch(() => undefined)
+    this.#begun.push(running)
+  }
+
   /** The body has ended: what has not started never will (C6), what has started is awaited. */
   async settle(): Promise<void> {
     this.#settled = true
-    await Promise.allSettled(this.#commits)
+    await Promise.allSettled(this.#begun)
   }
 
   commit<Input, Result>(
@@ -73,9 +85,7 @@ export class Commits {
     body: Running,
   ): Promise<Committed<Result>> {
     const committing = this.#stickily(effect as AnyEffect, input, body) as Promise<Committed<Result>>
-    // Handled here too, so that a commit that nobody awaits cannot bring the process down.
-    committing.catch(() => undefined)
-    this.#commits.push(committing)
+    this.hold(committing)
     return committing
   }
 
@@ -87,7 +97,11 @@ export class Commits {
       if (thrown instanceof CallRefusedError || thrown instanceof EffectNotPerformed) throw thrown
       this.#guard.log.error({ effect: effect.name, err: messageOf(thrown) }, 'commit failed')
       this.reports.push({ name: effect.name, state: 'unknown' })
-      throw this.#sticky(effectRefusal('unknown', this.#call.surface, this.#allowed.requestId))
+      const { surface, tool, callId, runId } = this.#call
+      const at: HoldPoint = { surface, boundary: 'side_effect', tool, callId, runId }
+      const { requestId } = this.#allowed
+      this.#guard.outcomeUnknown({ at, effect: effect.name, idempotencyKey: undefined, requestId })
+      throw this.#sticky(effectRefusal('unknown', surface, requestId))
     }
   }
 
@@ -117,7 +131,7 @@ export class Commits {
       this.#refuse(own, 'CALL_ID_REQUIRED')
     const ordinal = this.#ordinals.take(effect.name)
     try {
-      const effectSurface = effect.surface === undefined ? surface : this.#guard.surface(effect.surface)
+      const named = effectSurface(effect, input)
       const { orgId } = this.#allowed
       return createAttempt({
         effect,
@@ -125,7 +139,7 @@ export class Commits {
         call: this.#call,
         orgId,
         ordinal,
-        surface: effectSurface,
+        surface: named === undefined ? surface : this.#guard.surface(named),
         body,
       })
     } catch (cause) {
@@ -163,7 +177,7 @@ export class Commits {
     })
     if (run.started) return this.#finish(attempt, held, run)
     await this.#notStarted(attempt, held)
-    throw this.#sticky(refusalOf(run.denied))
+    throw this.refused(run.denied)
   }
 
   /** A repeat that did not start leaves an unknown outcome as unknown as it was. */
@@ -260,11 +274,25 @@ export class Commits {
   #stop(attempt: Attempt, problem: EffectProblem): never {
     this.reports.push({ name: attempt.effect.name, state: problem === 'running' ? 'in_progress' : problem })
     this.#log(attempt, 'effect not run', { state: problem })
+    if (problem === 'unknown') {
+      const { at, effect, idempotencyKey } = attempt
+      this.#guard.outcomeUnknown({
+        at,
+        effect: effect.name,
+        idempotencyKey,
+        requestId: this.#allowed.requestId,
+      })
+    }
     throw this.#sticky(effectRefusal(problem, attempt.at.surface, this.#allowed.requestId))
   }
 
   #refuse(at: HoldPoint, code: LocalDenialCode): never {
-    throw this.#sticky(refusalOf(this.#guard.denyNow(at, code)))
+    throw this.refused(this.#guard.denyNow(at, code))
+  }
+
+  /** C5, for what else asks within the call. */
+  refused(denied: Denied): CallRefusedError {
+    return this.#sticky(refusalOf(denied))
   }
 
   /** C5. */

@@ -1,5 +1,6 @@
 /** Where a hold point stands: what would begin if the authority said yes. */
 export const BOUNDARIES = ['startup', 'task', 'tool', 'side_effect', 'resume'] as const
+/** The kind of a hold point: `startup`, `task`, `tool`, `side_effect` or `resume`. */
 export type Boundary = (typeof BOUNDARIES)[number]
 
 /** Denials that are decided on our side of the wire. Codes of the authority itself are passed through as they are. */
@@ -54,6 +55,7 @@ interface DecisionBase {
   readonly latencyMs: number
 }
 
+/** The authority said yes, to this question alone. */
 export interface Allowed extends DecisionBase {
   readonly allowed: true
   readonly code: 'ALLOW'
@@ -63,6 +65,7 @@ export interface Allowed extends DecisionBase {
   readonly epoch: number | undefined
 }
 
+/** The authority said no, or gave no answer that counts. `code` says why. */
 export interface Denied extends DecisionBase {
   readonly allowed: false
   readonly code: DenialCode
@@ -90,3 +93,15 @@ const UNAVAILABLE_CODES = new Set<string>([
   'GUARD_OVERLOADED',
   'JOURNAL_UNAVAILABLE',
 ])
+
+/** What a guard makes a `Denied` of. */
+export interface Denial {
+  readonly code: DenialCode
+  /** Default: a local one. */
+  readonly requestId?: string
+  /** Default: now. */
+  readonly enteredAtMs?: number
+  /** Default: the first device asked about. */
+  readonly deviceId?: string | undefined
+  readonly cause?: unknown
+}

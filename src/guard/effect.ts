@@ -14,6 +14,7 @@ export type EffectKind =
   | 'deploy'
   | 'external_call'
 
+/** What the code of an effect is given, beside its input. */
 export interface EffectContext<Context = unknown> {
   /** The same on every attempt: hand it to the sink (Stripe's `Idempotency-Key`, an email's `Message-ID`). */
   readonly idempotencyKey: string
@@ -29,17 +30,20 @@ export interface EffectContext<Context = unknown> {
   readonly transaction?: JournalTransaction
 }
 
+/** What the sink says of an effect whose outcome was unknown: it happened, it did not, or it cannot tell. */
 export type Reconciled<Result> =
   | { readonly state: 'done'; readonly result: Result }
   | { readonly state: 'absent' }
   | { readonly state: 'unknown' }
 
+/** What `defineEffect` takes. */
 export interface EffectOptions<Input, Result, Context = unknown> {
+  /** What it does to the world: for the log, for people, and for what a transport may ask for. */
   readonly kind: EffectKind
   /** Unique among the effects that share a journal. */
   readonly name: string
-  /** The surface it sits on, when it is not its tool's. */
-  readonly surface?: string
+  /** The surface it sits on, when it is not its call's; or chosen from its input, among declared ones. */
+  readonly surface?: string | EffectSurfaces<Input>
   /**
    * The business key: what makes two attempts the same effect, for example invoice and refund number.
    * `'each-call'` takes run, call and ordinal instead: safe against a repeated call, not against a model that asks anew.
@@ -64,6 +68,12 @@ export interface EffectOptions<Input, Result, Context = unknown> {
   readonly transactional?: boolean
   /** What of the input the journal may store. Default: all of it. */
   readonly redact?: (input: Input) => unknown
+}
+
+/** The surfaces that an effect may sit on, and which of them it is for one input. Naming another one denies it. */
+export interface EffectSurfaces<Input> {
+  readonly names: readonly string[]
+  readonly choose: (input: Input) => string
 }
 
 const EFFECT = Symbol('holdpoint effect')
@@ -100,6 +110,27 @@ export function defineEffect<Input, Result, Context = unknown>(
     onStop: options.onStop ?? 'finish',
     deadlineMs,
   })
+}
+
+/** The surfaces that it may sit on by name; none when it sits on its call's. */
+export function effectSurfaces({
+  surface,
+}: {
+  readonly surface?: string | EffectSurfaces<never>
+}): readonly string[] {
+  if (surface === undefined) return []
+  return typeof surface === 'string' ? [surface] : surface.names
+}
+
+/** Undefined when it sits on its call's. Throws what `choose` throws, and `GUARD_MISCONFIGURED` for a name that was not given. */
+export function effectSurface<Input>(
+  { name, surface }: Pick<EffectOptions<Input, unknown>, 'name' | 'surface'>,
+  input: Input,
+): string | undefined {
+  if (surface === undefined || typeof surface === 'string') return surface
+  const chosen = surface.choose(input)
+  if (surface.names.includes(chosen)) return chosen
+  throw new GuardMisconfiguredError(`Effect "${name}": its input names none of ${surface.names.join(', ')}.`)
 }
 
 export function isEffect(value: unknown): value is Effect<unknown, unknown> {

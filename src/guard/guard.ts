@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from '../clock.ts'
-import { GuardMisconfiguredError, messageOf } from '../errors.ts'
+import { GuardMisconfiguredError } from '../errors.ts'
 import { createLogger, type Logger } from '../log.ts'
 import type { Answer, Authority } from './authority.ts'
 import { guardCall, type ActiveCall, type CallOutcome, type CallRequest } from './call.ts'
@@ -8,13 +8,13 @@ import {
   type Allowed,
   type Boundary,
   type Decision,
+  type Denial,
   type Denied,
-  type DenialCode,
   type LocalDenialCode,
 } from './decision.ts'
 import type { AtCrashPoint, CrashPoint } from './crash-points.ts'
 import { assertDeviceId } from './device.ts'
-import { logDecision } from './decision-log.ts'
+import { GuardEvents, type GuardEvent, type GuardListener } from './events.ts'
 import { underOf, type Running, type Under, type Work } from './in-flight.ts'
 import type { Journal } from './journal.ts'
 import { judge } from './judge.ts'
@@ -23,10 +23,19 @@ import { Questions, type LastAnswer } from './questions.ts'
 import { Registrar } from './registrar.ts'
 import type { Presence, StopStreamState, StoppedEnd } from './stop-stream.ts'
 import { inFlightOf, Stops } from './stops.ts'
-import { resolveSurfaces, SERVER_SURFACE, type Surface, type SurfaceOptions } from './surface.ts'
+import { surfaceChoice, type SurfaceChoice } from './surface-choice.ts'
+import {
+  foreignSurface,
+  resolveSurfaces,
+  SERVER_SURFACE,
+  type Surface,
+  type SurfaceOptions,
+} from './surface.ts'
 import { permitAge, timeBudget } from './time-budget.ts'
 
+/** What `createGuard` takes. */
 export interface GuardOptions {
+  /** Whom it asks: a `MachineID`, or one of your own. */
   readonly authority: Authority
   /** The device of this process, for example `openai-agent:prod:tool-server:01`. */
   readonly serverDeviceId: string
@@ -48,6 +57,7 @@ export interface GuardOptions {
   readonly onServerDenied?: (denied: Denied) => void
   /** Runs last in `close()`. */
   readonly onClose?: () => Promise<void>
+  /** Default: the system's. For tests. */
   readonly clock?: Clock
   /** For tests that kill the process there. */
   readonly atCrashPoint?: AtCrashPoint
@@ -78,10 +88,15 @@ type State = 'new' | 'started' | 'shutting_down'
 
 /** Decides whether to go on. Build it with `createGuard`, begin with `start`, end with `close`. */
 export class Guard {
+  /** The device of this process. */
   readonly serverDeviceId: string
+  /** Where its effects are stored. */
   readonly journal: Journal
+  /** Where its decisions are logged. */
   readonly log: Logger
+  /** The budget of one question, in milliseconds. */
   readonly timeoutMs: number
+  /** What it takes the time from. */
   readonly clock: Clock
   /** Keys of effects that outlived their deadline and still run here. For commits only. */
   readonly overdueKeys = new Set<string>()
@@ -93,6 +108,8 @@ export class Guard {
   readonly #questions: Questions
   readonly #stops: Stops
   readonly #observers = new Set<QuestionObserver>()
+  readonly #events: GuardEvents
+  readonly #closes = new AbortController()
   readonly #shutdown = new AbortController()
   #state: State = 'new'
   #closing: Promise<boolean> | undefined
@@ -105,6 +122,7 @@ export class Guard {
     this.#maxAgeMs = permitAge(options.maxAgeMs, this.timeoutMs)
     this.journal = options.journal
     this.log = options.log ?? createLogger()
+    this.#events = new GuardEvents(this.log)
     this.#options = options
     this.clock = options.clock ?? systemClock
     const surfaces = resolveSurfaces(options.serverDeviceId, options.surfaces ?? [])
@@ -117,15 +135,14 @@ export class Guard {
     this.#deviceIds = [...new Set([...declared, ...(canaryDeviceId === undefined ? [] : [canaryDeviceId])])]
     const { authority, maxPendingQuestions: maxPending = 1024 } = options
     const { timeoutMs, log, clock } = this
-    const deviceIds = this.#deviceIds
     this.#registrar = new Registrar({ authority, deviceIds: [...declared], timeoutMs, log })
     this.#questions = new Questions({ authority, timeoutMs, maxPending, clock })
     this.#stops = new Stops({
       authority,
-      deviceIds,
+      deviceIds: this.#deviceIds,
       log,
       presence: () => this.presence(),
-      tell: (listener) => this.#tell(listener),
+      tell: (listener) => this.#events.safely(listener),
     })
   }
 
@@ -155,6 +172,11 @@ export class Guard {
     return this.#stops.inFlight.count
   }
 
+  /** Aborted when a shutdown begins: whoever waits for work, or to ask again, must end now. */
+  get closingSignal(): AbortSignal {
+    return this.#closes.signal
+  }
+
   /** Aborted when the grace time of a shutdown is over: also effects that wanted to finish must end now. */
   get shutdownSignal(): AbortSignal {
     return this.#shutdown.signal
@@ -173,6 +195,15 @@ export class Guard {
       `Surface "${name}" is not declared. Declared: ${[...this.#surfaces.keys()].join(', ')}. ` +
         `Add it where the guard is made: { surfaces: ['${name}'] }, or map it: MACHINEID_SURFACES=${name}=tool-server`,
     )
+  }
+
+  /**
+   * A surface chosen from what is asked for, such as the arguments of a tool: `guard.surfaceBy(['tenant-a', 'tenant-b'],
+   * (args: { tenant: string }) => `tenant-${args.tenant}`)`. Throws `GUARD_MISCONFIGURED` when one of `names` was not
+   * declared, or there is none.
+   */
+  surfaceBy<Input>(names: readonly string[], choose: (input: Input) => string): SurfaceChoice<Input> {
+    return surfaceChoice(this, names, choose)
   }
 
   /**
@@ -195,12 +226,12 @@ export class Guard {
 
   /** One hold point: asks the authority now, for exactly these devices (G2). The permit starts at most one body. */
   async check(at: HoldPoint): Promise<Checked> {
-    const code = this.#notServing()
+    const code = foreignSurface(this, at) ?? this.#notServing()
     if (code !== undefined) return { allowed: false, decision: this.#deny(at, { code }) }
     const asked = this.#ask(at)
     if (this.#observers.size > 0) {
       const verdict = asked.then((checked) => checked.decision)
-      for (const observe of this.#observers) this.#tell(() => observe(at, verdict))
+      for (const observe of this.#observers) this.#events.safely(() => observe(at, verdict))
     }
     return asked
   }
@@ -208,6 +239,14 @@ export class Guard {
   /** Shows `observer` each question and its verdict, which it cannot change. Adding it again changes nothing. */
   observe(observer: QuestionObserver): void {
     this.#observers.add(observer)
+  }
+
+  /**
+   * Tells `listener` of every decision and every unknown outcome from now on. Gives back what ends it. `close()` waits for
+   * `last`, which must settle by itself.
+   */
+  subscribe(listener: GuardListener, last?: () => Promise<void>): () => void {
+    return this.#events.subscribe(listener, last)
   }
 
   /** Asks, and starts `body` only on a fresh allow. What `body` throws is thrown. */
@@ -246,6 +285,11 @@ export class Guard {
     return this.#stops.inFlight.track(signal, body, under)
   }
 
+  /** It is not known whether an effect happened. For commits only. */
+  outcomeUnknown(event: Omit<GuardEvent & { kind: 'outcome_unknown' }, 'kind'>): void {
+    this.#events.tell({ kind: 'outcome_unknown', ...event })
+  }
+
   /** An effect has begun, in this tick. For commits only. */
   effectBegan(effect: Running): void {
     this.#stops.inFlight.begin(effect)
@@ -279,6 +323,7 @@ export class Guard {
 
   async #close(graceMs: number): Promise<boolean> {
     this.#state = 'shutting_down'
+    this.#closes.abort(new Error('The guard is shutting down.'))
     this.#registrar.stop()
     const { inFlight } = this.#stops
     inFlight.abortAll(new Error('The guard is shutting down.'))
@@ -290,17 +335,9 @@ export class Guard {
     const allEnded = inFlight.isEmpty
     // Last, so that what stops found in flight can be told to have ended.
     await this.#stops.close({ leaving: allEnded })
+    await this.#events.close()
     await this.#options.onClose?.()
     return allEnded
-  }
-
-  /** Whoever only wants to know cannot change a decision by throwing. */
-  #tell(listener: () => void): void {
-    try {
-      listener()
-    } catch (cause) {
-      this.log.error({ err: messageOf(cause) }, 'a listener of the guard threw')
-    }
   }
 
   #notServing(): LocalDenialCode | undefined {
@@ -320,7 +357,7 @@ export class Guard {
       const code = deviceId === undefined ? verdict.code : this.#registrar.explain(deviceId, verdict.code)
       const denied = this.#deny(at, { code, requestId, enteredAtMs, deviceId, cause })
       if (deviceId === this.serverDeviceId && this.#state === 'started')
-        this.#tell(() => this.#options.onServerDenied?.(denied))
+        this.#events.safely(() => this.#options.onServerDenied?.(denied))
       return { allowed: false, decision: denied }
     }
     const { requestId, orgId, orgEpoch, sentAt } = verdict.answer
@@ -331,7 +368,7 @@ export class Guard {
     // P1: the authority said yes before a stop that overtook its answer.
     if (this.#stops.stoppedDevice(decision) !== undefined)
       return { allowed: false, decision: deny('STOP_PUSHED') }
-    logDecision(this.log, at, decision)
+    this.#events.decided(at, decision)
     const permit = new Permit({
       decision,
       sentAt,
@@ -356,7 +393,7 @@ export class Guard {
       enteredAtMs ?? this.clock.now().monotonicMs,
     )
     const denied: Denied = { allowed: false, code, ...base, deviceId: deviceId ?? base.deviceId }
-    logDecision(this.log, at, denied, cause)
+    this.#events.decided(at, denied, cause)
     return denied
   }
 
@@ -365,17 +402,6 @@ export class Guard {
     const latencyMs = this.clock.now().monotonicMs - enteredAtMs
     return { boundary, deviceId: deviceIds[0] as string, deviceIds, requestId, latencyMs }
   }
-}
-
-interface Denial {
-  readonly code: DenialCode
-  /** Default: a local one. */
-  readonly requestId?: string
-  /** Default: now. */
-  readonly enteredAtMs?: number
-  /** Default: the first device asked about. */
-  readonly deviceId?: string | undefined
-  readonly cause?: unknown
 }
 
 const SETTLE_MS = 1000

@@ -1,6 +1,7 @@
 /** `intent` is durable before the question is asked; the others are how it ended. */
 export type EffectState = 'intent' | 'done' | 'failed' | 'denied' | 'unknown'
 
+/** An effect that is about to be asked for, as the journal stores it first. */
 export interface Intent {
   /** Org, caller, effect, then the business key or run, call and ordinal: see `effectKey`. */
   readonly key: string
@@ -37,6 +38,7 @@ export interface RunFence {
 /** Why an approval lets nothing begin: it is not there or declined, was used before, or is too old. */
 export type ApprovalProblem = 'missing' | 'used' | 'expired'
 
+/** What the journal says to an attempt at an effect. Only `begun` may go on. */
 export type Begun =
   /** Ours now: `token` names this attempt. */
   | { readonly state: 'begun'; readonly token: string }
@@ -53,6 +55,7 @@ export type Begun =
   /** Its run is no longer claimed, or was cancelled. Nothing was written. */
   | { readonly state: 'unclaimed' }
 
+/** How an attempt ended, as the journal stores it. `result` is JSON. */
 export type Outcome =
   | { readonly state: 'done'; readonly result: string | undefined }
   | { readonly state: 'failed' | 'denied' }
@@ -69,6 +72,7 @@ export interface JournalEntry extends Intent {
   readonly sinceFirstAttemptMs: number
 }
 
+/** What an intent is begun under, beside itself. */
 export interface BeginOptions {
   /** How long the owner counts as alive after a sign of life, in milliseconds. */
   readonly leaseMs: number

@@ -13,6 +13,7 @@ interface Row {
   resolved: boolean
 }
 
+/** What `createMemoryJournal` takes. */
 export interface MemoryJournalOptions {
   /** The store's clock: wall time in milliseconds. Default `Date.now`. */
   readonly nowMs?: () => number

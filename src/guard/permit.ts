@@ -4,10 +4,15 @@ import type { Allowed, Denied, LocalDenialCode } from './decision.ts'
 export type Started<T> =
   { readonly started: true; readonly value: T } | { readonly started: false; readonly denied: Denied }
 
+/** What a permit is made of. The guard makes them. */
 export interface PermitOptions {
+  /** The allow. */
   readonly decision: Allowed
+  /** When its question was sent. */
   readonly sentAt: Instant
+  /** How long after that it may start a body, in milliseconds. */
   readonly maxAgeMs: number
+  /** What the time is taken from. */
   readonly clock: Clock
   /** Why nothing may start any more, or undefined: shutting down, aborted, stopped meanwhile. */
   readonly refusal: () => LocalDenialCode | undefined
@@ -20,6 +25,7 @@ export interface PermitOptions {
  * never stored, shared or serialised.
  */
 export class Permit {
+  /** The allow that it stands for. */
   readonly decision: Allowed
   readonly #options: PermitOptions
   #used = false

@@ -66,7 +66,8 @@ export class Questions {
     )
     this.#pending -= 1
     const { monotonicMs, wallMs } = clock.now()
-    this.#last = { answer, atMs: wallMs }
+    // One that its caller broke off says nothing about the authority.
+    if (answer.answered || answer.code !== 'CALL_ABORTED') this.#last = { answer, atMs: wallMs }
     if (answer.answered) this.#latencies.add(monotonicMs - startMs)
     return answer
   }

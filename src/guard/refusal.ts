@@ -28,12 +28,20 @@ export interface Refusal {
 /** What `commit` throws when it did not give a result. Catching it hides nothing: the call is refused all the same. */
 export class CallRefusedError extends HoldpointError {
   override readonly name = 'CallRefusedError'
+  /** Why, with the denial where there was one. */
   readonly refusal: Refusal
 
   constructor(refusal: Refusal) {
-    super(refusal.code, refusal.message)
+    super(refusal.code, forProgram(refusal))
     this.refusal = refusal
   }
+}
+
+/** A model is told the sentence alone. */
+function forProgram({ message, code, boundary, deviceId, requestId }: Refusal): string {
+  // Of what was denied here, the authority has no record: the code says it all.
+  const look = requestId.startsWith('local_') ? `${requestId} --code ${code}` : requestId
+  return `${message} ${code} at ${boundary} for ${deviceId}, request ${requestId}. See: npx holdpoint explain ${look}`
 }
 
 export function refusalOf(denied: Denied): Refusal {

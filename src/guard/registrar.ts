@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.ts'
 import { jittered } from '../jitter.ts'
 import type { Logger } from '../log.ts'
 import type { Authority, Registration, Unanswered } from './authority.ts'
@@ -73,11 +74,17 @@ export class Registrar {
       log.debug(line, 'registered')
     } else {
       if (registration.answered) this.#refused.set(deviceId, registration.code)
-      log.warn(
-        { ...line, code: registration.code },
-        registration.answered ? 'registration refused' : 'registration got no answer',
-      )
+      const { code } = registration
+      if (registration.answered) log.warn({ ...line, code }, 'registration refused')
+      else log.warn({ ...line, code, err: messageOf(registration.cause) }, unansweredText(code))
     }
     return registration
   }
+}
+
+/** Who is told "no answer" looks at the network, not at the key. */
+function unansweredText(code: DenialCode): string {
+  return code === 'AUTHORITY_UNAUTHORIZED'
+    ? 'registration refused: the authority does not take this key'
+    : 'registration got no usable answer'
 }

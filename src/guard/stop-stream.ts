@@ -35,11 +35,13 @@ export interface Presence {
   readonly latencyMs: { readonly p50: number; readonly p99: number } | undefined
 }
 
+/** What an authority is given to listen for stops. */
 export interface StopStreamOptions {
   /** Every device of this process. */
   readonly deviceIds: readonly string[]
   /** Stops after this epoch are told first. Undefined: none before now. */
   readonly afterEpoch: number | undefined
+  /** Told of each stop as it comes; late, twice or out of order does no harm. */
   readonly onStop: (stop: PushedStop) => void
   /** Asked now and then, and when the stream opens. */
   readonly presence: () => Presence

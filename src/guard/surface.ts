@@ -1,6 +1,7 @@
 import { GuardMisconfiguredError } from '../errors.ts'
 import { assertDeviceId, surfaceDeviceId } from './device.ts'
-import type { Guard } from './guard.ts'
+import type { LocalDenialCode } from './decision.ts'
+import type { Guard, HoldPoint } from './guard.ts'
 
 /** The name of the surface that is the server device alone. Always declared, and costs no slot. */
 export const SERVER_SURFACE = 'tool-server'
@@ -68,4 +69,14 @@ export function surfaceWith(surface: Surface, deviceId: string): Surface {
   const { deviceIds } = surface
   if (deviceIds.includes(deviceId)) return surface
   return Object.freeze({ ...surface, deviceIds: [...deviceIds, deviceId] })
+}
+
+/** The surface of another guard: its question would leave out the device of this process. */
+export function foreignSurface(guard: Guard, { surface, tool }: HoldPoint): LocalDenialCode | undefined {
+  if (surface.guard === guard) return undefined
+  guard.log.error(
+    { surface: surface.name, tool },
+    'the surface is of another guard: take guard.surface(…) of this one',
+  )
+  return 'GUARD_MISCONFIGURED'
 }

@@ -21,6 +21,18 @@ export function statusProblem(status: number): DenialCode {
   return status >= 300 && status < 400 ? 'AUTHORITY_REDIRECT' : 'AUTHORITY_BAD_STATUS'
 }
 
+/** For the log: what the status alone tells of an answer that was refused by its head. Nothing of its body is read. */
+export function headRefusal(status: number): string {
+  const what = MEANING[status] ?? 'Its status or its headers are not those of a decision'
+  return `${what} (status ${status}).`
+}
+
+const MEANING: Readonly<Record<number, string>> = {
+  401: 'The authority does not know this key, or it has ended',
+  403: 'The authority does not let this key ask that: another kind, or not bound to this device',
+  421: 'This port of the control plane is for operators: agents ask the one of CONTROL_PLANE_PORT',
+}
+
 export function headersProblem(headers: AnswerHeaders, expected = JSON_UTF8): DenialCode | undefined {
   const encoding = headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') return 'AUTHORITY_BAD_ENCODING'

@@ -37,15 +37,19 @@ import { MAX_BATCH_DEVICES } from './wire.ts'
 
 export type { ValidateResult } from './validate.ts'
 
+/** What `register` takes. */
 export interface RegisterOptions extends CallOptions {
+  /** The operators' own names and values, at most 64 and 256 characters long. */
   readonly labels?: Readonly<Record<string, string>> | undefined
 }
 
+/** What a stop or a restore takes. */
 export interface ChangeOptions extends CallOptions {
   /** For the audit, up to 500 characters. */
   readonly reason?: string | undefined
 }
 
+/** What `unrevoke` takes. */
 export interface RestoreOptions extends ChangeOptions {
   /** The `epoch` of the stop that is to be undone. A later stop makes it stale: `EPOCH_STALE` (G6). */
   readonly ifEpoch?: number | undefined

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici'
 import type { Clock, Instant } from '../clock.ts'
 import type { DenialCode } from '../guard/decision.ts'
 import { AuthorityFailure } from '../guard/fail-closed.ts'
+import { headRefusal } from './answer-head.ts'
 import type { Deadline } from './deadline.ts'
 import { failureOf, nothingCameBack } from './transport-failure.ts'
 
@@ -90,10 +91,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled || status < 200) return
     this.#status = status
     const code = this.#outgoing.headProblem(status, headers)
-    if (code !== undefined)
-      this.#stop(
-        new AuthorityFailure(code, `The answer (status ${status}) is refused by its status or headers.`),
-      )
+    if (code !== undefined) this.#stop(new AuthorityFailure(code, headRefusal(status)))
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {

@@ -18,9 +18,11 @@ export type Changed = Loose<z.infer<typeof ChangeResponse>>
 type ListedDevice = Loose<z.infer<typeof ListResponse>['devices'][number]> & {
   readonly deviceId: string
 }
+/** Every device of the org, with what the plan has. */
 export type DeviceList = Loose<Omit<z.infer<typeof ListResponse>, 'devices'>> & {
   readonly devices: readonly ListedDevice[]
 }
+/** The plan, how much of it is used, and the org's switch. Hosted MachineID leaves out some of it. */
 export type Usage = Loose<z.infer<typeof UsageResponse>>
 
 export interface ManagementSchemas {

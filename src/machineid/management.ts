@@ -24,9 +24,11 @@ interface Refused {
   readonly cause: unknown
 }
 
+/** What became of a call: its value, or why it was refused. It is never thrown. */
 export type Result<T> =
   { readonly ok: true; readonly value: T; readonly requestId: string | undefined } | Refused
 
+/** What each call of the client takes. */
 export interface CallOptions {
   /** Budget of this call, in milliseconds, over 0 and at most 3,000. Default: that of the client. */
   readonly timeoutMs?: number | undefined

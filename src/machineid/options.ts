@@ -14,6 +14,7 @@ import { isStorable } from './wire-fields.ts'
  */
 export type Profile = 'holdpoint' | 'machineid'
 
+/** What `new MachineID()` takes. */
 export interface MachineIDOptions {
   /** The org's key, sent as `x-org-key`. Either this or `orgKeyFile`. */
   readonly orgKey?: string | undefined
@@ -34,9 +35,11 @@ export interface MachineIDOptions {
    * `client/` and 8 random hex digits. Profile `holdpoint` only.
    */
   readonly replica?: string | undefined
+  /** Default: the system's. For tests. */
   readonly clock?: Clock | undefined
 }
 
+/** Variables by name, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Options that were checked. */
@@ -79,7 +82,7 @@ function parseBaseUrl(baseUrl: unknown): Endpoint {
   const url = typeof baseUrl === 'string' && URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new GuardMisconfiguredError(
-      'baseUrl (MACHINEID_BASE_URL) must be an http or https URL. Use http://127.0.0.1:4100 for the control plane that npm start runs.',
+      'baseUrl (MACHINEID_BASE_URL) must be an http or https URL. Use http://127.0.0.1:4100 for the control plane that npx holdpoint start runs.',
     )
   }
   // The URL itself may carry a password: never repeated in a message.
@@ -151,7 +154,7 @@ export function optionsFromEnv(env: Environment): MachineIDOptions {
   const baseUrl = read('MACHINEID_BASE_URL')
   if (baseUrl === undefined) {
     throw new GuardMisconfiguredError(
-      'MACHINEID_BASE_URL is required: http://127.0.0.1:4100 for the control plane that npm start runs, https://machineid.io for hosted MachineID.',
+      'MACHINEID_BASE_URL is required: http://127.0.0.1:4100 for the control plane that npx holdpoint start runs, https://machineid.io for hosted MachineID.',
     )
   }
   const timeout = read('VALIDATE_TIMEOUT_MS')

@@ -20,7 +20,7 @@ export class OrgKey {
     this.#lookedAtMs = clock.now().monotonicMs
     if ((source.orgKey === undefined) === (this.#path === undefined)) {
       throw new GuardMisconfiguredError(
-        'Give exactly one of orgKey (MACHINEID_ORG_KEY) and orgKeyFile (MACHINEID_ORG_KEY_FILE). npm start writes ./data/tool-server.json.',
+        'Give exactly one of orgKey (MACHINEID_ORG_KEY) and orgKeyFile (MACHINEID_ORG_KEY_FILE). npx holdpoint start writes ./data/tool-server.json.',
       )
     }
     if (this.#path === undefined) this.#key = checkedKey(source.orgKey)

@@ -40,7 +40,7 @@ export function failureOf(
   }
   return new AuthorityFailure(
     'AUTHORITY_UNREACHABLE',
-    `No HTTP answer from ${origin} (${code}). Is the control plane running there? Try: npm start`,
+    `No HTTP answer from ${origin} (${code}). Is the control plane running there? Try: npx holdpoint start`,
     options,
   )
 }

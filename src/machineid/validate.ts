@@ -2,11 +2,15 @@ import type { Answer } from '../guard/authority.ts'
 import type { Boundary, DenialCode } from '../guard/decision.ts'
 import type { CallOptions } from './management.ts'
 
+/** What `validate` takes. All but the budget and the signal is for the authority's record, at most 256 characters each. */
 export interface ValidateOptions extends CallOptions {
   /** What would begin. Default `task`. */
   readonly boundary?: Boundary | undefined
+  /** What it is called. */
   readonly tool?: string | undefined
+  /** The id of the call. */
   readonly callId?: string | undefined
+  /** The id of the run that it belongs to. */
   readonly runId?: string | undefined
 }
 

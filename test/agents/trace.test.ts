@@ -11,6 +11,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { guardedToolCore, resumeAgent, runAgent } from 'holdpoint'
 import { PAYMENTS, startedGuard } from '../fixtures/guard.ts'
 import { Bank, done, refundCall, refundTool, scripted } from './helpers.ts'
+import { exportCall, exportTool, SURFACES } from './tenants.ts'
 
 const spans: Span<SpanData>[] = []
 const recorder: TracingProcessor = {
@@ -65,6 +66,16 @@ test('each question of a tool is a span guard.validate, child of the span of the
       parent: 'function:refund',
       error: null,
     },
+  ])
+})
+
+test('a surface that is chosen from the arguments is the one in the span', async () => {
+  const { guard } = await startedGuard({ surfaces: SURFACES })
+  const { agent } = scripted([exportTool(guard, () => 'x')], [[exportCall('c1', 'a')], done])
+  await run(agent, 'go')
+  expect(guardSpans().map(({ data }) => [data['boundary'], data['surface']])).toEqual([
+    ['tool', 'tenant-a'],
+    ['side_effect', 'tenant-a'],
   ])
 })
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { unanswered } from '../../src/guard/fail-closed.ts'
 import { createGuard } from '../../src/guard/guard.ts'
 import { EMAIL, PAYMENTS, SERVER, startedGuard, testGuard } from '../fixtures/guard.ts'
 import { ScriptedAuthority } from '../fixtures/scripted-authority.ts'
@@ -235,6 +236,17 @@ describe('hold points', () => {
     authority.next(() => answer as never)
     const checked = await guard.check({ surface: guard.surface('payments'), boundary: 'tool' })
     expect(checked.decision).toMatchObject({ allowed: false, code })
+  })
+
+  test('a question that its caller broke off says nothing about the authority to health checks; a timeout does', async () => {
+    const { guard, authority } = await startedGuard()
+    const at = { surface: guard.surface('payments'), boundary: 'tool' } as const
+    authority.next(() => unanswered('CALL_ABORTED', undefined))
+    await guard.check(at)
+    expect(guard.lastAnswer).toMatchObject({ answered: true })
+    authority.next(() => unanswered('AUTHORITY_TIMEOUT', undefined))
+    await guard.check(at)
+    expect(guard.lastAnswer).toMatchObject({ answered: false, code: 'AUTHORITY_TIMEOUT' })
   })
 
   test('more questions at once than allowed: the others are denied GUARD_OVERLOADED without waiting', async () => {

@@ -17,6 +17,7 @@ export interface ApprovalRequest extends ApprovalBinding {
 /** What a person sees of a call beside its arguments; its texts as `redact` leaves them. */
 export type ShownCall = Omit<ApprovalBinding, 'digest'> & Pick<ApprovalRequest, 'runId' | 'agent' | 'caller'>
 
+/** What a person decided at a desk. */
 export interface DeskVerdict {
   readonly approvalId: string
   /** Of the arguments that were decided on. One that is not that of the call which waits decides nothing. */

@@ -104,7 +104,7 @@ const OTHER_GUARD = 'it asks another guard'
 
 function toolProblem(guard: Guard, tool: Tool<unknown>): string | undefined {
   const core = guardedToolCore(tool)
-  if (core !== undefined) return core.surface.guard === guard ? undefined : OTHER_GUARD
+  if (core !== undefined) return core.guard === guard ? undefined : OTHER_GUARD
   if (tool.type !== 'function' && !isActionTool(tool)) return undefined
   const gate = gateOf(tool)
   if (gate === undefined) return ''

@@ -14,8 +14,10 @@ export const RUN_STATUSES = [
   'failed',
   'cancelled',
 ] as const
+/** Where a run stands. */
 export type RunStatus = (typeof RUN_STATUSES)[number]
 
+/** Why a run failed. */
 export interface RunProblem {
   readonly code: string
   /** For the caller: no stack, no key. */
@@ -52,6 +54,7 @@ export interface RunRecord {
   readonly changedAtMs: number
 }
 
+/** A run that is to be stored. The digests tell a repeated request from another one under the same id. */
 export interface NewRun {
   readonly runId: string
   readonly caller: string
@@ -62,6 +65,7 @@ export interface NewRun {
   readonly queued?: { readonly input: Uint8Array; readonly delayMs: number } | undefined
 }
 
+/** What became of a new run. */
 export type Created =
   /** With a token when it was claimed at once. */
   | { readonly created: true; readonly run: RunRecord; readonly token: string | undefined }
@@ -104,6 +108,7 @@ export interface ApprovalBinding {
   readonly surface: string
 }
 
+/** A call that begins to wait for a person. */
 export interface NewApproval extends ApprovalBinding {
   readonly approvalId: string
   /** The arguments that will run, as JSON, sealed. */
@@ -114,6 +119,7 @@ export interface NewApproval extends ApprovalBinding {
 /** `expired` and `ended` (its call no longer waits) are final, as is `used`; an expiry is never taken back (a clock set back). */
 export type ApprovalState = 'waiting' | 'approved' | 'declined' | 'used' | 'expired' | 'ended'
 
+/** An approval as it is stored. `arguments` are sealed. */
 export interface ApprovalRecord extends ApprovalBinding {
   readonly approvalId: string
   readonly runId: string
@@ -128,6 +134,7 @@ export interface ApprovalRecord extends ApprovalBinding {
   readonly expiresAtMs: number
 }
 
+/** What a person decided. `message`: with a decline, what the model is told. */
 export interface ApprovalVerdict {
   readonly approvalId: string
   readonly approve: boolean
@@ -165,6 +172,7 @@ export interface RunCounts {
   readonly waitingApprovals: number
 }
 
+/** Which runs to list. */
 export interface RunFilter {
   /** Runs of one caller. Undefined: of all. */
   readonly caller?: string | undefined

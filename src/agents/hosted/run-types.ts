@@ -17,6 +17,7 @@ export interface RunCaller {
   readonly mayApprove: boolean
 }
 
+/** A run that is to begin. */
 export interface StartRun {
   /** The name of a hosted agent. */
   readonly agent: string
@@ -34,6 +35,7 @@ export interface StartRun {
   readonly onStep?: OnStep | undefined
 }
 
+/** A run that is to go on. */
 export interface ResumeRun {
   readonly runId: string
   /** None is stored. Without a context function of the hosted agent it must be the one that the run was started with. */
@@ -72,6 +74,7 @@ export interface WaitingApproval extends ApprovalView {
   readonly caller: string
 }
 
+/** An effect, as its caller and approvers see it. */
 export interface EffectView {
   /** The idempotency key, which names the effect in every call about it. */
   readonly id: string
@@ -171,6 +174,7 @@ export type RunStep =
   /** The last one: the run has paused or ended. */
   | { readonly type: 'run_ended'; readonly run: RunView }
 
+/** Told of each step of a run, in order. */
 export type OnStep = (step: RunStep) => void
 
 /** A step of the past: without arguments, outputs and messages. */
@@ -205,6 +209,7 @@ export const RUN_REFUSALS = [
   'RUNS_OVERLOADED',
   'RUNS_CLOSING',
 ] as const
+/** Why a call about a run was refused. */
 export type RunRefusalCode = (typeof RUN_REFUSALS)[number]
 
 /** Why something about a run was not done. The run is as it was. */
@@ -220,6 +225,7 @@ export class RunRefused extends HoldpointError {
   }
 }
 
+/** Which runs to list: the newest first, `beforeRunId` for the next page. */
 export interface RunListFilter {
   readonly status?: RunStatus | undefined
   readonly agent?: string | undefined

@@ -21,10 +21,13 @@ import { createStateSeal } from './sealed-state.ts'
 import { reconcileEffect, requireOneJournal, settleEffect, unknownEffects } from './settle-effects.ts'
 import { startRun } from './start-run.ts'
 
+/** What hosted runs are made of. */
 export interface RunsOptions {
+  /** Whom they ask, before a model call, a tool, an effect, a resume. */
   readonly guard: Guard
   /** Shares its database with the guard's journal: `createSqliteToolStore`. */
   readonly store: RunStore
+  /** The agents that can be run. */
   readonly agents: readonly HostedAgent[]
   /** 32 bytes each. The first seals what is stored, all of them open it. */
   readonly stateKeys: readonly Buffer[]
