@@ -11,19 +11,15 @@ if (major < 22 || (major === 22 && minor < 19)) {
 
 const { existsSync } = await import('node:fs')
 const main = new URL('../src/main.ts', import.meta.url)
-const given = process.argv.slice(2)
-const args = given.length === 0 ? ['--help'] : given
-// A published package has no sources, and none of the programs.
+if (process.argv.length === 2) process.argv.push('--help')
+// A published package has no sources: Node strips no types below node_modules.
 if (existsSync(main)) await runSource()
-else {
-  const { runOnThisProcess } = await import('../dist/cli/process.js')
-  process.exitCode = await runOnThisProcess(args)
-}
+else await import('../dist/src/main.js')
 
 /** In the place of this process, so that signals, terminal and status are its own. */
 async function runSource() {
   const { fileURLToPath } = await import('node:url')
-  const command = ['--conditions=holdpoint-source', fileURLToPath(main), ...args]
+  const command = ['--conditions=holdpoint-source', fileURLToPath(main), ...process.argv.slice(2)]
   if (typeof process.execve === 'function' && process.platform !== 'win32') {
     process.execve(process.execPath, [process.execPath, ...command])
   }

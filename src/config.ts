@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { z } from 'zod'
-import { HoldpointError, messageOf } from './errors.ts'
+import { alertsShape, readAlerts, readTls, type AlertSettings } from './config-files.ts'
+import { HoldpointError } from './errors.ts'
 import type { TlsOptions } from './http.ts'
 import { TIMEOUT_MS } from './guard/time-budget.ts'
 import { deviceIdProblem } from './guard/device.ts'
@@ -168,6 +169,7 @@ const toolServerShape = guardShape.extend({
     .regex(/^cus_\w+$/, 'the id of a customer: cus_…')
     .optional(),
   STRIPE_API_BASE: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  ...alertsShape,
   TOOL_DATABASE_URL: postgresUrl,
   TOOL_DATABASE_POOL_SIZE: poolSize(10),
   ...postgres,
@@ -196,7 +198,7 @@ export type CliConfig = z.infer<typeof cliShape>
 export type ControlPlaneConfig = z.infer<typeof controlPlaneShape> & { readonly tls: TlsOptions | undefined }
 export type GuardConfig = z.infer<typeof guardShape> & { readonly surfaces: SurfaceOptions | undefined }
 export type ToolServerConfig = z.infer<typeof toolServerShape> &
-  GuardConfig & { readonly tls: TlsOptions | undefined }
+  GuardConfig & { readonly tls: TlsOptions | undefined; readonly alerts: AlertSettings | undefined }
 
 /** Throws `ConfigError`. */
 export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConfig {
@@ -235,8 +237,9 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   sharedRuns(env, problems)
   mailFrom(env, problems)
   realMoney(env, problems)
+  const alerts = readAlerts(env, problems)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
-  return { ...config, surfaces, tls }
+  return { ...config, surfaces, tls, alerts }
 }
 
 function readShape<T extends z.ZodObject>(shape: T, env: Env): z.infer<T> {
@@ -271,21 +274,6 @@ function readSurfaces(env: Env, problems: string[]): SurfaceOptions | undefined 
     )
   }
   return Object.fromEntries(entries)
-}
-
-function readTls(env: Env, problems: string[]): TlsOptions | undefined {
-  const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = env
-  if (!certFile && !keyFile) return undefined
-  if (!certFile || !keyFile) {
-    problems.push('TLS_CERT_FILE and TLS_KEY_FILE: set both or neither')
-    return undefined
-  }
-  try {
-    return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
-  } catch (cause) {
-    problems.push(`TLS_CERT_FILE, TLS_KEY_FILE: ${messageOf(cause)}`)
-    return undefined
-  }
 }
 
 function oneKey(env: Env, problems: string[]): void {

@@ -9,12 +9,11 @@ export { runAgent, type AgentRun, type RunAgentOptions } from './agents/run-agen
 export { serializeState } from './agents/run-state-text.ts'
 export type { GuardedToolCore, OnDenied, RefusalBody, ToolAnswer, ToolCall } from './agents/tool-answer.ts'
 export type {
-  DeclaredEffects,
-  EffectFunctions,
   GuardedToolOptions,
   OneEffectToolOptions,
   ReadOnlyToolOptions,
   SeveralEffectsToolOptions,
+  ToolSurface,
   ToolWork,
 } from './agents/tool-options.ts'
 export { ConfigError } from './config.ts'
@@ -22,6 +21,7 @@ export { GuardMisconfiguredError, HoldpointError } from './errors.ts'
 export type { Answer, Authority, DeviceDecision, Question, Registration } from './guard/authority.ts'
 export type { CallOutcome, CallRequest, EffectReport } from './guard/call.ts'
 export type { Committed } from './guard/commit.ts'
+export type { DeclaredEffects, EffectFunctions } from './guard/declared-effects.ts'
 export type { Allowed, Boundary, Decision, Denied, DenialCode } from './guard/decision.ts'
 export {
   defineEffect,
@@ -31,13 +31,16 @@ export {
   type EffectContext,
   type EffectKind,
   type EffectOptions,
+  type EffectSurfaces,
   type Reconciled,
 } from './guard/effect.ts'
+export type { GuardEvent, GuardListener } from './guard/events.ts'
 export { createGuard, type Guard, type GuardOptions, type HoldPoint } from './guard/guard.ts'
 export type { Begun, Intent, Journal, JournalEntry, Outcome } from './guard/journal.ts'
 export { createMemoryJournal } from './guard/memory-journal.ts'
 export type { Permit } from './guard/permit.ts'
 export { CallRefusedError, type Refusal } from './guard/refusal.ts'
+export type { SurfaceChoice } from './guard/surface-choice.ts'
 export type { Surface, SurfaceOptions } from './guard/surface.ts'
 export { createLogger, type Logger } from './log.ts'
 export { MachineID } from './machineid/client.ts'

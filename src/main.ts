@@ -13,15 +13,19 @@ import { explain, runProgram } from './programs/lifecycle.ts'
 const PROGRAMS: Record<string, () => Promise<void>> = {
   'control-plane': async () => {
     const config = readControlPlaneConfig()
-    const { startControlPlane } = await import('./programs/control-plane.ts')
     const log = createLogger({ level: config.LOG_LEVEL, name: 'control-plane' })
-    await runProgram(() => startControlPlane(config, log), log)
+    await runProgram(async () => {
+      const { startControlPlane } = await import('./programs/control-plane.ts')
+      return startControlPlane(config, log)
+    }, log)
   },
   'tool-server': async () => {
     const config = readToolServerConfig()
-    const { startToolServer } = await import('./programs/tool-server.ts')
     const log = createLogger({ level: config.LOG_LEVEL, name: 'tool-server' })
-    await runProgram(() => startToolServer(config, log), log)
+    await runProgram(async () => {
+      const { startToolServer } = await import('./programs/tool-server.ts')
+      return startToolServer(config, log)
+    }, log)
   },
 }
 

@@ -8,6 +8,7 @@ import { replicaName } from './machineid/options.ts'
 import { StartupDenied } from './startup-denied.ts'
 import { createSqliteJournal } from './store/sqlite/journal.ts'
 
+/** What `startGuard` takes. What is left out is read from the environment. */
 export interface StartGuardOptions extends Partial<Omit<GuardOptions, 'journal' | 'onClose'>> {
   /** A journal of your own, which you close, or `'memory'`, which forgets on exit. Default: `DATA_DIR/journal.sqlite`. */
   readonly journal?: GuardOptions['journal'] | 'memory'
@@ -22,7 +23,7 @@ export interface StartGuardOptions extends Partial<Omit<GuardOptions, 'journal' 
  * or `GuardMisconfiguredError` when the settings cannot work. `guard.close()` ends what it opened.
  */
 export async function startGuard(options: StartGuardOptions = {}): Promise<Guard> {
-  const guard = guardFromConfig(readGuardConfig(options.env), options)
+  const guard = guardFromEnv(options)
   const decision = await guard.start()
   if (decision.allowed) return guard
   await guard.close({ graceMs: 0 })
@@ -30,6 +31,10 @@ export async function startGuard(options: StartGuardOptions = {}): Promise<Guard
 }
 
 /** The same guard, not started. */
+export function guardFromEnv(options: StartGuardOptions = {}): Guard {
+  return guardFromConfig(readGuardConfig(options.env), options)
+}
+
 export function guardFromConfig(config: GuardConfig, options: StartGuardOptions = {}): Guard {
   const { env: _env, journal: chosen, ...rest } = options
   const authority = options.authority ?? clientFromConfig(config)

@@ -12,7 +12,8 @@ export const TOOL_SERVER_PATHS = {
 const Effect = z.object({
   name: z.string(),
   kind: z.string(),
-  surface: z.string(),
+  /** Several where it is chosen for each call. */
+  surfaces: z.array(z.string()),
   /** `business`: a repeat is recognised whoever makes it. `each-call`: only by its call id. */
   key: z.enum(['business', 'each-call']),
   reconcile: z.boolean(),
@@ -45,8 +46,8 @@ export const InspectResponse = z.object({
   tools: z.array(
     z.object({
       name: z.string(),
-      /** Empty for a tool that is not guarded. */
-      surface: z.string(),
+      /** Several where it is chosen from the arguments of each call; none for a tool that is not guarded. */
+      surfaces: z.array(z.string()),
       /** Tools of an agent that are not guarded are listed too. */
       guarded: z.boolean(),
       agent: z.string().nullable(),

@@ -7,7 +7,7 @@ import { PATHS } from '../machineid/paths.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { count } from './plural.ts'
-import { needsCheckout } from './programs.ts'
+import { ranByMain } from './programs.ts'
 
 /** `audit verify FILE` works without the servers: `main.ts` runs it, and it stands here to be found. */
 export const auditCommands: Commands = (program, cli) => {
@@ -24,7 +24,7 @@ export const auditCommands: Commands = (program, cli) => {
     .description('verify an export, a database or a backup, offline')
     .option('--org <org>', "only this org's chain")
     .option('--head <seq:hash>', 'a row that was noted elsewhere, which must still be there')
-    .action(needsCheckout)
+    .action(ranByMain)
 }
 
 /** Whole or not at all: an export that broke off would look like a chain that was cut. */

@@ -20,7 +20,7 @@ export function authorityFindings({ authority: { url, trouble, told } }: DoctorF
         level: 'fail',
         what: trouble?.message ?? 'The control plane was not asked.',
         why: 'Nobody can stop or restore anything from here, and what it would tell is not checked.',
-        fix: 'Start it (npm start), or say where it is: CONSOLE_URL, with its key in HOLDPOINT_KEY.',
+        fix: 'Start it (npx holdpoint start), or say where it is: CONSOLE_URL, with its key in HOLDPOINT_KEY.',
       },
     ]
   }

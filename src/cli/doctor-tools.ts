@@ -24,7 +24,7 @@ export function toolServerFindings(server: ToolServerFacts, authority: DoctorFac
         level: 'fail',
         what: unreachable.message,
         why: 'What it does and how it is set up cannot be checked.',
-        fix: 'Start it (npm start), or say where it is: --tool-server URL, or TOOL_SERVER_URL.',
+        fix: 'Start it (npx holdpoint start), or say where it is: --tool-server URL, or TOOL_SERVER_URL.',
       },
     ]
   }

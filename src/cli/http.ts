@@ -178,7 +178,7 @@ function failure(
   }
   return new CliError(
     'UNREACHABLE',
-    `${name} is not reachable at ${url} (${code}). Is it running? Try: npm start`,
+    `${name} is not reachable at ${url} (${code}). Is it running? Try: npx holdpoint start`,
     EXIT.error,
     { cause: error },
   )

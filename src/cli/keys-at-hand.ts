@@ -152,7 +152,7 @@ function readJson<T>(path: string, schema: z.ZodType<T>): T | undefined {
     // The cause would quote the file's content.
     throw new CliError(
       'SECRETS_UNREADABLE',
-      `${path} is not what npm start wrote there. Put the original back.`,
+      `${path} is not what holdpoint wrote there. Put the original back.`,
     )
   }
 }

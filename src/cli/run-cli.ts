@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander'
 
 import { readCliConfig, type CliConfig, type Env } from '../config.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
+import { packageVersion } from '../package-version.ts'
 import { EXIT, type Cli, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { createCli, type CliParts, type GlobalOptions } from './create-cli.ts'
@@ -65,7 +66,7 @@ function createProgram({ stdout, stderr }: CliContext): Command {
           (url: string, before: readonly string[] | undefined) => [...(before ?? []), url],
         ),
       )
-      .version(version(), '-V, --version', 'print the version')
+      .version(packageVersion(), '-V, --version', 'print the version')
       .helpCommand('help [command]', 'what a command does')
       .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
       .configureOutput({
@@ -87,13 +88,6 @@ function throughNpx(text: string, commands: readonly Command[]): string {
   const names = commands.map((command) => command.name()).join('|')
   const before = '^|[\\s"\'`(]|\u001B\\[\\d+m'
   return text.replace(new RegExp(`(?<=${before})(?<!npx )holdpoint (?=(?:${names})\\b)`, 'gm'), 'npx $&')
-}
-
-function version(): string {
-  const { version: said } = JSON.parse(
-    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-  ) as { version: string }
-  return said
 }
 
 function caOf({

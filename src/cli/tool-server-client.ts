@@ -86,7 +86,7 @@ function refusal({ name, url }: Peer, { status, body }: HttpAnswer): CliError {
     return new CliError(
       code,
       `${name} at ${url} does not know this token. Set HOLDPOINT_TOKEN to that of a caller with the scopes ` +
-        'runs:approve and runs:resume, or DATA_DIR to where npm start wrote operator.json.',
+        'runs:approve and runs:resume, or DATA_DIR to where operator.json is.',
       EXIT.denied,
     )
   }

@@ -6,11 +6,12 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 
+import { packageRoot } from '../package-root.ts'
 import { pathOf } from './request-path.ts'
 
 const CONSOLE = '/console'
-/** Where `npm run build:console` puts it, seen from src/ and from dist/. */
-const BUILT = new URL('../../dist/console/', import.meta.url)
+/** Where `npm run build:console` puts it. */
+const BUILT = new URL('dist/console/', packageRoot)
 
 /** The console: what vite has built of it, and nothing else of this machine. */
 export interface ConsoleFiles {

@@ -20,7 +20,7 @@ export interface CommandDatabase {
 
 const WITH_POSTGRES = `With DATABASE_URL everything is in Postgres, whose own tools back it up: pg_dump for a copy of one moment, or base
 backups with WAL archiving, which lose less. Do not copy the directory of a server that runs.
-After a restore, and before any control plane uses the database: npm run restore-backup`
+After a restore, and before any control plane uses the database: npx holdpoint restore-backup`
 
 const PROGRESS_EVERY_MS = 1000
 
@@ -35,7 +35,7 @@ export async function runBackup(
   }
   const [to, ...others] = args
   if (to === undefined || others.length > 0) {
-    note('Usage: npm run backup -- FILE\nFILE must not exist yet. The control plane may be running.')
+    note('Usage: npx holdpoint backup FILE\nFILE must not exist yet. The control plane may be running.')
     return 2
   }
   const startedAtMs = performance.now()

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { INVOICES } from '../../tools/invoices.ts'
+import { isSource } from '../package-root.ts'
 import { fromHere, type ProgramEndedError } from './lifecycle.ts'
 import type { Child } from './supervisor.ts'
 import {
@@ -54,13 +55,13 @@ export function banner(options: BannerOptions): string {
   const run = [curl.start, curl.approve, curl.resume]
   if (paymentsDevice === undefined || !curl.hasControlPlane) {
     lines.push(
-      `${HERE}: pay; let the agent pay, approve, resume. (CALL and DIGEST stand in its answer. ${ALL_IN_ONE})`,
+      `${HERE}: pay; let the agent pay, approve, resume. (CALL and DIGEST stand in its answer.${ALL_IN_ONE})`,
       curl.pay(0),
       ...run,
     )
   } else {
     lines.push(
-      `${HERE}: let the agent pay, approve, resume; stop payments, try to pay, restore. (CALL and DIGEST stand in the first answer. ${ALL_IN_ONE})`,
+      `${HERE}: let the agent pay, approve, resume; stop payments, try to pay, restore. (CALL and DIGEST stand in the first answer.${ALL_IN_ONE})`,
       ...run,
       holdpoint(`devices revoke ${paymentsDevice}`),
       curl.pay(1),
@@ -71,7 +72,8 @@ export function banner(options: BannerOptions): string {
 }
 
 const HERE = 'In another terminal, in this folder'
-const ALL_IN_ONE = 'All in one go: npm run demo'
+/** The published package has no demo. */
+const ALL_IN_ONE = isSource() ? ' All in one go: npm run demo' : ''
 
 export interface StoppedBannerOptions {
   readonly children: readonly Child[]
@@ -87,7 +89,7 @@ export function stoppedBanner({ children, denied, ...here }: StoppedBannerOption
   return [
     ...children.map((child) => whatRuns(child, here.dataDir)),
     `The tool server does not run. ${denied.message}`,
-    'Who stopped it and why, and how to undo it; then end this and run npm start again:',
+    'Who stopped it and why, and how to undo it; then end this and start it again:',
     holdpoint('status'),
     holdpoint(UNDO[code]?.(deviceId) ?? `devices restore ${deviceId}`),
   ].join('\n')

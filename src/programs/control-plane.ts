@@ -6,6 +6,7 @@ import { createSmtpMailer } from '../control-plane/mail-smtp.ts'
 import type { Mailer } from '../control-plane/mail.ts'
 import { createService } from '../control-plane/service.ts'
 import type { ControlPlaneStore } from '../control-plane/store.ts'
+import { exit } from '../exit.ts'
 import type { Logger } from '../log.ts'
 import { isLoopback } from '../loopback.ts'
 import type { DecisionSource } from '../store/decision-source.ts'
@@ -14,12 +15,19 @@ import { whileLocked } from '../store/postgres/while-locked.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { databaseFile } from './database-file.ts'
 import { createDrillRunner } from './drill-runner.ts'
-import { exit, fromHere, type Running } from './lifecycle.ts'
+import { fromHere, type Running } from './lifecycle.ts'
 import { ensureSecrets, ensureSharedSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
 
-/** The authority, listening: config → store → secrets → lanes. */
-export async function startControlPlane(config: ControlPlaneConfig, log: Logger): Promise<Running> {
+/**
+ * The authority, listening: config → store → secrets → lanes. `onFatal` is told when nothing can be acknowledged or
+ * answered any more. Default: exits.
+ */
+export async function startControlPlane(
+  config: ControlPlaneConfig,
+  log: Logger,
+  onFatal: (problem: Error) => void = () => exit(log, 1),
+): Promise<Required<Running>> {
   const { HOST: host, DATA_DIR: dataDir, PLATFORM_TOKEN: platformToken } = config
   const mailer = mailerOf(config, log)
   const { store, source } = await openStore(config, log)
@@ -46,10 +54,10 @@ export async function startControlPlane(config: ControlPlaneConfig, log: Logger)
     mailer,
     consoleUrl: config.CONSOLE_URL,
     drillRunner: drillRunnerOf(config, secrets),
-    onFatal: () => exit(log, 1),
+    onFatal,
     onDied: (error) => {
-      log.fatal({ err: error }, 'a thread that answers validates ended, exiting')
-      exit(log, 1)
+      log.fatal({ err: error }, 'a thread that answers validates ended')
+      onFatal(error instanceof Error ? error : new Error(String(error)))
     },
   })
   if (secrets !== undefined) writeConsoleUrl(dataDir, config.CONSOLE_URL ?? fromHere(operatorUrl))

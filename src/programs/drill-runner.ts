@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
 import type { DrillAsked, DrillRunner } from '../control-plane/drills/drill-runs.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
+import { ownProgram } from '../package-root.ts'
 import { makeDataDir } from './secrets.ts'
 
 export interface DrillRunnerOptions {
@@ -35,8 +36,7 @@ export function createDrillRunner(options: DrillRunnerOptions): DrillRunner {
       // No `.env` and no keys of an operator are found there.
       const cwd = resolve(options.dataDir, 'drill-runs')
       makeDataDir(cwd)
-      const main = join(import.meta.dirname, '../main.ts')
-      const child = spawn(process.execPath, ['--conditions=holdpoint-source', main, ...argumentsOf(asked)], {
+      const child = spawn(process.execPath, [...ownProgram(), ...argumentsOf(asked)], {
         cwd,
         env: envOf(options, { key, controlPlaneUrl, cwd }),
         stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,4 +1,5 @@
 import { HoldpointError } from '../errors.ts'
+import { exit } from '../exit.ts'
 import type { Logger } from '../log.ts'
 import { StartupDenied } from '../startup-denied.ts'
 
@@ -16,32 +17,37 @@ export type ProgramMessage =
   | { readonly state: 'denied'; readonly code: string; readonly deviceId: string }
 
 /**
- * Runs a program until SIGTERM, SIGINT, or the end of its supervisor; then closes it and exits 0. A second signal
- * exits at once. What goes wrong on the way is one message and status 1.
+ * Runs a program until SIGTERM, SIGINT, or the end of its supervisor; then closes it and exits 0. One that is still
+ * starting exits 0 at once: nobody was told that it can be used. A second signal exits at once. What goes wrong on the
+ * way is one message and status 1.
  */
 export async function runProgram(start: () => Promise<Running>, log: Logger): Promise<void> {
   process.on('uncaughtException', (error) => die(log, error))
   process.on('unhandledRejection', (error) => die(log, error))
-  const running = await start().catch((error: unknown) => {
+  let running: Running | undefined
+  let ending = false
+  const end = (signal: string) => {
+    if (ending) process.exit(130)
+    ending = true
+    log.info({ signal }, running === undefined ? 'ended while it was starting' : 'shutting down')
+    if (running === undefined) return exit(log, 0)
+    running.close().then(
+      () => exit(log, 0),
+      (error: unknown) => die(log, error),
+    )
+  }
+  // Before the start, which may wait for long: the kernel keeps a signal that nobody handles from the first process of a
+  // container, and the end of a supervisor is told once.
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+  process.once('disconnect', () => end('disconnect'))
+  running = await start().catch((error: unknown) => {
     if (error instanceof StartupDenied) {
       const { code, deviceId } = error.decision
       process.send?.({ state: 'denied', code, deviceId } satisfies ProgramMessage)
     }
     throw error
   })
-  let ending = false
-  const end = (signal: string) => {
-    if (ending) process.exit(130)
-    ending = true
-    log.info({ signal }, 'shutting down')
-    running.close().then(
-      () => exit(log, 0),
-      (error: unknown) => die(log, error),
-    )
-  }
-  process.on('SIGTERM', end)
-  process.on('SIGINT', end)
-  process.once('disconnect', () => end('disconnect'))
   const { url, operatorUrl } = running
   process.send?.({ state: 'ready', url, operatorUrl } satisfies ProgramMessage)
 }
@@ -55,12 +61,6 @@ function die(log: Logger, error: unknown): void {
 /** A wildcard address is one to listen on, not one to ask at. */
 export function fromHere(url: string): string {
   return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
-}
-
-/** Exits once the log is written. */
-export function exit(log: Logger, status: number): void {
-  process.exitCode = status
-  log.flush(() => process.exit(status))
 }
 
 /** A user's mistake is told in one message without a stack; anything else keeps its stack. */

@@ -8,7 +8,7 @@ import { restoreDatabase } from './restore-database.ts'
 import { handOutKeys, KEYS_WORK_AGAIN } from './restored-keys.ts'
 import { readSecrets } from './secrets.ts'
 
-const USAGE = `Usage: npm run restore-backup -- FILE [--keep-keys]
+const USAGE = `Usage: npx holdpoint restore-backup FILE [--keep-keys]
 
 FILE is what the backup command has written. Stop the control plane first. Every org is disabled, and every key ends: each
 org gets a new admin key, in a file beside the database.

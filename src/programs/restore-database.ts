@@ -7,7 +7,7 @@ import type { CommandContext, CommandDatabase } from './backup.ts'
 import { handOutKeys, KEYS_WORK_AGAIN } from './restored-keys.ts'
 import { readSecrets } from './secrets.ts'
 
-const USAGE = `Usage, with DATABASE_URL: npm run restore-backup -- [--keep-keys | --nothing-lost]
+const USAGE = `Usage, with DATABASE_URL: npx holdpoint restore-backup [--keep-keys | --nothing-lost]
 
 Restore the database first, with the tools of Postgres, and run this before any control plane uses it. Every org is
 disabled, and every key ends: each org gets a new admin key, in a file in DATA_DIR. A control plane that finds out by

@@ -34,7 +34,7 @@ export async function handOutKeys(store: ControlPlaneStore, { dataDir, say }: Co
   if (orgId !== undefined && admin !== undefined) {
     await renewSecrets({ dataDir, store, service, orgId, admin })
     say(
-      `New keys of ${orgId}, for npm start, are in ${operatorFile(dataDir)} and ${toolServerFile(dataDir)}.`,
+      `New keys of ${orgId}, for npx holdpoint start, are in ${operatorFile(dataDir)} and ${toolServerFile(dataDir)}.`,
     )
   }
   say(NEXT_STEPS)

@@ -151,8 +151,8 @@ function secretsEnded(dataDir: string, { endedAtMs }: KeyRecord): HoldpointError
   return new HoldpointError(
     'SECRETS_ENDED',
     `${operatorFile(dataDir)} and ${toolServerFile(dataDir)} were made before the database was restored${at}, and a restore ` +
-      'ends every key. npm run restore-backup has written new ones there: put those files back. If there are none, because a ' +
-      'backup was copied by hand, make them now: npm run backup -- FILE, then npm run restore-backup -- FILE.',
+      'ends every key. npx holdpoint restore-backup has written new ones there: put those files back. If there are none, because a ' +
+      'backup was copied by hand, make them now: npx holdpoint backup FILE, then npx holdpoint restore-backup FILE.',
   )
 }
 
@@ -241,7 +241,7 @@ function readJson<T>(file: string, schema: z.ZodType<T>): T | undefined {
     // The cause would quote the file's content.
     throw new HoldpointError(
       'SECRETS_UNREADABLE',
-      `${file} is not what npm start wrote there. Put the original back.`,
+      `${file} is not what holdpoint wrote there. Put the original back.`,
       {
         cause: cause instanceof SyntaxError ? undefined : cause,
       },

@@ -29,10 +29,11 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
   const stopAll = async () => {
     for (const child of children.toReversed()) await child.stop()
   }
-  const asked = Promise.withResolvers<'asked'>()
-  const stopOnSignal = () => asked.resolve('asked')
-  process.on('SIGTERM', stopOnSignal)
-  process.on('SIGINT', stopOnSignal)
+  const ending = new AbortController()
+  const { signal } = ending
+  const asked = new Promise<'asked'>((resolve) => signal.addEventListener('abort', () => resolve('asked')))
+  process.on('SIGTERM', () => ending.abort())
+  process.on('SIGINT', () => ending.abort())
   try {
     let toolServerEnv: Env = env
     if (ownControlPlane) {
@@ -41,11 +42,12 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
         env: withDrills(env, toolServer),
         logDir,
         onLine: print,
+        signal,
       })
       children.push(controlPlane)
       toolServerEnv = withAuthority(env, fromHere(controlPlane.url), dataDir)
     }
-    const denied = await startToolServer(children, { env: toolServerEnv, logDir, onLine: print })
+    const denied = await startToolServer(children, { env: toolServerEnv, logDir, onLine: print, signal })
     writeCurlFiles(dataDir, toolServer.TLS_CERT_FILE)
     print(
       denied === undefined
@@ -59,15 +61,16 @@ export async function startAll(env: Env, print: (text: string) => void): Promise
         : stoppedBanner({ children, dataDir, certificateFile: toolServer.TLS_CERT_FILE, denied }),
     )
     const ended = Promise.race(children.map((child) => child.ended.then(() => child)))
-    const first = await Promise.race([asked.promise, ended])
+    const first = await Promise.race([asked, ended])
     if (first !== 'asked') print(`The ${first.program} has ended. Its log: ${logDir}/${first.program}.log`)
     const status = first === 'asked' && denied === undefined ? 0 : 1
     await stopAll()
     return status
   } catch (error) {
-    print(explain(error))
+    // What was asked to end while it was starting has failed at nothing.
+    if (!signal.aborted) print(explain(error))
     await stopAll()
-    return 1
+    return signal.aborted ? 0 : 1
   }
 }
 

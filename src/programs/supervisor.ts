@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { ownProgram } from '../package-root.ts'
 import { ProgramEndedError, type ProgramMessage } from './lifecycle.ts'
 import { makeDataDir } from './secrets.ts'
 
@@ -25,6 +26,8 @@ export interface SpawnOptions {
   readonly logDir: string
   /** Told every warning and error of the program, as one line for a person. */
   readonly onLine?: (line: string) => void
+  /** Ends a program that is still starting. */
+  readonly signal?: AbortSignal
 }
 
 const STOP_WITHIN_MS = 20_000
@@ -33,11 +36,12 @@ const STOP_WITHIN_MS = 20_000
  * Starts one of our programs as a process of its own and waits until it can be used. It is in a process group of
  * its own, so that Ctrl-C reaches it only through us, and ends by itself when we are gone.
  */
-export async function spawnProgram({ program, env, logDir, onLine }: SpawnOptions): Promise<Child> {
+export async function spawnProgram(options: SpawnOptions): Promise<Child> {
+  const { program, env, logDir, onLine, signal } = options
+  signal?.throwIfAborted()
   makeDataDir(logDir)
   const logFile = createWriteStream(join(logDir, `${program}.log`), { flags: 'a', mode: 0o600 })
-  const main = join(import.meta.dirname, '../main.ts')
-  const child = spawn(process.execPath, ['--conditions=holdpoint-source', main, program], {
+  const child = spawn(process.execPath, [...ownProgram(), program], {
     env,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -51,7 +55,10 @@ export async function spawnProgram({ program, env, logDir, onLine }: SpawnOption
   })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
   void ended.then(() => logFile.end())
+  const giveUp = () => void stop(child, ended)
+  signal?.addEventListener('abort', giveUp)
   const message = await Promise.race([firstMessage(child), ended.then(() => undefined)])
+  signal?.removeEventListener('abort', giveUp)
   if (message?.state !== 'ready') {
     await ended
     const said = complaint.join('\n')

@@ -8,7 +8,9 @@ import { createPostgresSinks, createSinks, type Sinks } from '../../tools/sinks.
 import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 import type { RunStore } from '../agents/hosted/run-store.ts'
 import type { ToolServerConfig } from '../config.ts'
+import { createAlerts, type Alerts } from '../gates/alerts.ts'
 import type { Guard } from '../guard/guard.ts'
+import { exit } from '../exit.ts'
 import { surfaceDeviceId } from '../guard/device.ts'
 import { shippedSurfaces } from '../guard/surface.ts'
 import { jittered } from '../jitter.ts'
@@ -21,15 +23,17 @@ import { createPostgresToolStore } from '../store/postgres/tool-store.ts'
 import { createSqliteToolStore } from '../store/sqlite/tool-store.ts'
 import type { ToolStore } from '../store/tool-store.ts'
 import { createAuthorityDesk } from '../tool-server/authority-desk.ts'
+import { CANARY_TOOL } from '../tool-server/canary.ts'
 import { callerRecord, callersOf, readCallers, type Callers } from '../tool-server/callers.ts'
 import { createRunReporter } from '../tool-server/run-reporter.ts'
 import { createToolServer } from '../tool-server/tool-server.ts'
-import { exit, namingPort, type Running } from './lifecycle.ts'
+import { namingPort, type Running } from './lifecycle.ts'
 import { isLoopback } from '../loopback.ts'
 import { ensureToolServerSecrets, toolServerFile, type ToolServerSecrets } from './secrets.ts'
 
 /** The tool server, listening: config → store → guard → startup boundary → server. Throws `StartupDenied`, having started nothing. */
 export async function startToolServer(config: ToolServerConfig, log: Logger): Promise<Running> {
+  const alerts = alertsOf(config, log)
   const secrets = ensureToolServerSecrets(config.DATA_DIR, { tokensCount: tokensCount(config) })
   const store = await openStore(config)
   const guardConfig = withDefaults(config, secrets.runtime)
@@ -44,9 +48,13 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     onServerDenied: (denied) => {
       if (config.ON_SERVER_DENIED !== 'exit') return
       log.fatal({ code: denied.code, request_id: denied.requestId }, 'the server device is denied, exiting')
-      void guard.close().finally(() => exit(log, 1))
+      void guard
+        .close()
+        .then(() => alerts?.close())
+        .finally(() => exit(log, 1))
     },
   })
+  alerts?.watch(guard)
   const sinks = await openSinks(config)
   const reporter = reporterOf(client, store.runs, log)
   const toolServer = createToolServer({
@@ -73,7 +81,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     },
     log,
   })
-  await startup(guard, client, config, log)
+  await startup(guard, { client, alerts, config, log })
   const listening = toolServer.listen({ host: config.HOST, port: config.TOOL_SERVER_PORT })
   const { url } = await namingPort('TOOL_SERVER_PORT', listening)
   reporter?.begin()
@@ -83,6 +91,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     await guard.close()
     await toolServer.close()
     await reporter?.close()
+    await alerts?.close()
     await client.close()
     await sinks.close()
     await store.close()
@@ -99,6 +108,11 @@ function deskOf(client: MachineID, { APPROVAL_DESK }: ToolServerConfig, log: Log
 /** Undefined with hosted MachineID. */
 function reporterOf({ runReports: reports }: MachineID, store: RunStore, log: Logger) {
   return reports === undefined ? undefined : createRunReporter({ reports, store, log })
+}
+
+/** Undefined when nobody is to be told. A drill that stops its canary is no news. */
+function alertsOf({ alerts }: ToolServerConfig, log: Logger): Alerts | undefined {
+  return alerts && createAlerts({ ...alerts, log, ignore: ({ at }) => at.tool === CANARY_TOOL })
 }
 
 /** Undefined for a device of fewer segments than a surface's needs: there is nothing to drill with a canary then. */
@@ -188,17 +202,20 @@ const APPROVER_SCOPES = ['runs:approve', 'runs:resume'] as const
 
 const WAIT_MS = { min: 1000, max: 30_000 }
 
-async function startup(
-  guard: Guard,
-  client: MachineID,
-  config: ToolServerConfig,
-  log: Logger,
-): Promise<void> {
+interface Startup {
+  readonly client: MachineID
+  readonly alerts: Alerts | undefined
+  readonly config: ToolServerConfig
+  readonly log: Logger
+}
+
+async function startup(guard: Guard, { client, alerts, config, log }: Startup): Promise<void> {
   for (let delayMs = WAIT_MS.min; ; delayMs = Math.min(delayMs * 2, WAIT_MS.max)) {
     const decision = await guard.start()
     if (decision.allowed) return
     if (config.ON_STARTUP_DENIED === 'exit') {
       await guard.close({ graceMs: 0 })
+      await alerts?.close()
       await client.close()
       throw new StartupDenied(decision)
     }

@@ -10,6 +10,7 @@ export interface Durability {
   readonly synchronous: string
 }
 
+/** Journal and runs in one database, so that an approval is used up together with the effect it is for. */
 export interface ToolStore {
   /** For the guard. */
   readonly journal: Journal

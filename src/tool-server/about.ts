@@ -7,6 +7,7 @@ export interface ToolServerAbout {
   readonly journal?: JournalAbout | undefined
 }
 
+/** What the journal is kept in. */
 export interface JournalAbout {
   /** `sqlite`, `memory`, … Default `custom`. */
   readonly kind: string

@@ -107,6 +107,6 @@ function unauthenticated(request: Request, response: Response, log: Logger): voi
     code: 'CALLER_UNAUTHENTICATED',
     message:
       'Send a caller token that this server knows: the header "Authorization: Bearer hpc_…". ' +
-      'npm start writes one to tool-server.json in DATA_DIR; docs/operating.md says how to make more.',
+      'npx holdpoint start writes one to tool-server.json in DATA_DIR; docs/operating.md says how to make more.',
   })
 }

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { HoldpointError, messageOf } from '../errors.ts'
 
 export const SCOPES = ['tools:call', 'runs:start', 'runs:resume', 'runs:approve'] as const
+/** What a caller may: `tools:call`, `runs:start`, `runs:resume`, `runs:approve`. */
 export type Scope = (typeof SCOPES)[number]
 
 /** Who calls, as authenticated. Effects and stored results belong to the `id`. */

@@ -17,7 +17,7 @@ import { bodyOf } from './run-request.ts'
 /** Canary calls at once. */
 const MAX_CANARIES = 256
 /** As it stands in logs, questions and acknowledgements. */
-const TOOL = 'holdpoint_canary'
+export const CANARY_TOOL = 'holdpoint_canary'
 /** Longer than it may wait, so that a canary ends by itself or by a stop. */
 const DEADLINE_MS = 60_000
 
@@ -76,7 +76,7 @@ function canaryCall(guard: Guard) {
   /** By call, the last decision: that of the hold point where it waits. */
   const decisions = new Map<string, Decision | undefined>()
   guard.observe(({ tool, callId = '' }, verdict) => {
-    if (tool !== TOOL || !decisions.has(callId)) return
+    if (tool !== CANARY_TOOL || !decisions.has(callId)) return
     void verdict.then((decision) => decisions.has(callId) && decisions.set(callId, decision))
   })
   return async (surface: Surface, asked: CanaryRequest, who: Who): Promise<CanaryBody> => {
@@ -86,7 +86,7 @@ function canaryCall(guard: Guard) {
     const body = (signal: AbortSignal) => waiting(guard, wait, { holdMs, signal })
     const effect = defineEffect({
       kind: 'external_call',
-      name: TOOL,
+      name: CANARY_TOOL,
       key: 'each-call',
       onStop: 'abort',
       deadlineMs: DEADLINE_MS,
@@ -94,7 +94,7 @@ function canaryCall(guard: Guard) {
     })
     decisions.set(callId, undefined)
     try {
-      const outcome = await guard.call({ surface, tool: TOOL, callId, ...who }, async (active) =>
+      const outcome = await guard.call({ surface, tool: CANARY_TOOL, callId, ...who }, async (active) =>
         boundary === 'tool' ? body(active.signal) : void (await active.commit(effect, {})),
       )
       const decision = decisions.get(callId)

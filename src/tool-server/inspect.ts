@@ -8,6 +8,7 @@ import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 import type { AnyAgent } from '../agents/session.ts'
 import { guardedToolCore } from '../agents/tool-core.ts'
 import type { GuardedToolCore } from '../agents/tool-answer.ts'
+import { effectSurfaces } from '../guard/effect.ts'
 import type { Guard } from '../guard/guard.ts'
 import { sendJson } from '../http.ts'
 import { TOOL_SERVER_PATHS, type InspectBody } from '../tool-server-wire.ts'
@@ -70,16 +71,18 @@ async function unknownOutcomes({ journal }: Guard): Promise<number | null> {
   }
 }
 
-function guardedTool({ name, surface, effects }: GuardedToolCore, agent: string | null): InspectedTool {
+function guardedTool(core: GuardedToolCore, agent: string | null): InspectedTool {
+  const { name, effects } = core
+  const surfaces = core.surfaces.map((surface) => surface.name)
   return {
     name,
-    surface: surface.name,
+    surfaces,
     guarded: true,
     agent,
     effects: effects.map((effect) => ({
       name: effect.name,
       kind: effect.kind,
-      surface: effect.surface ?? surface.name,
+      surfaces: effect.surface === undefined ? surfaces : [...effectSurfaces(effect)],
       key: effect.key === 'each-call' ? 'each-call' : 'business',
       reconcile: effect.reconcile !== undefined,
       onStop: effect.onStop,
@@ -111,5 +114,11 @@ function inspectedTool(tool: Tool<unknown>, agent: string): InspectedTool {
 
 /** A tool that somebody else made: gated on a surface, or not at all. */
 function foreign(name: string, agent: string, surface: string | undefined): InspectedTool {
-  return { name, surface: surface ?? '', guarded: surface !== undefined, agent, effects: [] }
+  return {
+    name,
+    surfaces: surface === undefined ? [] : [surface],
+    guarded: surface !== undefined,
+    agent,
+    effects: [],
+  }
 }

@@ -14,6 +14,7 @@ import { currentSession, type AnyAgent } from '../agents/session.ts'
 import { HoldpointError } from '../errors.ts'
 import { callRemoteTool, sendRequest, type RemoteServer } from './remote-call.ts'
 
+/** What `remoteTools` takes, beside address and token. */
 export interface RemoteToolsOptions {
   /** Named in each call that is not part of a `runAgent`, which names its own run. */
   readonly runId?: string
@@ -59,7 +60,7 @@ async function listTools(server: RemoteServer): Promise<readonly Definition[]> {
   } catch (cause) {
     throw new HoldpointError(
       'TOOL_SERVER_UNREACHABLE',
-      `The tool server is not reachable at ${server.url}. Is it running? Try: npm start`,
+      `The tool server is not reachable at ${server.url}. Is it running? Try: npx holdpoint start`,
       { cause },
     )
   }

@@ -43,7 +43,9 @@ export interface ToolServerRunsOptions extends Omit<RunsOptions, 'guard' | 'agen
   readonly heartbeatMs?: number
 }
 
+/** What `createToolServer` takes. */
 export interface ToolServerOptions {
+  /** Whom its tools ask. Start it before `listen`. */
   readonly guard: Guard
   /** Tools that `guardedTool` made on this guard. */
   readonly tools: readonly object[]
@@ -71,6 +73,7 @@ export interface ToolServerOptions {
   readonly version?: string
 }
 
+/** A tool server that `createToolServer` made. */
 export interface ToolServer {
   readonly app: Express
   readonly server: Server
@@ -174,7 +177,7 @@ function guardedCores(tools: readonly object[], guard: Guard): Map<string, Guard
     const problem =
       core === undefined
         ? 'is not guarded. Make it with guardedTool(guard.surface(…), …)'
-        : core.surface.guard !== guard
+        : core.guard !== guard
           ? 'belongs to another guard. Make it with a surface of the guard of this server'
           : cores.has(name)
             ? 'is there twice. Give one of the two another name'

@@ -35,7 +35,7 @@ describe('a control plane that does not answer', () => {
     const { status, stdout, stderr } = await run(['devices', 'ls'], { authority, env })
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
     expect(stderr).toBe(
-      'The control plane is not reachable at http://127.0.0.1:9 (ECONNREFUSED). Is it running? Try: npm start (UNREACHABLE)\n',
+      'The control plane is not reachable at http://127.0.0.1:9 (ECONNREFUSED). Is it running? Try: npx holdpoint start (UNREACHABLE)\n',
     )
   })
 
@@ -44,7 +44,7 @@ describe('a control plane that does not answer', () => {
     const { stdout, stderr } = await run(['devices', 'ls', '--json'], { authority, env })
     expect(stdout).toBe('')
     expect(JSON.parse(stderr)).toEqual({
-      error: { code: 'UNREACHABLE', message: expect.stringContaining('npm start') },
+      error: { code: 'UNREACHABLE', message: expect.stringContaining('npx holdpoint start') },
     })
   })
 
@@ -142,7 +142,7 @@ describe('keys', () => {
     writeFileSync(join(DATA_DIR, 'operator.json'), `{"stop": "${authority.keys.stop}`)
     const { status, stderr } = await run(['devices', 'ls'], { authority, env: { DATA_DIR } })
     expect(status).toBe(1)
-    expect(stderr).toContain('operator.json is not what npm start wrote there')
+    expect(stderr).toContain('operator.json is not what holdpoint wrote there')
     expect(stderr).not.toContain(authority.keys.stop)
   })
 

@@ -47,14 +47,14 @@ const told: AuthorityFacts = {
   replicas: [replica],
   unconfirmed: [],
 }
-const effect = {
+const effect: InspectBody['tools'][number]['effects'][number] = {
   name: 'pay',
   kind: 'payment',
-  surface: 'payments',
+  surfaces: ['payments'],
   key: 'business',
   reconcile: true,
   onStop: 'finish',
-} as const
+}
 const inspect: InspectBody = {
   replica: REPLICA,
   serverDeviceId: SERVER,
@@ -66,7 +66,7 @@ const inspect: InspectBody = {
   latencyMs: { p50: 1, p99: 4 },
   stopStream: { state: 'up', since: AT, reason: null, keyKind: 'runtime' },
   inFlight: [],
-  tools: [{ name: 'send_payment', surface: 'payments', guarded: true, agent: null, effects: [effect] }],
+  tools: [{ name: 'send_payment', surfaces: ['payments'], guarded: true, agent: null, effects: [effect] }],
   journal: { kind: 'sqlite', journalMode: 'wal', synchronous: 'full', unknownOutcomes: 0 },
 }
 const URL = 'http://127.0.0.1:4200'
@@ -360,7 +360,7 @@ const CASES: { name: string; change: Change; check: string; level: 'warn' | 'fai
   {
     name: 'a tool is not guarded',
     change: {
-      inspect: { tools: [{ name: 'shell', surface: '', guarded: false, agent: 'helper', effects: [] }] },
+      inspect: { tools: [{ name: 'shell', surfaces: [], guarded: false, agent: 'helper', effects: [] }] },
     },
     check: 'unguarded',
     level: 'warn',
@@ -373,7 +373,7 @@ const CASES: { name: string; change: Change; check: string; level: 'warn' | 'fai
         tools: [
           {
             name: 'pay',
-            surface: 'payments',
+            surfaces: ['payments'],
             guarded: true,
             agent: null,
             effects: [{ ...effect, key: 'each-call' }],
@@ -477,7 +477,7 @@ test('a slow network is no wrong clock: half a round trip is allowed for', () =>
 test('a tool that two agents have is told once, and each-call emails are told without a warning', () => {
   const email = {
     name: 'mail',
-    surface: 'email',
+    surfaces: ['email'],
     guarded: true,
     effects: [{ ...effect, kind: 'email', key: 'each-call' as const }],
   }

@@ -64,7 +64,7 @@ describe('status', () => {
     const away = await hp(['status'], AWAY)
     expect({ status: away.status, err: away.err }).toMatchObject({
       status: 1,
-      err: expect.stringContaining('npm start'),
+      err: expect.stringContaining('npx holdpoint start'),
     })
     expect((await world.run(['status'], { env: { HOLDPOINT_KEY: 'org_viewer_nobody' } })).status).toBe(3)
   })

@@ -180,7 +180,7 @@ describe('tail', () => {
     })
     expect({ status: away.status, err: away.err }).toMatchObject({
       status: 1,
-      err: expect.stringContaining('npm start'),
+      err: expect.stringContaining('npx holdpoint start'),
     })
     expect((await world.run(['tail', '--denied', '--allowed'])).status).toBe(2)
   })

@@ -114,7 +114,7 @@ describe('the control plane as a program', () => {
     expect(await program.ended).toBe(1)
     expect(lines(program).at(-1)).toMatchObject({
       level: 'fatal',
-      msg: 'a thread that answers validates ended, exiting',
+      msg: 'a thread that answers validates ended',
     })
   })
 

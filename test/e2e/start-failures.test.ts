@@ -67,7 +67,7 @@ describe('a start that cannot work: one message with the next step, status 1, no
     mkdirSync(dir.path, { recursive: true })
     writeFileSync(join(dir.path, 'operator.json'), '{"admin": "org_admin_secretsecret"')
     const said = await fails({ DATA_DIR: dir.path })
-    expect(said).toContain('operator.json is not what npm start wrote there')
+    expect(said).toContain('operator.json is not what holdpoint wrote there')
     expect(said).not.toContain('secretsecret')
   })
 
@@ -130,7 +130,7 @@ describe('startup denied', () => {
     )
     expect(said).toMatch(/"boundary":"startup","allowed":false,"code":"AUTHORITY_UNREACHABLE"/)
     expect(said).toMatch(
-      /Startup of openai-agent:dev:tool-server:01 was denied: AUTHORITY_UNREACHABLE .* Without that variable npm start runs one here/,
+      /Startup of openai-agent:dev:tool-server:01 was denied: AUTHORITY_UNREACHABLE .* Without that variable npx holdpoint start runs one here/,
     )
     expect(said).not.toContain('listening')
   })

@@ -87,7 +87,7 @@ test('a backup that was copied by hand: one message says what to do, with status
     const refused = runMain([], { ...PORTS, DATA_DIR: dataDir })
     expect(await refused.ended, times).toBe(1)
     expect(refused.output() + refused.errors()).toMatch(
-      /^\S+operator\.json and \S+tool-server\.json were made before the database was restored at \S+Z, and a restore ends every key\. .* npm run backup -- FILE, then npm run restore-backup -- FILE\. \(SECRETS_ENDED\)\n$/,
+      /^\S+operator\.json and \S+tool-server\.json were made before the database was restored at \S+Z, and a restore ends every key\. .* npx holdpoint backup FILE, then npx holdpoint restore-backup FILE\. \(SECRETS_ENDED\)\n$/,
     )
   }
   await command(dataDir, 'backup', `${backup}.again`)

@@ -153,7 +153,9 @@ describe('main.ts backup and restore-backup', () => {
     await run('backup', 'monday.db')
 
     const { out } = await run('restore-backup', 'monday.db')
-    expect(out).toContain(`New keys of ${orgId}, for npm start, are in ${data('operator.json')} and `)
+    expect(out).toContain(
+      `New keys of ${orgId}, for npx holdpoint start, are in ${data('operator.json')} and `,
+    )
     const operator = read('operator.json')
     const toolServer = read('tool-server.json')
     expect(operator).toMatchObject({
@@ -188,7 +190,7 @@ describe('main.ts backup and restore-backup', () => {
       status: 1,
       out: '',
       err: expect.stringMatching(
-        /operator\.json is not what npm start wrote there.*\(SECRETS_UNREADABLE\)\n$/,
+        /operator\.json is not what holdpoint wrote there.*\(SECRETS_UNREADABLE\)\n$/,
       ),
     })
     expect(readdirSync(join(dir, 'data'))).toEqual(before)
@@ -222,7 +224,9 @@ describe('main.ts backup and restore-backup', () => {
     expect(await run(command, ...args)).toEqual({
       status: 2,
       out: '',
-      err: expect.stringMatching(new RegExp(`^Usage: npm run ${command} -- FILE(?: \\[--keep-keys\\])?\n`)),
+      err: expect.stringMatching(
+        new RegExp(`^Usage: npx holdpoint ${command} FILE(?: \\[--keep-keys\\])?\n`),
+      ),
     })
     expect(readdirSync(dir)).toEqual(['data'])
     expect(existsSync(join(dir, 'data', 'control-plane.db'))).toBe(true)

@@ -379,7 +379,7 @@ describe('what is no backup is not restored, and nothing is moved', () => {
   test('a plain copy of the database', async () => {
     await closeAll()
     copyFileSync(file, backup)
-    await expectRefused('BACKUP_NOT_MARKED', /monday\.db is not marked as a backup.*npm run backup/)
+    await expectRefused('BACKUP_NOT_MARKED', /monday\.db is not marked as a backup.*npx holdpoint backup/)
   })
 
   test('a backup that was opened as a store of its own', async () => {

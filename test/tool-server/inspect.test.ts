@@ -62,12 +62,19 @@ const EFFECTS = [
   {
     name: 'charge',
     kind: 'payment',
-    surface: 'payments',
+    surfaces: ['payments'],
     key: 'business',
     reconcile: true,
     onStop: 'finish',
   },
-  { name: 'receipt', kind: 'email', surface: 'email', key: 'each-call', reconcile: false, onStop: 'abort' },
+  {
+    name: 'receipt',
+    kind: 'email',
+    surfaces: ['email'],
+    key: 'each-call',
+    reconcile: false,
+    onStop: 'abort',
+  },
 ]
 
 test('it says what it is, what it asks, what it would do, and how it keeps it', async () => {
@@ -100,11 +107,11 @@ test('it says what it is, what it asks, what it would do, and how it keeps it', 
   })
   expect(Math.abs(Date.parse(body.now) - Date.now())).toBeLessThan(5000)
   expect(body.tools).toEqual([
-    { name: 'pay', surface: 'payments', guarded: true, agent: null, effects: EFFECTS },
-    { name: 'look_up', surface: 'tool-server', guarded: true, agent: null, effects: [] },
-    { name: 'pay', surface: 'payments', guarded: true, agent: 'front-desk', effects: EFFECTS },
-    { name: 'web_search', surface: '', guarded: false, agent: 'front-desk', effects: [] },
-    { name: 'foreign', surface: 'email', guarded: true, agent: 'helper', effects: [] },
+    { name: 'pay', surfaces: ['payments'], guarded: true, agent: null, effects: EFFECTS },
+    { name: 'look_up', surfaces: ['tool-server'], guarded: true, agent: null, effects: [] },
+    { name: 'pay', surfaces: ['payments'], guarded: true, agent: 'front-desk', effects: EFFECTS },
+    { name: 'web_search', surfaces: [], guarded: false, agent: 'front-desk', effects: [] },
+    { name: 'foreign', surfaces: ['email'], guarded: true, agent: 'helper', effects: [] },
   ])
 })
 

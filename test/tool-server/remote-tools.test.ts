@@ -207,7 +207,7 @@ describe('a server that does not list its tools', () => {
   test('because there is none', async () => {
     await expect(remoteTools('http://127.0.0.1:1', server.token)).rejects.toMatchObject({
       code: 'TOOL_SERVER_UNREACHABLE',
-      message: expect.stringContaining('npm start'),
+      message: expect.stringContaining('npx holdpoint start'),
     })
   })
 })

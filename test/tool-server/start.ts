@@ -57,6 +57,8 @@ export interface TestToolServerOptions extends Partial<
   readonly runs?: Partial<ToolServerRunsOptions>
   readonly timeoutMs?: number
   readonly canaryDeviceId?: string
+  /** More surfaces than payments, email and records. */
+  readonly surfaces?: Readonly<Record<string, string>>
   /** Of the runtime key. Default: every device. */
   readonly bindings?: readonly string[]
   /** A control plane in threads, as `npm start` has it. */
@@ -68,7 +70,17 @@ export function tokenWith(scopes: readonly Scope[], id?: string) {
 }
 
 export async function startTestToolServer(options: TestToolServerOptions): Promise<TestToolServer> {
-  const { tools, agents, runs, timeoutMs = 2000, canaryDeviceId, lanes, bindings, ...serverOptions } = options
+  const {
+    tools,
+    agents,
+    runs,
+    timeoutMs = 2000,
+    canaryDeviceId,
+    lanes,
+    bindings,
+    surfaces,
+    ...serverOptions
+  } = options
   const asked = bindings === undefined ? {} : { bindings }
   const dir = mkdtempSync(join(tmpdir(), 'holdpoint-tool-server-'))
   const authority = await (lanes === true ? startTestLanes(asked) : startTestControlPlane(asked))
@@ -79,7 +91,7 @@ export async function startTestToolServer(options: TestToolServerOptions): Promi
   const guard = createGuard({
     authority: client,
     serverDeviceId: SERVER,
-    surfaces: { payments: PAYMENTS, email: EMAIL, records: 'tool-server' },
+    surfaces: { payments: PAYMENTS, email: EMAIL, records: 'tool-server', ...surfaces },
     canaryDeviceId,
     journal: store.journal,
     timeoutMs,

@@ -7,6 +7,7 @@ import { storeError } from './errors.ts'
 import { createSession, type Session, type WatchedSession } from './session.ts'
 import { snapshot, transact } from './transaction.ts'
 
+/** How Postgres is reached. */
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database`. Parameters such as `sslmode` are those of the `pg` package. */
   readonly url: string

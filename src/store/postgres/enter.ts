@@ -191,7 +191,7 @@ function logEntered(log: Logger, { found, verdict }: Settled, before: Known | un
     log.error(
       at,
       `the database was restored, or may lack stops: ${verdict.found}. Generation ${generation} has begun: every org is disabled, ` +
-        `${found.keepKeys ? 'its keys were kept' : 'every key has ended'}. Next: npm run restore-backup writes new admin keys`,
+        `${found.keepKeys ? 'its keys were kept' : 'every key has ended'}. Next: npx holdpoint restore-backup writes new admin keys`,
     )
   } else if (verdict.kind === 'noted') {
     log.warn(at, `the database: ${verdict.found}. Its generation stays ${generation}`)

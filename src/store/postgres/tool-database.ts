@@ -6,6 +6,7 @@ import { assertDurable, AT_RISK } from './durability.ts'
 import { NOW_MS } from './now.ts'
 import { untilItGoesThrough } from './try-again.ts'
 
+/** How the database of a tool store is reached. */
 export interface ToolDatabaseOptions extends Pick<DatabaseOptions, 'url' | 'poolSize' | 'timeoutMs'> {
   /** The store's clock, for tests: wall time in milliseconds. Default: the clock of the database. */
   readonly nowMs?: (() => number) | undefined

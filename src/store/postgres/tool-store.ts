@@ -7,6 +7,7 @@ import { createRunStore } from './runs.ts'
 import { createToolDatabase, TOOL_SCHEMA, type ToolDatabaseOptions } from './tool-database.ts'
 import { TOOL_MIGRATIONS } from './tool-schema.ts'
 
+/** What `createPostgresToolStore` takes. */
 export interface PostgresToolStoreOptions extends ToolDatabaseOptions {
   /**
    * How long an effect's stored input is kept after its last change, and a run with its steps and approvals after its

@@ -113,7 +113,7 @@ const OTHER: Problem = [
 ]
 const OLDER: Problem = [
   'is older than what this node has seen of it, so what was stopped meanwhile would be allowed again',
-  'Let the URL lead to the newer one. If there is none, say so: npm run restore-backup',
+  'Let the URL lead to the newer one. If there is none, say so: npx holdpoint restore-backup',
 ]
 
 function refused(code: string, label: string, [problem, next]: Problem): Verdict {

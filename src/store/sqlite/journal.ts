@@ -19,6 +19,7 @@ import { createSettleWith } from './settle-with.ts'
 import { openToolFile, type OpenToolFile, type ToolFileOptions } from './tool-file.ts'
 import { assertSound } from './transaction.ts'
 
+/** What `createSqliteJournal` takes. */
 export type SqliteJournalOptions = Omit<ToolFileOptions, 'atCrashPoint'>
 
 /**

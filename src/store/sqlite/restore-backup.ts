@@ -66,7 +66,7 @@ function assertBackup(copy: string, backup: string): void {
     throw new HoldpointError(
       'BACKUP_NOT_MARKED',
       `${backup} is not marked as a backup: started from a plain copy, a control plane would not know that stops are missing. ` +
-        'Make backups with: npm run backup -- FILE',
+        'Make backups with: npx holdpoint backup FILE',
     )
   }
   const known = CONTROL_PLANE_MIGRATIONS.length

@@ -52,7 +52,7 @@ function olderThanSeen(file: string): HoldpointError {
   return new HoldpointError(
     'STORE_OLDER',
     `The database ${file} is older than one that was restored here since, so what was stopped meanwhile would be allowed again. ` +
-      'Put the newer file back, or make a backup of this one and restore it: npm run backup, then npm run restore-backup.',
+      'Put the newer file back, or make a backup of this one and restore it: npx holdpoint backup, then npx holdpoint restore-backup.',
   )
 }
 

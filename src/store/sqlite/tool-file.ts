@@ -7,7 +7,9 @@ import { openSqlite, storeError } from './open.ts'
 import { TOOL_MIGRATIONS } from './tool-schema.ts'
 import { createWriter, type Writer } from './transaction.ts'
 
+/** What a tool store in a SQLite file takes. */
 export interface ToolFileOptions {
+  /** Where it is. Made where there is none. */
   readonly file: string
   /** The store's clock: wall time in milliseconds. Default `Date.now`. */
   readonly nowMs?: () => number

@@ -89,7 +89,7 @@ describe.skipIf(noPostgres)('commands with DATABASE_URL', () => {
       expect(await runRestoreBackup(args, context)).toBe(2)
     }
     expect(await runBackup(['file'], context)).toBe(2)
-    expect(said.at(-1)).toMatch(/pg_dump[^]*npm run restore-backup/)
+    expect(said.at(-1)).toMatch(/pg_dump[^]*npx holdpoint restore-backup/)
     expect(await stateOf(server, url)).toMatchObject({ generation: 0, disabled: [0, 0], live_keys: 2 })
   })
 
