@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
+import { NEIGHBOURS, type Neighbour } from './neighbours.ts'
 import { EXAMPLES_DIR, startWorld, type World } from './world.ts'
 
 const EXAMPLES = readdirSync(EXAMPLES_DIR).filter((name) => name.endsWith('.ts'))
@@ -20,16 +21,38 @@ describe('an example', () => {
     expect(text.split('import ')[0]).toContain(`node --conditions=holdpoint-source examples/${example}`)
   })
 
-  test.each(EXAMPLES)(
+  test.each(EXAMPLES.filter((example) => !(example in NEIGHBOURS)))(
     '%s exits 0, without a model key and against what npm start starts',
     async (example) => {
       const { status, text } = await world.run(example)
-      expect(text).toContain('OPENAI_API_KEY is not set')
+      if (usesModel(example)) expect(text).toContain('OPENAI_API_KEY is not set')
       expect({ status, text }).toEqual({ status: 0, text })
     },
     60_000,
   )
+
+  describe.each(Object.entries(NEIGHBOURS))('%s', (example, { missing, variable, start }: Neighbour) => {
+    test.skipIf(missing !== undefined)(
+      'exits 0 beside a real one of what it works with',
+      async () => {
+        await using neighbour = await start()
+        const { status, text } = await world.run(example, { [variable]: neighbour.url })
+        expect({ status, text }).toEqual({ status: 0, text })
+      },
+      60_000,
+    )
+
+    test('says what to start when it is run alone, and exits 2', async () => {
+      const { status, text } = await world.run(example)
+      expect(text).toContain(`${variable} is not set. Start`)
+      expect(status).toBe(2)
+    })
+  })
 })
+
+function usesModel(example: string): boolean {
+  return readFileSync(join(EXAMPLES_DIR, example), 'utf8').includes('OPENAI_API_KEY')
+}
 
 describe('with payments and mail stopped beforehand', () => {
   beforeAll(async () => {

@@ -17,8 +17,8 @@ export interface Ended {
 export interface World extends AsyncDisposable {
   /** Stops and restores, as an operator. */
   readonly operator: MachineID
-  /** Runs one example as a user would, beside what `npm start` starts. */
-  run(example: string): Promise<Ended>
+  /** Runs one example as a user would, beside what `npm start` starts, with `more` in its environment. */
+  run(example: string, more?: Readonly<Record<string, string>>): Promise<Ended>
 }
 
 /** What `npm start` starts, as processes of their own on free ports, with everything in a folder that is deleted. */
@@ -53,13 +53,13 @@ export async function startWorld(): Promise<World> {
   const operator = new MachineID({ baseUrl: controlPlane.url, orgKey })
   return {
     operator,
-    run: (example) =>
+    run: (example, more = {}) =>
       new Promise((resolve) => {
         const args = ['--conditions=holdpoint-source', join(EXAMPLES_DIR, example)]
         const child = execFile(
           process.execPath,
           args,
-          { env: exampleEnv, cwd: dataDir, timeout: 50_000 },
+          { env: { ...exampleEnv, ...more }, cwd: dataDir, timeout: 50_000 },
           (_error, out, err) => resolve({ status: child.exitCode ?? -1, text: out + err }),
         )
       }),
