@@ -3,10 +3,11 @@ import { describe, expect, test } from 'vitest'
 
 import { registerAll } from '../../src/cli/commands.ts'
 import { codeOf, pages } from './markdown.ts'
+import { wordsOf } from './play.ts'
 
-/** Every command that stands in a block for the shell, as its arguments. */
-const TYPED = pages().flatMap(({ blocks }) =>
-  blocks
+/** Every command that stands in a block for the shell or in the text, as its arguments. */
+const TYPED = pages().flatMap(({ file, blocks, spans }) => [
+  ...blocks
     .filter(({ language }) => language === 'sh')
     .flatMap(({ at, text }) =>
       text.split('\n').flatMap((line) => {
@@ -14,14 +15,21 @@ const TYPED = pages().flatMap(({ blocks }) =>
         return args === undefined ? [] : [[`${at}: holdpoint ${args}`, wordsOf(args)] as const]
       }),
     ),
-)
+  ...[...spans, ...blocks.filter(({ language }) => language === 'text').map(({ text }) => text)].flatMap(
+    (text) =>
+      [...text.matchAll(/(?:^|\(|: )npx holdpoint ([^,();.]+)/gm)].map(
+        ([, args = '']) => [`${file}: holdpoint ${args}`, wordsOf(args)] as const,
+      ),
+  ),
+])
 
 /** The drill has a page of its own. */
 const PAGES = pages().filter(({ file }) => file === 'docs/cli.md' || file === 'docs/drill.md')
 
 describe('commands of the docs', () => {
   test.each(TYPED)('%s is one that there is', async (_at, words) => {
-    expect(await complaint(words)).toBe('')
+    // The text may name a command without its arguments.
+    expect((await complaint(words)).replace(/^error: missing required argument.*\s*/, '')).toBe('')
   })
 
   test('and one that is not would be found', async () => {
@@ -69,12 +77,4 @@ function program(writeErr: (text: string) => void = () => {}): Command {
 
 function everyCommand(command: Command): readonly Command[] {
   return command.commands.flatMap((child) => [child, ...everyCommand(child)])
-}
-
-/** As a shell splits them, a comment left out. */
-function wordsOf(line: string): readonly string[] {
-  const [code = ''] = line.split(/ +# /)
-  return [...code.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
-    ([, double, single, bare]) => double ?? single ?? bare ?? '',
-  )
 }

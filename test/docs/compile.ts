@@ -12,7 +12,7 @@ const COMPILER_OPTIONS = { moduleDetection: 'force', noEmit: true }
  * under `elsewhere` what is not about one of them.
  */
 export function compile(
-  project: UserProject,
+  project: Pick<UserProject, 'dir' | 'write'>,
   blocks: readonly CodeBlock[],
   config: { readonly extends?: string; readonly compilerOptions?: object },
 ): Map<string, string[]> {

@@ -20,25 +20,40 @@ export interface Page {
   readonly spans: readonly string[]
 }
 
-/** README.md, CONTRIBUTING.md and docs/*.md. */
+const AT_THE_ROOT = [
+  'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'GUARANTEE.md',
+  'THREAT_MODEL.md',
+  'SECURITY.md',
+]
+
+/** Those at the root and docs/*.md. */
 export function pages(): readonly Page[] {
   const docs = readdirSync(join(PROJECT, 'docs')).filter((name) => name.endsWith('.md'))
-  return ['README.md', 'CONTRIBUTING.md', ...docs.map((name) => `docs/${name}`)].map((file) =>
+  return [...AT_THE_ROOT, ...docs.map((name) => `docs/${name}`)].map((file) =>
     readPage(file, readFileSync(join(PROJECT, file), 'utf8')),
   )
 }
 
-const BLOCK = /^(?<indent> *)```(?<language>.*)\n(?<text>[^]*?)^\k<indent>```$/gm
+const BLOCK = /^(?<indent> *)(?<fence>`{3,})(?<language>[^`\n]*)\n(?<text>[^]*?)^\k<indent>\k<fence>$/gm
 
 export function readPage(file: string, text: string): Page {
-  const blocks = [...text.matchAll(BLOCK)].map((match) => ({
-    at: `${file}:${text.slice(0, match.index).split('\n').length}`,
-    language: match.groups?.['language']?.trim() ?? '',
-    text: match.groups?.['text'] ?? '',
-  }))
+  const blocks = blocksOf(file, text, 1)
   const prose = text.replaceAll(BLOCK, '')
   const spans = [...prose.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span)
   return { file, text, blocks, spans }
+}
+
+/** A block of text in a longer fence may hold blocks of code, which count by themselves too. */
+function blocksOf(file: string, text: string, firstLine: number): readonly CodeBlock[] {
+  return [...text.matchAll(BLOCK)].flatMap((match) => {
+    const line = firstLine + text.slice(0, match.index).split('\n').length - 1
+    const { language = '', text: inner = '' } = match.groups ?? {}
+    const within = language.trim() === 'text' ? blocksOf(file, inner, line + 1) : []
+    return [{ at: `${file}:${line}`, language: language.trim(), text: inner }, ...within]
+  })
 }
 
 /** Everything of a page that is code, in blocks and in the text. */

@@ -10,7 +10,7 @@ const { scripts } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8
   scripts: Record<string, string>
 }
 /** Commands of npm itself. */
-const NPM = ['ci', 'install', 'exec', 'pack', 'publish']
+const NPM = ['audit', 'ci', 'exec', 'install', 'pack', 'pkg', 'publish', 'sbom', 'version']
 
 describe.each(PAGES)('$file', (page) => {
   test('names only npm scripts that there are', () => {
