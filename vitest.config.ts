@@ -6,10 +6,10 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['holdpoint-source'], externalConditions: ['holdpoint-source'] } },
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     // What is waited for comes at once or never: a busy machine must not decide which.
-    expect: { poll: { timeout: 10_000 } },
+    expect: { poll: { timeout: 20_000 } },
     env: { OPENAI_AGENTS_DISABLE_TRACING: '1' },
     typecheck: { enabled: false },
   },

@@ -7,7 +7,7 @@ import { createGuard, type Guard } from '../../src/guard/guard.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 import { createLogger } from '../../src/log.ts'
 import { MachineID } from '../../src/machineid/client.ts'
-import { machineMs, serveRemote } from '../faults/stops-remote.ts'
+import { machineMs, serveRemote } from '../../demo/fleet/remote.ts'
 
 export interface GuardsSettings {
   readonly url: string

@@ -1,5 +1,5 @@
 // What keeps stops back, in a process of its own: `stops-proxy.ts URL`. Sends { url }.
-import { serveRemote } from '../faults/stops-remote.ts'
+import { serveRemote } from '../../demo/fleet/remote.ts'
 import { startStopsProxy, type PassingEvent } from '../faults/stops-proxy.ts'
 
 export type ProxyApi = typeof api

@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net'
 
 import { PATHS } from '../../src/machineid/paths.ts'
-import { machineMs, serveRemote } from '../faults/stops-remote.ts'
+import { machineMs, serveRemote } from '../../demo/fleet/remote.ts'
 
 export interface SocketsSettings {
   readonly url: string

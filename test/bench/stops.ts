@@ -12,7 +12,7 @@ import { Client } from 'undici'
 import { PATHS } from '../../src/machineid/paths.ts'
 import { proveControlPlaneKilled, proveReplicasDie } from '../faults/stops-deaths.ts'
 import { proveIdle } from '../faults/stops-idle.ts'
-import { machineMs, remoteOf } from '../faults/stops-remote.ts'
+import { machineMs, remoteOf } from '../../demo/fleet/remote.ts'
 import {
   eventually,
   PAYMENTS,

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { PATHS } from '../../src/machineid/paths.ts'
 import { end, quantile, start, type Forked } from '../bench/processes.ts'
 import type { SocketsApi, SocketsSettings } from '../bench/stops-sockets.ts'
-import { machineMs, remoteOf, type Remote } from './stops-remote.ts'
+import { machineMs, remoteOf, type Remote } from '../../demo/fleet/remote.ts'
 import { eventually, PAYMENTS, residentMb, startFleet, startStopsWorld } from './stops-world.ts'
 
 const IDLE = 'idle:bench:a:01'

@@ -10,7 +10,7 @@ import type { ReplicaBody, StopBody } from '../../src/machineid/wire-stops.ts'
 import { end, start, type Forked } from '../bench/processes.ts'
 import type { StopsServerOptions } from '../bench/stops-control-plane.ts'
 import type { GuardsApi, GuardsSettings } from '../bench/stops-guards.ts'
-import { machineMs, remoteOf, type Remote } from './stops-remote.ts'
+import { machineMs, remoteOf, type Remote } from '../../demo/fleet/remote.ts'
 
 export const SERVER = 'openai-agent:bench:tool-server:01'
 const SURFACE = 'payments'

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { PATHS } from '../../src/machineid/paths.ts'
 import { quantile } from '../bench/processes.ts'
-import { machineMs } from '../faults/stops-remote.ts'
+import { machineMs } from '../../demo/fleet/remote.ts'
 import { eventually, PAYMENTS, startFleet, type Fleet } from '../faults/stops-world.ts'
 import { randomFrom } from '../fixtures/random.ts'
 import type { ProofOptions } from './prove-reads.ts'
