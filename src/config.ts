@@ -36,6 +36,7 @@ const list = z.string().transform((text) =>
 /** A number of requests in each second; 0 sets no limit. */
 const perSecond = (fallback: number) =>
   z.coerce.number('a whole number, 0 or above').int().min(0).default(fallback)
+const secret = z.string().min(32, 'at least 32 characters')
 const trustProxy = z.coerce.number('how many proxies stand in front, 0 to 8').int().min(0).max(8).default(0)
 
 /** The keys that seal paused runs, each 32 bytes in base64url or hex. The first seals, all open. */
@@ -78,6 +79,7 @@ const common = {
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ALLOWED_HOSTS: list.default([]),
   TRUST_PROXY: trustProxy,
+  METRICS_TOKEN: secret.optional(),
   TLS_CERT_FILE: z.string().optional(),
   TLS_KEY_FILE: z.string().optional(),
 }
@@ -90,7 +92,7 @@ const controlPlaneShape = z.object({
   ...common,
   CONTROL_PLANE_PORT: port(4100),
   OPERATOR_PORT: port(4101),
-  PLATFORM_TOKEN: z.string().min(32, 'at least 32 characters').optional(),
+  PLATFORM_TOKEN: secret.optional(),
   VALIDATE_WORKERS: z.coerce.number('how many threads, 1 to 64').int().min(1).max(64).default(1),
   VALIDATES_PER_SECOND_PER_KEY: perSecond(5000),
   VALIDATES_PER_SECOND_PER_ORG: perSecond(20_000),

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 
+import { carriesToken, isSameSecret } from '../bearer.ts'
 import { CSRF_HEADER } from '../machineid/wire-sessions.ts'
 import { KEY_HEADER } from '../machineid/wire.ts'
-import { isSameSecret, keyProblem } from './keys.ts'
+import { keyProblem } from './keys.ts'
 import type { KeyRecord } from './records.ts'
 import { endedKey, invalidKey, missingKey, Refusal } from './refusal.ts'
 import type { ControlPlaneService } from './service.ts'
@@ -84,12 +85,6 @@ export function assertPlatform(
     'PLATFORM_TOKEN_INVALID',
     'Send the platform token in the header authorization: Bearer ….',
   )
-}
-
-/** In constant time. */
-export function carriesToken(request: IncomingMessage, token: string): boolean {
-  const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
-  return isSameSecret(given, token)
 }
 
 /** Any page in a browser on this machine can post here without reading the answer; browsers name its origin. */

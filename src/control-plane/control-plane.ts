@@ -45,8 +45,10 @@ export interface ControlPlaneOptions {
   readonly log: Logger
   /** True when the listeners are reachable from this machine only. Then org/create may be open, and Host is checked. */
   readonly loopback: boolean
-  /** For org/create, org/plan and /metrics. Without it org/plan is refused, and org/create too off loopback. */
+  /** For org/create and org/plan. Without it org/plan is refused, and org/create too off loopback. */
   readonly platformToken?: string | undefined
+  /** Who carries it may read `/metrics` from anywhere. Without, that is for this machine alone. */
+  readonly metricsToken?: string | undefined
   /** Host names beside localhost under which it is reached; with them, Host is checked off loopback too. */
   readonly hosts?: readonly string[] | undefined
   /** How many proxies of our own stand in front of the operator lane. Default 0. */
@@ -125,6 +127,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const { shared } = store
   const clock = options.clock ?? shared?.clock ?? systemClock
   const metrics = createAuthorityMetrics()
+  const access = { token: options.metricsToken }
   const trust = createTrust(options)
   const service = createService({
     store: {
@@ -206,7 +209,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     const problem = trust.problem()
     if (problem !== undefined) return onError(response, problem)
     noteOrigin(request, origin)
-    if (!answerMetrics({ metrics, platformToken }, request, response, onError)) api(request, response)
+    if (!answerMetrics({ metrics, access }, request, response, onError)) api(request, response)
   }
   // Agents reach their lane themselves: what they say of where they come from is not believed.
   const handle: ControlPlane['handle'] = (request, response, peer) =>

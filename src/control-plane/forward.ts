@@ -8,11 +8,11 @@ import {
   type ServerResponse,
 } from 'node:http'
 
+import { isSameSecret } from '../bearer.ts'
 import { errorBody, onBody, sendJson } from '../http.ts'
 import { PATHS } from '../machineid/paths.ts'
 import { MAX_BATCH_BODY_BYTES } from '../machineid/wire.ts'
 import { createHeldBytes, type Holding } from './held-bytes.ts'
-import { isSameSecret } from './keys.ts'
 import { pathOf } from './request-path.ts'
 
 // A lane in a thread of its own answers validates, and hands every other request on to the main thread: over HTTP,

@@ -52,11 +52,6 @@ export function keyMatches(key: string, record: { readonly digest: string } | un
   return same && record !== undefined
 }
 
-/** In constant time, whatever their lengths. */
-export function isSameSecret(given: string, wanted: string): boolean {
-  return timingSafeEqual(hash('sha256', given, 'buffer'), hash('sha256', wanted, 'buffer'))
-}
-
 const NO_DIGEST = '0'.repeat(64)
 
 function digestOf(key: string): string {

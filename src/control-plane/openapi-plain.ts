@@ -36,8 +36,8 @@ export function plainPaths({ responses }: Refusals): Record<string, Record<strin
         ...refusals('INSUFFICIENT_SCOPE', 'HOST_NOT_ALLOWED', 'STORE_UNAVAILABLE'),
       },
       {
-        description: 'For this machine, and for the platform token.',
-        security: [{ platformToken: [] }, {}],
+        description: 'For this machine, and for METRICS_TOKEN.',
+        security: [{ metricsToken: [] }, {}],
       },
     ),
     [PATHS.openapi]: get('getOpenapi', 'This document', {

@@ -101,4 +101,5 @@ const SECURITY_SCHEMES = {
     description: 'The `csrfToken` of GET /api/v1/session: every POST with the cookie carries it.',
   },
   platformToken: { type: 'http', scheme: 'bearer', description: 'PLATFORM_TOKEN of the control plane.' },
+  metricsToken: { type: 'http', scheme: 'bearer', description: 'METRICS_TOKEN of the control plane.' },
 }

@@ -48,6 +48,7 @@ export async function startControlPlane(
     retentionDays: config.DECISION_RETENTION_DAYS,
     loopback: isLoopback(host),
     platformToken: platformToken ?? secrets?.platformToken,
+    metricsToken: config.METRICS_TOKEN,
     hosts: hostsOf(config),
     trustedProxies: config.TRUST_PROXY,
     tls: config.tls,

@@ -71,6 +71,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
     },
     callers: callersFromConfig(config, secrets),
     publicUrl: config.PUBLIC_URL,
+    metricsToken: config.METRICS_TOKEN,
     allowedHosts: config.ALLOWED_HOSTS,
     trustProxy: config.TRUST_PROXY,
     tls: config.tls,

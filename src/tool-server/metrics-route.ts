@@ -1,26 +1,18 @@
-import { Router, type RequestHandler } from 'express'
+import { Router } from 'express'
 
-import { comesFromHere } from '../loopback.ts'
-import { requireScope } from './auth.ts'
+import { mayReadMetrics, METRICS_REFUSED, type MetricsAccess } from '../metrics-access.ts'
 import type { ToolServerMetrics } from './metrics.ts'
+import { refuse } from './refuse.ts'
 
-export interface MetricsRouteOptions {
-  readonly metrics: ToolServerMetrics
-  readonly identify: RequestHandler
-  /** Something relays requests to here, which need not say so: then none counts as one of this machine. */
-  readonly relayed: boolean
-}
-
-/** `GET /metrics`, for this machine unless it is `relayed` to, and for callers with `runs:approve` from anywhere. */
-export function metricsRoute({ metrics, identify, relayed }: MetricsRouteOptions): Router {
+/** `GET /metrics`, for this machine or with the token for it. No caller's token reads it: who looks need not act. */
+export function metricsRoute(metrics: ToolServerMetrics, access: MetricsAccess): Router {
   const router = Router({ caseSensitive: true, strict: true })
-  const answer: RequestHandler = async (_request, response) => {
+  router.get('/metrics', async (request, response) => {
+    if (!mayReadMetrics(access, request))
+      return refuse(response, { statusCode: 403, code: 'INSUFFICIENT_SCOPE', message: METRICS_REFUSED })
     response.setHeader('cache-control', 'no-store')
     response.setHeader('content-type', metrics.contentType)
     response.end(await metrics.text())
-  }
-  const ofHere: RequestHandler = (request, response, next) =>
-    !relayed && comesFromHere(request) ? answer(request, response, next) : next()
-  router.get('/metrics', ofHere, identify, requireScope('runs:approve'), answer)
+  })
   return router
 }

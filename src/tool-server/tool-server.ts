@@ -55,8 +55,10 @@ export interface ToolServerOptions {
   readonly runs?: ToolServerRunsOptions | undefined
   /** Who may call. Without, everybody on this machine may, and nobody else. */
   readonly callers?: Callers | undefined
-  /** Where callers reach it, when that is not loopback: `https://tools.example.com`. Then `/metrics` always takes a token. */
+  /** Where callers reach it, when that is not loopback: `https://tools.example.com`. Then `/metrics` always takes its token. */
   readonly publicUrl?: string | undefined
+  /** Who carries it may read `/metrics` from anywhere. Without, that is for this machine alone. */
+  readonly metricsToken?: string | undefined
   /** More host names by which it may be reached. */
   readonly allowedHosts?: readonly string[] | undefined
   /** Express's setting `trust proxy`: whose word on a caller's address the log believes. Default: nobody's. */
@@ -113,7 +115,7 @@ export function createToolServer(options: ToolServerOptions): ToolServer {
   app.use(hostCheck(options))
   const identified = identify(callers, log)
   const metrics = createToolServerMetrics(guard)
-  app.use(metricsRoute({ metrics, identify: identified, relayed: publicUrl !== undefined }))
+  app.use(metricsRoute(metrics, { token: options.metricsToken, relayed: publicUrl !== undefined }))
   app.use(identified)
   app.use(inspectRoute({ guard, tools, agents, about }))
   app.use(canaryRoute(guard))

@@ -460,9 +460,10 @@ describe('figures', () => {
   })
 
   test.each([0, 1])(
-    'are for this machine, and for the platform token from elsewhere, with TRUST_PROXY=%s',
+    'are for this machine, and for the token for them from elsewhere, with TRUST_PROXY=%s',
     async (trustedProxies) => {
-      await using authority = await startTestLanes({ platformToken: 'p'.repeat(32), trustedProxies })
+      const tokens = { platformToken: 'p'.repeat(32), metricsToken: 'm'.repeat(32) }
+      await using authority = await startTestLanes({ ...tokens, trustedProxies })
       for (const lane of [authority.url, authority.operatorUrl]) {
         const from = async (headers: Record<string, string>) =>
           (await fetch(`${lane}/metrics`, { headers })).status
@@ -475,7 +476,8 @@ describe('figures', () => {
         ]) {
           expect(await from(relayed)).toBe(403)
           expect(await from({ ...relayed, authorization: `Bearer ${'q'.repeat(32)}` })).toBe(403)
-          expect(await from({ ...relayed, authorization: `Bearer ${'p'.repeat(32)}` })).toBe(200)
+          expect(await from({ ...relayed, authorization: `Bearer ${'p'.repeat(32)}` })).toBe(403)
+          expect(await from({ ...relayed, authorization: `Bearer ${'m'.repeat(32)}` })).toBe(200)
         }
       }
     },

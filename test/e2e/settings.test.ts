@@ -263,3 +263,20 @@ test('PLATFORM_TOKEN of the control plane: orgs are made only with it', async ()
   expect(await post(create, {}, {})).toMatchObject({ status: 401, code: 'PLATFORM_TOKEN_INVALID' })
   expect(await post(create, { authorization: `Bearer ${token}` }, {})).toMatchObject({ status: 200 })
 })
+
+test('METRICS_TOKEN of either server: figures to another machine, and nothing else', async () => {
+  await using dir = await temporaryDirectory()
+  await using dirOfTools = await temporaryDirectory()
+  await using authority = await startTestControlPlane()
+  const METRICS_TOKEN = 'a-token-for-figures-of-32-characters'
+  const { url, operatorUrl } = await controlPlane(dir.path, { METRICS_TOKEN })
+  const tools = await toolServer(dirOfTools.path, authority, { METRICS_TOKEN })
+  const relayed = { 'x-forwarded-for': '203.0.113.9' }
+  const headers = { ...relayed, authorization: `Bearer ${METRICS_TOKEN}` }
+  for (const server of [url, operatorUrl, tools.url]) {
+    const strangers = await fetch(`${server}/metrics`, { headers: relayed })
+    expect([strangers.status, await strangers.json()]).toMatchObject([403, { code: 'INSUFFICIENT_SCOPE' }])
+    expect((await fetch(`${server}/metrics`, { headers })).status).toBe(200)
+  }
+  expect((await fetch(`${tools.url}/tools`, { headers })).status).toBe(401)
+})

@@ -11,6 +11,8 @@ import { PAYMENTS, SERVER, startedGuard } from '../fixtures/guard.ts'
 import { scriptedServer } from './scripted.ts'
 import { tokenWith } from './start.ts'
 
+const metricsToken = 'm'.repeat(32)
+
 /** The samples of one metric: labels as text → value. */
 function samples(text: string, name: string): Record<string, number> {
   const lines = text.split('\n').filter((line) => new RegExp(`^${name}[{ ]`).test(line))
@@ -90,12 +92,12 @@ test('two servers in one process count for themselves, and both tell of the proc
 })
 
 test('from this machine no token is needed, but a request that was relayed is from elsewhere', async () => {
-  const known = tokenWith(['runs:approve'])
-  const { url } = await scriptedServer({ callers: callersOf([known.record]) })
+  const { url } = await scriptedServer({ metricsToken })
   expect((await fetch(`${url}/metrics`)).status).toBe(200)
   const relayed = { 'x-forwarded-for': '203.0.113.9' }
-  expect((await fetch(`${url}/metrics`, { headers: relayed })).status).toBe(401)
-  const authorization = `Bearer ${known.token}`
+  const refused = await fetch(`${url}/metrics`, { headers: relayed })
+  expect([refused.status, await refused.json()]).toMatchObject([403, { code: 'INSUFFICIENT_SCOPE' }])
+  const authorization = `Bearer ${metricsToken}`
   const found = await fetch(`${url}/metrics`, { headers: { ...relayed, authorization } })
   expect([found.status, found.headers.get('content-type')]).toEqual([
     200,
@@ -104,16 +106,22 @@ test('from this machine no token is needed, but a request that was relayed is fr
   expect(found.headers.get('cache-control')).toBe('no-store')
 })
 
-test('behind a public URL a request from this machine may be anybody’s, with or without word of a proxy: it takes a token', async () => {
+test('behind a public URL a request from this machine may be anybody’s, with or without word of a proxy: it takes the token', async () => {
   const approver = tokenWith(['runs:approve'])
-  const caller = tokenWith(['tools:call'])
-  const callers = callersOf([approver.record, caller.record])
-  const { url } = await scriptedServer({ callers, publicUrl: 'https://tools.example.com' })
+  const callers = callersOf([approver.record])
+  const { url } = await scriptedServer({ callers, metricsToken, publicUrl: 'https://tools.example.com' })
   const status = async (headers: Record<string, string>) =>
     (await fetch(`${url}/metrics`, { headers })).status
-  expect(await status({})).toBe(401)
-  expect(await status({ authorization: `Bearer ${caller.token}` })).toBe(403)
-  expect(await status({ authorization: `Bearer ${approver.token}` })).toBe(200)
+  expect(await status({})).toBe(403)
+  expect(await status({ authorization: `Bearer ${approver.token}` })).toBe(403)
+  expect(await status({ authorization: `Bearer ${metricsToken}` })).toBe(200)
+})
+
+test('who may read the figures may do nothing else', async () => {
+  const { url } = await scriptedServer({ callers: callersOf([]), metricsToken })
+  const headers = { authorization: `Bearer ${metricsToken}` }
+  for (const path of ['/inspect', '/tools', '/runs', '/approvals'])
+    expect((await fetch(`${url}${path}`, { headers })).status).toBe(401)
 })
 
 const outside = Object.values(networkInterfaces())
@@ -121,20 +129,19 @@ const outside = Object.values(networkInterfaces())
   .find((one) => one?.family === 'IPv4' && !one.internal)?.address
 
 test.skipIf(outside === undefined)(
-  'from another address: 401 without a token, 403 with another scope, 200 with runs:approve',
+  'from another address: 403 without the token and with that of a caller, 200 with it',
   async () => {
     const { guard } = await startedGuard()
-    const approver = tokenWith(['runs:approve'])
     const caller = tokenWith(['tools:call', 'runs:start', 'runs:resume'])
-    const callers = callersOf([approver.record, caller.record])
+    const callers = callersOf([caller.record])
     const host = outside as string
-    const server = createToolServer({ guard, tools: [], callers, allowedHosts: [host] })
+    const server = createToolServer({ guard, tools: [], callers, metricsToken, allowedHosts: [host] })
     const { port } = new URL((await server.listen({ host, port: 0 })).url)
     const status = async (headers: Record<string, string>) =>
       (await fetch(`http://${host}:${port}/metrics`, { headers })).status
-    expect(await status({})).toBe(401)
+    expect(await status({})).toBe(403)
     expect(await status({ authorization: `Bearer ${caller.token}` })).toBe(403)
-    expect(await status({ authorization: `Bearer ${approver.token}` })).toBe(200)
+    expect(await status({ authorization: `Bearer ${metricsToken}` })).toBe(200)
     await server.close()
     await guard.close()
   },

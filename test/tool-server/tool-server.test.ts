@@ -191,15 +191,15 @@ describe('scopes', () => {
     expect(JSON.stringify(body)).not.toContain('/etc/secret')
   })
 
-  test('every route asks for a scope, but the two for health', async () => {
+  test('every route asks for a scope, but the two for health and the one for figures', async () => {
     const { toolServer } = await start()
     const routes = routesOf(toolServer.app.router as never)
     expect(routes.filter((route) => !route.scoped).map((route) => route.path)).toEqual([
       '/healthz',
       '/readyz',
+      '/metrics',
     ])
     expect(routes.filter((route) => route.scoped).map((route) => route.path)).toEqual([
-      '/metrics',
       '/inspect',
       '/canary/:surface',
       '/tools',

@@ -1,6 +1,7 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 
-import { base62, isSameSecret } from '../keys.ts'
+import { isSameSecret } from '../../bearer.ts'
+import { base62 } from '../keys.ts'
 import type { SessionRecord } from './session-store.ts'
 
 // hps_<session id>_<root>_<secret>: found by the id, proved by the secret, and shown by a log as hps_[redacted]. The root
