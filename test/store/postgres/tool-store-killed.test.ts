@@ -35,8 +35,14 @@ describe.skipIf(noPostgres)('a replica that is killed: what another one finds', 
       encoding: 'utf8',
     })
     expect({ signal, stdout, stderr }).toEqual({ signal: 'SIGKILL', stdout: '', stderr: '' })
+    // Postgres hears of a death a moment later, and until then what it had locked is nobody's.
+    await expect.poll(openTransactions).toEqual([])
     return after
   }
+
+  const openTransactions = () =>
+    rows(`SELECT query FROM pg_stat_activity
+      WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`)
 
   test('after a run was created: it is there, and lost once its lease has passed', async () => {
     const { runs } = await killed('create', 'run.created')
