@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
 import { types } from 'node:util'
 
-/** JSON text that is the same for the same value: keys sorted, no white space. Throws on what JSON cannot hold. */
+/**
+ * JSON text that is the same for the same value: keys sorted, no white space. Throws on what JSON cannot hold, and on what
+ * it does not show, such as a Set: no digest would tell when that changes. A member that is undefined counts as absent.
+ */
 export function canonicalJson(value: unknown): string {
-  const text = JSON.stringify(value)
+  const text = JSON.stringify(value, refuseHidden)
   return text === undefined ? 'null' : JSON.stringify(sortKeys(JSON.parse(text)))
 }
 
@@ -33,6 +36,42 @@ export function isTooDeep(value: unknown, depthLeft = MAX_JSON_DEPTH): boolean {
 /** SHA-256 of a text, in hex. */
 export function digestOfText(text: string): string {
   return createHash('sha256').update(text).digest('hex')
+}
+
+/** Sees each member after its `toJSON`. */
+function refuseHidden(name: string, member: unknown): unknown {
+  const isHidden =
+    typeof member === 'object'
+      ? member !== null && hidesContent(member)
+      : typeof member === 'function' || typeof member === 'symbol'
+  if (!isHidden) return member
+  const what = Object.prototype.toString.call(member).slice('[object '.length, -1)
+  throw new TypeError(
+    `JSON does not show what is in ${name === '' ? 'this' : `"${name}"`} (${what}). ` +
+      'Give plain objects, arrays, texts and numbers, or what has a toJSON().',
+  )
+}
+
+const HIDING = [
+  types.isSet,
+  types.isMap,
+  types.isWeakSet,
+  types.isWeakMap,
+  types.isAnyArrayBuffer,
+  types.isArrayBufferView,
+  types.isPromise,
+  types.isRegExp,
+  types.isNativeError,
+]
+
+/** Whether it holds something that is in none of its own enumerable properties. Of private fields beside those nobody can tell. */
+function hidesContent(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const isRoot = prototype === null || Object.getPrototypeOf(prototype) === null
+  if (isRoot || prototype === Array.prototype) return false
+  // With a class of its own, and nothing to show.
+  const isBare = !Array.isArray(value) && Object.keys(value).length === 0
+  return isBare || HIDING.some((isOne) => isOne(value))
 }
 
 function sortKeys(value: unknown): unknown {

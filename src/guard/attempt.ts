@@ -1,6 +1,7 @@
 import { canonicalJson, digestOf, digestOfText } from '../canonical-json.ts'
 import type { Instant } from '../clock.ts'
 import type { CallRequest } from './call.ts'
+import { atOnce } from './at-once.ts'
 import { effectKey, idempotencyKeyOf, type EffectContext } from './effect.ts'
 import type { AnyEffect } from './effect-run.ts'
 import type { HoldPoint } from './guard.ts'
@@ -30,6 +31,8 @@ export interface Attempt {
 export interface AttemptOptions {
   readonly effect: AnyEffect
   readonly input: unknown
+  /** The input, from before the effect's author could change it. */
+  readonly text: string
   readonly call: EffectCall
   readonly orgId: string | undefined
   readonly ordinal: number
@@ -37,10 +40,11 @@ export interface AttemptOptions {
   readonly body: Running
 }
 
-/** Throws what the effect's own `key` or `redact` throws, and on an input that JSON cannot hold. */
+/** Throws what the effect's own `key` or `redact` throws, and when what `redact` gives cannot be shown as JSON. */
 export function createAttempt({
   effect,
   input,
+  text,
   call,
   orgId,
   ordinal,
@@ -49,7 +53,6 @@ export function createAttempt({
 }: AttemptOptions): Attempt {
   const { tool, callId, runId, caller = 'local', signal } = call
   const key = effectKey(effect, input, { orgId, caller, runId, callId, ordinal })
-  const text = canonicalJson(input)
   const intent: Intent = {
     key,
     effect: effect.name,
@@ -59,7 +62,7 @@ export function createAttempt({
     runId,
     callId,
     inputDigest: digestOfText(text),
-    input: effect.redact === undefined ? text : canonicalJson(effect.redact(input)),
+    input: effect.redact === undefined ? text : canonicalJson(atOnce(effect.redact(input))),
     deadlineMs: effect.deadlineMs,
     transactional: effect.transactional === true,
   }
@@ -77,7 +80,7 @@ export function effectContext(
   return { idempotencyKey: attempt.idempotencyKey, signal, context: context as never, callId, runId, epoch }
 }
 
-/** What was stored is what runs: the author may have changed the object since. */
+/** What its surface was chosen by, and what was stored, is what runs: the author may have changed the object since. */
 export function isStoredInput({ input, intent }: Attempt): boolean {
   try {
     return digestOf(input) === intent.inputDigest

@@ -76,7 +76,8 @@ export interface ActiveCall<Context = unknown> {
   /**
    * The only way to an effect: stores the intent, asks again at `side_effect`, runs it, stores the outcome.
    * Throws `CallRefusedError` when it was not allowed, and `EffectNotPerformed` when it surely did not happen.
-   * If the process dies in between, the outcome is unknown and is not repeated blindly.
+   * If the process dies in between, the outcome is unknown and is not repeated blindly. `input` must be something that JSON
+   * shows, as a `Set` is not, and stay as it is until the effect has it: otherwise it is denied `GUARD_MISCONFIGURED`.
    */
   commit<Input, Result>(effect: Effect<Input, Result, Context>, input: Input): Promise<Committed<Result>>
   /**

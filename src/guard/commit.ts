@@ -1,3 +1,5 @@
+import { canonicalJson } from '../canonical-json.ts'
+import type { Instant } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import {
   createAttempt,
@@ -20,7 +22,8 @@ import {
   type AnyEffect,
   type EffectEnd,
 } from './effect-run.ts'
-import { effectSignal, startEffect, type EffectRun } from './effect-start.ts'
+import { abortSources, startEffect, type EffectRun } from './effect-start.ts'
+import { withAborts } from './forward-aborts.ts'
 import type { Guard, HoldPoint } from './guard.ts'
 import type { Running } from './in-flight.ts'
 import type { Begun } from './journal.ts'
@@ -115,7 +118,7 @@ export class Commits {
       case 'done':
         return this.#replay(attempt, begun.result)
       case 'unknown':
-        return this.#settleUnknown(attempt, begun)
+        return this.#settleUnknown(attempt, begun, heldAt)
       case 'conflict':
       case 'running':
         return this.#stop(attempt, begun.state)
@@ -131,11 +134,14 @@ export class Commits {
       this.#refuse(own, 'CALL_ID_REQUIRED')
     const ordinal = this.#ordinals.take(effect.name)
     try {
+      // First: what `choose`, `key` or `redact` changes after this is denied in the tick that would start it (G1).
+      const text = canonicalJson(input)
       const named = effectSurface(effect, input)
       const { orgId } = this.#allowed
       return createAttempt({
         effect,
         input,
+        text,
         call: this.#call,
         orgId,
         ordinal,
@@ -222,30 +228,32 @@ export class Commits {
   async #settleUnknown(
     attempt: Attempt,
     { sinceFirstAttemptMs, notPerformed }: Begun & { state: 'unknown' },
+    askedAt: Instant,
   ): Promise<Committed<unknown>> {
     if (this.#guard.overdueKeys.has(attempt.intent.key)) return this.#stop(attempt, 'running')
     const { reconcile, sinkKeyTtlMs = 0 } = attempt.effect
-    // A store whose clock was set back cannot tell how long ago it was.
-    const sinkRepeatsNothing = sinceFirstAttemptMs >= 0 && sinceFirstAttemptMs < sinkKeyTtlMs
+    // A store whose clock was set back cannot tell how long ago it was. What is asked now may start as late as a lease later.
+    const sinkRepeatsNothing = sinceFirstAttemptMs >= 0 && sinceFirstAttemptMs + LEASE_MS < sinkKeyTtlMs
     const mayRepeat = notPerformed === true || sinkRepeatsNothing
     if (!mayRepeat && reconcile === undefined) return this.#stop(attempt, 'unknown')
-    const { begun, heldAt } = await this.#begin(attempt, true)
+    const { begun } = await this.#begin(attempt, true)
     if (begun.state === 'done') return this.#replay(attempt, begun.result)
     if (begun.state !== 'begun') return this.#stop(attempt, 'unknown')
-    const held: Held = { token: begun.token, heldAt, afterUnknown: notPerformed !== true }
+    // Counted from when its age was asked, so that the start is within that lease.
+    const held: Held = { token: begun.token, heldAt: askedAt, afterUnknown: notPerformed !== true }
     if (mayRepeat) return this.#perform(attempt, held)
     return this.#reconcile(attempt, held, absentCounts(attempt.effect, sinceFirstAttemptMs))
   }
 
   async #reconcile(attempt: Attempt, { token }: Held, mayBeAbsent: boolean): Promise<Committed<unknown>> {
     const { effect, input } = attempt
-    const deadline = new AbortController()
-    const signal = effectSignal(this.#guard, attempt, { deadline, stopped: attempt.body.signal })
-    const context = effectContext(attempt, this.#call, signal, this.#allowed.epoch)
-    const asking = (async () => effect.reconcile?.(input, context))()
+    const controller = new AbortController()
+    const sources = abortSources(this.#guard, effect, attempt.body.signal)
+    const context = effectContext(attempt, this.#call, controller.signal, this.#allowed.epoch)
+    const asking = withAborts(controller, sources, async () => effect.reconcile?.(input, context))
     const { journal } = this.#guard
     const renew = () => journal.renew(token, LEASE_MS)
-    const { end } = await superviseEffect(asking, { effect, deadline, renew })
+    const { end } = await superviseEffect(asking, { effect, controller, renew })
     const found = end.value as Reconciled<unknown> | undefined
     if (end.thrown !== undefined) this.#log(attempt, 'reconcile failed', { err: end.thrown })
     if (found?.state === 'absent' && mayBeAbsent) {

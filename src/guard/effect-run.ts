@@ -24,8 +24,8 @@ export interface EffectEnd {
 
 export interface Supervision {
   readonly effect: AnyEffect
-  /** Aborted at the deadline, and when a renewal fails. */
-  readonly deadline: AbortController
+  /** Of its signal. Aborted at the deadline, and when a renewal fails. */
+  readonly controller: AbortController
   /** A sign of life to the journal; false or a throw when the effect is no longer ours. */
   readonly renew: () => Promise<boolean>
 }
@@ -36,17 +36,17 @@ export interface Supervision {
  */
 export async function superviseEffect(
   running: Promise<unknown>,
-  { effect, deadline, renew }: Supervision,
+  { effect, controller, renew }: Supervision,
 ): Promise<{ end: EffectEnd; late: Promise<EffectEnd> }> {
   const overdue = Promise.withResolvers<EffectEnd>()
   const timer = setTimeout(() => {
     const thrown = tookTooLong(effect.name, effect.deadlineMs)
-    deadline.abort(thrown)
+    controller.abort(thrown)
     const outcome = { state: 'unknown', leaseMs: LEASE_MS } as const
     overdue.resolve({ outcome, overdue: true, thrown: thrown.message })
   }, effect.deadlineMs)
   const lost = () =>
-    deadline.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
+    controller.abort(new Error('The journal cannot be reached, so this effect is no longer ours.'))
   const gone = () => {
     clearInterval(renewal)
     lost()

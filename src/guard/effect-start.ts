@@ -2,7 +2,15 @@ import { ageMs } from '../clock.ts'
 import { HoldpointError, messageOf } from '../errors.ts'
 import { effectContext, isStoredInput, type Attempt, type EffectCall, type Held } from './attempt.ts'
 import type { Denied, LocalDenialCode } from './decision.ts'
-import { endOfRollback, LEASE_MS, superviseEffect, tookTooLong, type EffectEnd } from './effect-run.ts'
+import {
+  endOfRollback,
+  LEASE_MS,
+  superviseEffect,
+  tookTooLong,
+  type AnyEffect,
+  type EffectEnd,
+} from './effect-run.ts'
+import { withAborts } from './forward-aborts.ts'
 import type { Guard } from './guard.ts'
 import { Running, underOf } from './in-flight.ts'
 import type { Journal } from './journal.ts'
@@ -35,24 +43,26 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
   const { attempt, held, call } = start
   const checked = await guard.check(attempt.at)
   if (!checked.allowed) return { started: false, denied: checked.decision }
-  const deadline = new AbortController()
+  const controller = new AbortController()
+  const { signal } = controller
   // Of its own devices: a stop of its surface reaches it also where that is not its tool's.
   const running = new Running(underOf(attempt.at, checked.decision), {
     caller: call.signal,
     within: attempt.body,
   })
-  const signal = effectSignal(guard, attempt, { deadline, stopped: running.signal })
   const context = effectContext(attempt, call, signal, checked.decision.epoch)
   // C2: from here to the effect's first line everything is one tick.
   const run = (transaction?: unknown): unknown => {
     guard.effectBegan(running)
     guard.reach('effect.allowed')
     const { effect, input } = attempt
-    return effect.run(input, transaction === undefined ? context : { ...context, transaction })
+    return withAborts(controller, abortSources(guard, effect, running.signal), () =>
+      effect.run(input, transaction === undefined ? context : { ...context, transaction }),
+    )
   }
   if (attempt.effect.transactional === true && hasTransactions(guard.journal)) {
     const { deadlineMs, name } = attempt.effect
-    const timer = setTimeout(() => deadline.abort(tookTooLong(name, deadlineMs)), deadlineMs)
+    const timer = setTimeout(() => controller.abort(tookTooLong(name, deadlineMs)), deadlineMs)
     const ran = await inTransaction(guard.journal, guard, { ...start, permit: checked.permit, run })
     clearTimeout(timer)
     if (ran.started) guard.effectEnded(running, stoppedEnd(ran.end, signal))
@@ -64,7 +74,7 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
   )
   if (!started.started) return started
   const renew = () => guard.journal.renew(held.token, LEASE_MS)
-  const supervised = await superviseEffect(started.value, { effect: attempt.effect, deadline, renew })
+  const supervised = await superviseEffect(started.value, { effect: attempt.effect, controller, renew })
   // An effect that outlived its deadline runs until it has truly ended.
   void supervised.late.then((late) => guard.effectEnded(running, stoppedEnd(late, signal)))
   if (supervised.end.outcome.state === 'done') guard.reach('effect.performed')
@@ -125,17 +135,17 @@ function mayNotStart(guard: Guard, { attempt, held, refusal }: EffectStart): Loc
   if (attempt.body.signal.aborted) return 'CALL_ABORTED'
   // E1: a machine that was suspended since it stored the intent may have lost it to another owner.
   if (!(ageMs(held.heldAt, guard.clock.now()) < LEASE_MS)) return 'PERMIT_EXPIRED'
-  return isStoredInput(attempt) ? undefined : 'GUARD_MISCONFIGURED'
+  if (isStoredInput(attempt)) return undefined
+  guard.log.error(
+    { effect: attempt.effect.name, tool: attempt.at.tool, call_id: attempt.at.callId },
+    'the input of this effect was changed since it was committed: leave it as it is, also in choose, key and redact',
+  )
+  return 'GUARD_MISCONFIGURED'
 }
 
-/** What can abort an effect: its deadline, the end of a shutdown, and with `onStop: 'abort'` also `stopped`. */
-export function effectSignal(
-  guard: Guard,
-  { effect }: Attempt,
-  { deadline, stopped }: { readonly deadline: AbortController; readonly stopped: AbortSignal },
-): AbortSignal {
-  const signals = [deadline.signal, guard.shutdownSignal]
-  return AbortSignal.any(effect.onStop === 'abort' ? [...signals, stopped] : signals)
+/** What aborts an effect beside its deadline: the end of a shutdown, and with `onStop: 'abort'` also `stopped`. */
+export function abortSources(guard: Guard, { onStop }: AnyEffect, stopped: AbortSignal): AbortSignal[] {
+  return onStop === 'abort' ? [guard.shutdownSignal, stopped] : [guard.shutdownSignal]
 }
 
 /** What became of it, as operators are told who stopped it meanwhile. */

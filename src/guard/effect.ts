@@ -1,5 +1,6 @@
 import { digestOfText } from '../canonical-json.ts'
 import { GuardMisconfiguredError, HoldpointError } from '../errors.ts'
+import { atOnce } from './at-once.ts'
 import type { JournalTransaction } from './journal.ts'
 
 /** What an effect does to the world. Comes from code, never from the model. */
@@ -57,7 +58,10 @@ export interface EffectOptions<Input, Result, Context = unknown> {
   readonly onStop?: 'finish' | 'abort'
   /** After this its signal is aborted and its outcome is unknown, in milliseconds. Default 30,000. */
   readonly deadlineMs?: number
-  /** How long the sink honours the idempotency key, in milliseconds: so long an unknown outcome may be sent again. */
+  /**
+   * How long the sink honours the idempotency key, in milliseconds. Until a minute before that has passed an unknown outcome
+   * may be sent again: what is asked for now may reach the sink that much later. A minute or less repeats nothing.
+   */
   readonly sinkKeyTtlMs?: number
   /**
    * Writes only into the journal's own database, through `transaction`, so that effect and outcome commit together:
@@ -128,7 +132,7 @@ export function effectSurface<Input>(
   input: Input,
 ): string | undefined {
   if (surface === undefined || typeof surface === 'string') return surface
-  const chosen = surface.choose(input)
+  const chosen = atOnce(surface.choose(input))
   if (surface.names.includes(chosen)) return chosen
   throw new GuardMisconfiguredError(`Effect "${name}": its input names none of ${surface.names.join(', ')}.`)
 }
@@ -200,7 +204,7 @@ export function effectKey<Input>(
   if (effect.key === 'each-call') {
     return JSON.stringify([...base, 'call', scope.runId ?? '-', scope.callId, scope.ordinal])
   }
-  const businessKey = effect.key(input)
+  const businessKey = atOnce(effect.key(input))
   if (typeof businessKey !== 'string' || businessKey === '') {
     throw new GuardMisconfiguredError(`Effect "${effect.name}": its key must be a string that is not empty.`)
   }

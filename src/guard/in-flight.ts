@@ -1,10 +1,11 @@
 import type { Allowed } from './decision.ts'
+import { forwardAborts } from './forward-aborts.ts'
 import type { HoldPoint } from './guard.ts'
 import type { StoppedEnd } from './stop-stream.ts'
 
 /** One guarded body that is running. */
 export interface Work {
-  /** Aborted when the caller gives up, when the guard shuts down, or when a stop reaches it. */
+  /** Aborted when, before the body has ended, the caller gives up, the guard shuts down, or a stop reaches it. */
   readonly signal: AbortSignal
 }
 
@@ -31,13 +32,24 @@ export class Running implements Work {
   readonly within: Running | undefined
   readonly signal: AbortSignal
   readonly #controller = new AbortController()
+  readonly #caller: AbortSignal | undefined
   #end: StoppedEnd | undefined
+  #unlink: (() => void) | undefined
 
   constructor(under: Under | undefined, { caller, within }: RunningOptions = {}) {
     this.under = under
     this.within = within
-    const own = this.#controller.signal
-    this.signal = caller === undefined ? own : AbortSignal.any([caller, own])
+    this.#caller = caller
+    this.signal = this.#controller.signal
+  }
+
+  /** From now on the caller can abort it, until `ended`. */
+  began(): void {
+    this.#unlink = this.#caller && forwardAborts(this.#controller, [this.#caller])
+  }
+
+  ended(): void {
+    this.#unlink?.()
   }
 
   /** The body and its effects are one call. */
@@ -113,12 +125,14 @@ export class InFlight {
 
   begin(running: Running): void {
     this.#running.add(running)
+    running.began()
     if (running.within === undefined) this.#bodies += 1
   }
 
   /** Does nothing for what never began, or has ended. */
   end(running: Running, end: StoppedEnd): void {
     if (!this.#running.delete(running)) return
+    running.ended()
     this.#onEnd(running, end)
     if (running.within !== undefined) return
     this.#bodies -= 1

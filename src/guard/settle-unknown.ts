@@ -2,6 +2,7 @@ import { digestOfText } from '../canonical-json.ts'
 import { messageOf } from '../errors.ts'
 import { idempotencyKeyOf, type EffectContext, type Reconciled } from './effect.ts'
 import { absentCounts, LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
+import { withAborts } from './forward-aborts.ts'
 import type { Guard } from './guard.ts'
 import type { JournalEntry, Outcome, Settlement } from './journal.ts'
 
@@ -82,11 +83,10 @@ async function ask(
   token: string,
   reconcile: (signal: AbortSignal) => Promise<Reconciled<unknown>>,
 ): Promise<Reconciled<unknown> | undefined> {
-  const deadline = new AbortController()
+  const controller = new AbortController()
   const renew = () => guard.journal.renew(token, LEASE_MS)
-  const signal = AbortSignal.any([deadline.signal, guard.shutdownSignal])
-  const asking = (async () => reconcile(signal))()
-  const { end } = await superviseEffect(asking, { effect, deadline, renew })
+  const asking = withAborts(controller, [guard.shutdownSignal], async () => reconcile(controller.signal))
+  const { end } = await superviseEffect(asking, { effect, controller, renew })
   if (end.thrown !== undefined) {
     const line = { effect: effect.name, idempotency_key: idempotencyKeyOf(key), err: messageOf(end.thrown) }
     guard.log.error(line, 'reconcile failed')

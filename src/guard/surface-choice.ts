@@ -1,4 +1,5 @@
 import { GuardMisconfiguredError } from '../errors.ts'
+import { atOnce } from './at-once.ts'
 import type { Guard } from './guard.ts'
 import type { Surface } from './surface.ts'
 
@@ -31,7 +32,7 @@ export function surfaceChoice<Input>(
     surfaces: [...surfaces.values()],
     choose: (input: Input) => {
       try {
-        return surfaces.get(choose(input))
+        return surfaces.get(atOnce(choose(input)))
       } catch {
         return undefined
       }

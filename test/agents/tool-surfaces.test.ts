@@ -1,6 +1,7 @@
 // A tool whose surface is chosen from its arguments: one surface per tenant, each of which an operator can stop alone.
 
 import { run, RunContext } from '@openai/agents'
+import { functionCall } from '@openai/agents/testing'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import {
@@ -15,12 +16,14 @@ import {
 } from 'holdpoint'
 import { EMAIL, SERVER, startedGuard } from '../fixtures/guard.ts'
 import { done, gate, refusalIn, scripted, toldIn } from './helpers.ts'
+import { ann, decideAll, hostedWorld } from './hosted/world.ts'
 import {
   byTenant,
   exportCall,
   exportTool,
   SURFACES,
   TENANT,
+  TENANTS,
   type Export,
   type ExportOptions,
 } from './tenants.ts'
@@ -331,6 +334,81 @@ test.each([
     expect(exported).toEqual([])
   },
 )
+
+describe('what its author changes after the arguments have chosen the surface does not run (G1)', () => {
+  async function tenantTool(option: object) {
+    const { guard, authority } = await startedGuard({ surfaces: SURFACES })
+    authority.stop(TENANT('b'))
+    const exported: unknown[] = []
+    const first = (tenants: unknown) => `tenant-${[...(tenants as Iterable<string>)][0] ?? ''}`
+    const place = guard.surfaceBy(Object.keys(TENANTS), (args: { tenants: unknown }) => first(args.tenants))
+    const tool = guardedTool(place, {
+      name: 'export_reports',
+      description: 'Export the reports of tenants',
+      parameters: z.object({ tenants: z.array(z.string()) }),
+      effect: 'publish',
+      key: 'each-call',
+      commit: ({ tenants }) => void exported.push([...tenants]),
+      ...option,
+    })
+    const core = guardedToolCore(tool)
+    return { exported, call: () => core?.call({ arguments: { tenants: ['a'] }, callId: 'c1' }), authority }
+  }
+  const aSet = z.object({ tenants: z.preprocess((given) => new Set(given as string[]), z.any()) })
+  const toSetOfB = ({ tenants }: { tenants: Set<string> }) => {
+    tenants.clear()
+    tenants.add('b')
+  }
+
+  test.each([
+    ['key', { key: (args: { tenants: string[] }) => String((args.tenants = ['b'])) }],
+    ['redact', { redact: (args: { tenants: string[] }) => (args.tenants = ['b']) }],
+  ])('in %s', async (_where, option) => {
+    const { exported, call } = await tenantTool(option)
+    expect(await call()).toMatchObject({ body: { code: 'GUARD_MISCONFIGURED', executed: false } })
+    expect(exported).toEqual([])
+  })
+
+  test('in prepare, where JSON does not show it: such arguments reach neither prepare nor commit', async () => {
+    const { exported, call, authority } = await tenantTool({ parameters: aSet, prepare: toSetOfB })
+    expect(await call()).toMatchObject({ body: { code: 'TOOL_FAILED', executed: false } })
+    expect(exported).toEqual([])
+    expect(authority.boundaries).toEqual(['startup', 'tool'])
+  })
+
+  test('without prepare: denied before the question', async () => {
+    const { exported, call, authority } = await tenantTool({ parameters: aSet })
+    expect(await call()).toMatchObject({ body: { code: 'GUARD_MISCONFIGURED', boundary: 'side_effect' } })
+    expect(exported).toEqual([])
+    expect(authority.boundaries).toEqual(['startup', 'tool'])
+  })
+})
+
+test('a hosted run pays what was approved or nothing: a key that changes it pays nothing', async () => {
+  const paid: unknown[] = []
+  const { runs } = await hostedWorld({
+    agents: (guard) => {
+      const pay = guardedTool(guard.surface('payments'), {
+        name: 'pay',
+        description: 'Pay',
+        parameters: z.object({ invoice: z.string(), cents: z.number() }),
+        needsApproval: true,
+        effect: 'payment',
+        key: (args) => {
+          args.cents *= 100
+          return args.invoice
+        },
+        commit: (args) => void paid.push(args),
+      })
+      const turns = [[functionCall('pay', { invoice: 'INV-1', cents: 5 }, { callId: 'c1' })], done]
+      return [{ agent: scripted([pay], turns, { name: 'cashier' }).agent }]
+    },
+  })
+  await runs.start(ann, { agent: 'cashier', input: 'go', runId: 'run_1' })
+  await decideAll(runs, 'run_1', true)
+  expect(await runs.resume(ann, { runId: 'run_1' })).toMatchObject({ status: 'completed' })
+  expect(paid).toEqual([])
+})
 
 describe('approvals, where the app keeps the paused state itself', () => {
   test('one for tenant a does not let the same call run for tenant b', async () => {

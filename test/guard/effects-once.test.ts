@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import type { CallOutcome } from '../../src/guard/call.ts'
 import type { Committed } from '../../src/guard/commit.ts'
 import { defineEffect, notSent, type EffectOptions } from '../../src/guard/effect.ts'
+import { LEASE_MS } from '../../src/guard/effect-run.ts'
 import type { Journal } from '../../src/guard/journal.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 import { startedGuard } from '../fixtures/guard.ts'
@@ -277,8 +278,8 @@ describe('C4: an unknown outcome is never repeated blindly', () => {
     expect(run).toHaveBeenCalledTimes(1)
   })
 
-  test('while the sink honours the key it may be sent again; past sinkKeyTtlMs never', async () => {
-    const { pay, run, advance } = await shop({ run: lost, sinkKeyTtlMs: 10_000 })
+  test('while the sink honours the key it may be sent again, until a lease before that ends; later never', async () => {
+    const { pay, run, advance } = await shop({ run: lost, sinkKeyTtlMs: LEASE_MS + 10_000 })
     await pay()
     advance(9_999)
     await pay()

@@ -2,6 +2,7 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ActiveCall } from '../../src/guard/call.ts'
 import { defineEffect, EffectNotPerformed, type Effect, type EffectOptions } from '../../src/guard/effect.ts'
+import { LEASE_MS } from '../../src/guard/effect-run.ts'
 import type { Journal } from '../../src/guard/journal.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 import { PAYMENTS, SERVER, startedGuard, type TestGuard } from '../fixtures/guard.ts'
@@ -42,7 +43,7 @@ async function shop(options: Partial<EffectOptions<Input, unknown>>) {
 describe('C4: a repeat that did not happen says nothing about the attempt before it', () => {
   test('denied: still unknown, days later and after a restore', async () => {
     const run = vi.fn().mockRejectedValueOnce(lost).mockResolvedValue('paid')
-    const { pay, authority, advance } = await shop({ run, sinkKeyTtlMs: 60_000 })
+    const { pay, authority, advance } = await shop({ run, sinkKeyTtlMs: 2 * LEASE_MS })
     await pay()
     let stopped = false
     authority.beforeAnswer = ({ boundary }) => {
@@ -58,7 +59,7 @@ describe('C4: a repeat that did not happen says nothing about the attempt before
 
   test('not sent: still unknown, and other arguments are still a conflict', async () => {
     const run = vi.fn().mockRejectedValueOnce(lost).mockRejectedValueOnce(refused).mockResolvedValue('paid')
-    const { pay, advance } = await shop({ run, sinkKeyTtlMs: 60_000 })
+    const { pay, advance } = await shop({ run, sinkKeyTtlMs: 2 * LEASE_MS })
     await pay()
     expect(await pay()).toMatchObject({ ok: false, refusal: { code: 'OUTCOME_UNKNOWN' } })
     advance(DAYS_MS)
@@ -71,10 +72,34 @@ describe('C4: a repeat that did not happen says nothing about the attempt before
   test('refused by the sink itself: the key is free', async () => {
     const declined = new EffectNotPerformed('declined')
     const run = vi.fn().mockRejectedValueOnce(lost).mockRejectedValueOnce(declined).mockResolvedValue('paid')
-    const { pay } = await shop({ run, sinkKeyTtlMs: 60_000 })
+    const { pay } = await shop({ run, sinkKeyTtlMs: 2 * LEASE_MS })
     await pay()
     expect(await pay()).toMatchObject({ ok: false, refusal: { code: 'EFFECT_NOT_PERFORMED' } })
     expect(await pay()).toMatchObject({ ok: true, replayed: false })
+  })
+
+  test('the start of the repeat counts, not when it was asked for: a slow answer does not lead past sinkKeyTtlMs', async () => {
+    const run = vi.fn().mockRejectedValueOnce(lost).mockResolvedValue('paid')
+    const { pay, authority, clock, advance } = await shop({ run, sinkKeyTtlMs: 2 * LEASE_MS })
+    await pay()
+    advance(2 * LEASE_MS - 5)
+    authority.beforeAnswer = ({ boundary }) => void (boundary === 'side_effect' && clock.advance(1500))
+    expect(await pay()).toMatchObject({ ok: false, refusal: { code: 'OUTCOME_UNKNOWN' } })
+    expect(run).toHaveBeenCalledTimes(1)
+  })
+
+  test('nor does a journal that was slow to tell how old the first attempt is', async () => {
+    const run = vi.fn().mockRejectedValueOnce(lost).mockResolvedValue('paid')
+    const made = await shop({ run, sinkKeyTtlMs: 2 * LEASE_MS })
+    await made.pay()
+    const begin = made.journal.begin.bind(made.journal)
+    vi.spyOn(made.journal, 'begin').mockImplementation(async (intent, options) => {
+      const begun = await begin(intent, options)
+      if (options.retakeUnknown !== true) made.clock.advance(LEASE_MS)
+      return begun
+    })
+    expect(await made.pay()).toMatchObject({ ok: false, refusal: { code: 'PERMIT_EXPIRED' } })
+    expect(run).toHaveBeenCalledTimes(1)
   })
 
   test('a store whose clock was set back is past sinkKeyTtlMs, not within it', async () => {

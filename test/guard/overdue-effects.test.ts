@@ -79,7 +79,7 @@ describe('an effect that is past its deadline, and still on its way', () => {
   })
 
   test('also not where the sink would repeat nothing: two requests at once under one key', async () => {
-    const { run, second, payOn, begin } = await overdue({ sinkKeyTtlMs: 60_000 })
+    const { run, second, payOn, begin } = await overdue({ sinkKeyTtlMs: 2 * LEASE_MS })
     await begin()
     expect(await payOn(second)).toMatchObject({ ok: false, refusal: { code: 'EFFECT_IN_PROGRESS' } })
     expect(run).toHaveBeenCalledTimes(1)

@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { defineEffect, type Reconciled } from '../../src/guard/effect.ts'
-import type { AnyEffect } from '../../src/guard/effect-run.ts'
+import { LEASE_MS, type AnyEffect } from '../../src/guard/effect-run.ts'
 import { createMemoryJournal } from '../../src/guard/memory-journal.ts'
 import { reconcileUnknown } from '../../src/guard/settle-unknown.ts'
 import { startedGuard } from '../fixtures/guard.ts'
 
-const TTL_MS = 1000
+const TTL_MS = 2 * LEASE_MS
 let nowMs: number
 beforeEach(() => {
   nowMs = 1_700_000_000_000
