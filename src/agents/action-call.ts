@@ -5,7 +5,7 @@ import { actionApproval } from './action-approval.ts'
 import { misplaced, type Gate } from './gates.ts'
 import { GuardDeniedError } from './guard-denied.ts'
 import { refusedAnswer, type RefusedAnswer } from './model-text.ts'
-import { currentSession, type AnyAgent, type Session } from './session.ts'
+import { currentSession, type AnyAgent, type HostedRun, type Session } from './session.ts'
 import type { OnDenied } from './tool-answer.ts'
 import { traceQuestion } from './trace.ts'
 
@@ -88,8 +88,8 @@ export interface ActionAt {
   readonly tool: string
   readonly call: ActionCall | undefined
   readonly onDenied: OnDenied
-  /** What belongs to no call: nobody can have approved it, and nobody needs to. */
-  readonly preparesOnly?: boolean
+  /** Why the run or people keep it back. Default: what needs approval must have it. */
+  readonly keptBack?: (hosted: HostedRun | undefined) => Promise<LocalDenialCode | undefined>
 }
 
 export type ActionOutcome<T> =
@@ -98,7 +98,7 @@ export type ActionOutcome<T> =
 
 /** Asks at `tool` and starts `body` in the tick of the permit (G2, G3). */
 export async function gateAction<T>(
-  { gate, tool, call, onDenied, preparesOnly = false }: ActionAt,
+  { gate, tool, call, onDenied, keptBack }: ActionAt,
   body: () => T | Promise<T>,
 ): Promise<ActionOutcome<T>> {
   const surface = gate.surfaceOf(tool)
@@ -115,7 +115,9 @@ export async function gateAction<T>(
   } as const
   const code =
     misplaced(gate, surface, session !== undefined) ??
-    (preparesOnly ? undefined : await actionApproval(session?.hosted, call, surface.name))
+    (keptBack === undefined
+      ? await actionApproval(session?.hosted, call, surface.name)
+      : await keptBack(session?.hosted))
   const outcome =
     code === undefined
       ? await guard.run(at, body)

@@ -1,6 +1,6 @@
 import type { Computer, ComputerTool } from '@openai/agents'
 import { callOfComputer, gateAction } from './action-call.ts'
-import { gateMethods, gateOfMethods, type Gate } from './gates.ts'
+import { gateMethods, gateOfMethods, gatesOfMethods, type Gate } from './gates.ts'
 
 export const COMPUTER_METHODS = [
   'initRun',
@@ -47,6 +47,14 @@ export function gateOfComputer(tool: AnyComputerTool): Gate | undefined {
   return isInstance(computer) ? gate && gateOfMethods(computer, COMPUTER_METHODS) : gate
 }
 
+/** The gates before it, whether or not something goes past them. */
+export function gatesOfComputer(tool: AnyComputerTool): readonly Gate[] {
+  const gate = seats.get(tool)
+  const { computer } = tool
+  const own = isInstance(computer) ? gatesOfMethods(computer, COMPUTER_METHODS) : []
+  return gate === undefined ? own : [gate, ...own]
+}
+
 /** Neither a factory nor `{ create, dispose }`. */
 export function isInstance(computer: AnyComputerTool['computer']): computer is Computer {
   if (typeof computer !== 'object') return false
@@ -57,8 +65,12 @@ function gateInstance(tool: AnyComputerTool, computer: AnyComputerTool['computer
   if (!isInstance(computer)) return
   gateMethods(computer, COMPUTER_METHODS, gate, async (body, args, name) => {
     const call = callOfComputer(tool, args.at(-1))
-    const preparesOnly = name === 'initRun'
-    const outcome = await gateAction({ gate, tool: tool.name, call, onDenied: 'abort', preparesOnly }, body)
+    const at = { gate, tool: tool.name, call, onDenied: 'abort' } as const
+    // It belongs to no call: nobody can have approved it, and nobody needs to.
+    const outcome = await gateAction(
+      name === 'initRun' ? { ...at, keptBack: async () => undefined } : at,
+      body,
+    )
     if (!outcome.allowed) throw outcome.denial
     return outcome.value
   })

@@ -1,11 +1,15 @@
-import { GuardMisconfiguredError } from '../errors.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Surface } from '../guard/surface.ts'
+import { methodOf, replaceMethods } from './in-place.ts'
 import type { OnDenied } from './tool-answer.ts'
 
 /** What stands before a tool that somebody else made. */
 export interface Gate {
   readonly surfaceOf: (toolName: string) => Surface
+  /** Undefined when the surface is chosen by the name of each tool. */
+  readonly fixedSurface: Surface | undefined
+  /** One of `guardTool` was meant for this one tool: `guardAgent` leaves it as it is. */
+  readonly madeBy: 'guardTool' | 'guardAgent'
   readonly onDenied: OnDenied
   /** The guard whose hosted runs are the only place where the tool may run. */
   hostedBy: Guard | undefined
@@ -14,8 +18,15 @@ export interface Gate {
 /** By the guardrail or function that asks. */
 const gates = new WeakMap<object, Gate>()
 
-export function newGate(surfaceOf: Gate['surfaceOf'], onDenied: OnDenied): Gate {
-  return { surfaceOf, onDenied, hostedBy: undefined }
+export function newGate(
+  surface: Surface | Gate['surfaceOf'],
+  { onDenied, madeBy }: Pick<Gate, 'onDenied' | 'madeBy'>,
+): Gate {
+  const place =
+    typeof surface === 'function'
+      ? { surfaceOf: surface, fixedSurface: undefined }
+      : { surfaceOf: () => surface, fixedSurface: surface }
+  return { ...place, madeBy, onDenied, hostedBy: undefined }
 }
 
 export function rememberGate(asks: object, gate: Gate): void {
@@ -44,36 +55,24 @@ export function gateMethods(
   gate: Gate,
   ask: (body: () => unknown, args: readonly unknown[], name: string) => unknown,
 ): void {
-  const fixed = fixedMethod(target, names)
-  if (fixed !== undefined)
-    throw new GuardMisconfiguredError(`Its ${fixed}() cannot be gated: the object is frozen. Leave it open.`)
-  for (const name of names) {
-    const own = Reflect.get(target, name) as unknown
-    if (typeof own !== 'function' || gates.has(own)) continue
-    const asking = (...args: unknown[]) => ask(() => Reflect.apply(own, target, args) as unknown, args, name)
-    Object.defineProperty(target, name, {
-      value: asking,
-      writable: true,
-      configurable: true,
-      enumerable: true,
-    })
-    gates.set(asking, gate)
-  }
+  replaceMethods(target, names, {
+    make: (own, name) => {
+      const asking = (...args: readonly unknown[]) => ask(() => Reflect.apply(own, target, args), args, name)
+      gates.set(asking, gate)
+      return asking
+    },
+    refusal: (name) => `Its ${name}() cannot be gated: the object is frozen, or a proxy. Leave it open.`,
+  })
 }
 
-/** Why `gateMethods` would fail, or undefined. */
-export function fixedMethod(target: object, names: readonly string[]): string | undefined {
-  return names.find((name) => {
-    const own = Reflect.get(target, name) as unknown
-    if (typeof own !== 'function' || gates.has(own)) return false
-    const descriptor = Object.getOwnPropertyDescriptor(target, name)
-    return descriptor === undefined ? !Object.isExtensible(target) : descriptor.configurable !== true
-  })
+/** The gates that stand before these methods. */
+export function gatesOfMethods(target: object, names: readonly string[]): readonly Gate[] {
+  return names.flatMap((name) => gateBehind(methodOf(target, name)) ?? [])
 }
 
 /** The gate of every method of these that exists; undefined when one of them has none. */
 export function gateOfMethods(target: object, names: readonly string[]): Gate | undefined {
-  const methods = names.map((name) => Reflect.get(target, name) as unknown)
-  const found = methods.filter((one) => typeof one === 'function').map((one) => gates.get(one))
+  const methods = names.flatMap((name) => methodOf(target, name) ?? [])
+  const found = methods.map((one) => gates.get(one))
   return found.every((gate) => gate !== undefined) ? found[0] : undefined
 }

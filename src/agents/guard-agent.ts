@@ -11,14 +11,15 @@ import type { Guard } from '../guard/guard.ts'
 import type { Surface } from '../guard/surface.ts'
 import { isActionTool, watchActions } from './action-call.ts'
 import { nameInnerAgents, reachableAgents } from './agent-graph.ts'
-import { gateComputer, gateOfComputer } from './gate-computer.ts'
-import { EDITOR_METHODS, gatePatch } from './gate-patch.ts'
-import { gateShell, SHELL_METHODS } from './gate-shell.ts'
+import { gatablesOf, type Gatable } from './gatables.ts'
+import { gateOfComputer } from './gate-computer.ts'
+import { EDITOR_METHODS } from './gate-patch.ts'
+import { SHELL_METHODS } from './gate-shell.ts'
 import { gateOfMethods, newGate, type Gate } from './gates.ts'
-import { gateOfGuardrails, withGate, type GuardToolOptions } from './guard-tool.ts'
+import { gateOfGuardrails, gatesOfGuardrails, withGate, type GuardToolOptions } from './guard-tool.ts'
+import { refuseSecondSurface } from './second-surface.ts'
 import type { AnyAgent } from './session.ts'
-import { isGuarded } from './tool-core.ts'
-import { isUngatable, listed, ungatableOf } from './ungatable.ts'
+import { listed, ungatableOf } from './ungatable.ts'
 
 /** What `guardAgent` takes, beside what `guardTool` does. */
 export interface GuardAgentOptions extends GuardToolOptions {
@@ -34,9 +35,11 @@ export interface GuardAgentOptions extends GuardToolOptions {
 
 /**
  * Gates every tool of an agent that runs here, in place and once: function tools, local MCP servers, local shells,
- * editors of `applyPatchTool` and computers, and those of the agents it hands off to or uses as tools. Tools that are
- * added later are not gated: call it again. Throws `GUARD_MISCONFIGURED`, naming everything that cannot be gated and is
- * not in `allowUngated`, before it changes anything.
+ * editors of `applyPatchTool`, computers and what `handoff()` made, and those of the agents it hands off to or uses as
+ * tools. Tools that are added later are not gated: call it again. A gate of `guardTool` stays as it is. Throws
+ * `GUARD_MISCONFIGURED` before it changes anything: naming everything that cannot be gated and is not in `allowUngated`,
+ * and for what another `guardAgent` has gated on another surface. Of an MCP server that is known only where both calls
+ * gave one surface: where one gave a function, the first gate stays.
  */
 export function guardAgent<Context, Output extends AgentOutputType>(
   agent: Agent<Context, Output>,
@@ -51,21 +54,41 @@ export function guardAgent<Context, Output extends AgentOutputType>(
   )
   const agents = reachableAgents(start)
   refuseUngatable(agents, options.allowUngated ?? [])
-  const tools = agents.flatMap((one) => one.tools).filter((tool) => !isGuarded(tool))
   // Asked for all of them first: it throws for a surface that is not declared.
-  const onSurfaces = tools.filter(isGatable).map((tool) => ({ tool, surface: surfaceOf(tool.name) }))
+  const placed = agents.flatMap(gatablesOf).map((gatable) => ({ gatable, surface: surfaceOf(gatable.name) }))
+  const servers = agents.flatMap((one) => one.mcpServers)
+  refuseSecondSurfaces(placed)
+  if (typeof surface !== 'function') refuseSecondSurfacesOf(servers, surface)
 
-  const onDenied = options.onDenied ?? 'tell'
-  for (const { tool, surface: own } of onSurfaces)
-    gateTool(
-      tool,
-      newGate(() => own, onDenied),
-    )
-  for (const server of agents.flatMap((one) => one.mcpServers)) {
+  const made = { onDenied: options.onDenied ?? 'tell', madeBy: 'guardAgent' } as const
+  for (const { gatable, surface: own } of placed) gatable.put(newGate(own, made))
+  for (const server of servers) {
     // The SDK puts these guardrails on each tool that it makes of the server's.
-    server.toolInputGuardrails = withGate(server.toolInputGuardrails, newGate(surfaceOf, onDenied))
+    server.toolInputGuardrails = withGate(server.toolInputGuardrails, newGate(surface, made))
   }
   for (const one of agents) if (one.tools.some(isActionTool)) watchActions(one)
+}
+
+interface Placed {
+  readonly gatable: Gatable
+  readonly surface: Surface
+}
+
+function refuseSecondSurfaces(placed: readonly Placed[]): void {
+  const bySeat = new Map<object, Surface>()
+  for (const { gatable, surface: wanted } of placed) {
+    const { what, name, seat, gates } = gatable
+    for (const { madeBy, surfaceOf } of gates)
+      if (madeBy === 'guardAgent') refuseSecondSurface(what, { present: surfaceOf(name), wanted })
+    refuseSecondSurface(what, { present: bySeat.get(seat) ?? wanted, wanted })
+    bySeat.set(seat, wanted)
+  }
+}
+
+function refuseSecondSurfacesOf(servers: readonly MCPServer[], wanted: Surface): void {
+  for (const server of servers)
+    for (const { fixedSurface } of gatesOfGuardrails(server.toolInputGuardrails))
+      refuseSecondSurface(`MCP server "${server.name}"`, { present: fixedSurface ?? wanted, wanted })
 }
 
 function refuseUngatable(agents: readonly AnyAgent[], allowUngated: readonly string[]): void {
@@ -75,20 +98,6 @@ function refuseUngatable(agents: readonly AnyAgent[], allowUngated: readonly str
   throw new GuardMisconfiguredError(
     `These cannot be gated: ${listed(found)}. Leave them out, or let them through by name: allowUngated: [${names}]`,
   )
-}
-
-/** What was let through by name may still be gated at its own seat: an agent tool whose agent is not known. */
-function isGatable(tool: Tool<unknown>): boolean {
-  return tool.type === 'function' || (isActionTool(tool) && !isUngatable(tool))
-}
-
-function gateTool(tool: Tool<unknown>, gate: Gate): void {
-  if (tool.type === 'function') {
-    const functionTool = tool as unknown as FunctionTool<unknown, ToolInputParameters>
-    functionTool.inputGuardrails = withGate(functionTool.inputGuardrails, gate)
-  } else if (tool.type === 'shell') gateShell(tool, gate)
-  else if (tool.type === 'apply_patch') gatePatch(tool, gate)
-  else if (tool.type === 'computer') gateComputer(tool, gate)
 }
 
 /** The gate before a tool that `guardedTool` did not make; undefined when there is none, or something goes past it. */
@@ -105,6 +114,6 @@ export function gateOfServer(server: MCPServer): Gate | undefined {
 }
 
 /** True when it asks this guard, as far as that is known before a call: a surface per MCP tool is not. */
-export function asks(gate: Gate, guard: Guard, toolName: string | undefined): boolean {
-  return toolName === undefined || gate.surfaceOf(toolName).guard === guard
+export function asks(gate: Gate, guard: Guard, toolName: string): boolean {
+  return gate.surfaceOf(toolName).guard === guard
 }

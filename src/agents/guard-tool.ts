@@ -15,6 +15,7 @@ import { gateBehind, misplaced, newGate, rememberGate, type Gate } from './gates
 import { boundApproval, functionToolOf } from './hosted/bound-approval.ts'
 import { refusedAnswer } from './model-text.ts'
 import { applyOnDenied } from './on-denied.ts'
+import { refuseSecondSurface } from './second-surface.ts'
 import { currentSession, type AnyAgent, type Session } from './session.ts'
 import type { OnDenied } from './tool-answer.ts'
 import { isGuarded } from './tool-core.ts'
@@ -32,7 +33,8 @@ export interface GuardToolOptions {
  * microtasks after the verdict, a direct `invoke` goes past it, and its effects are not journalled. A stop that is pushed
  * while it runs ends it only with its run, and is told as settled without it. The gate stands after the tool's own input
  * guardrails: gate the tool again when some were added since. The agent behind an agent tool is not gated, nor are tools
- * of other kinds: `guardAgent` does both. Gives the tool back.
+ * of other kinds: `guardAgent` does both. Gives the tool back. Throws `GUARD_MISCONFIGURED` for a tool that is gated on
+ * another surface, or of another guard: it has one gate.
  */
 export function guardTool<Tool extends { readonly type: string; readonly name: string }>(
   tool: Tool,
@@ -47,7 +49,9 @@ export function guardTool<Tool extends { readonly type: string; readonly name: s
     )
   }
   const functionTool = tool as unknown as FunctionTool<unknown, ToolInputParameters>
-  const gate = newGate(() => surface, options.onDenied ?? 'tell')
+  const gate = newGate(surface, { onDenied: options.onDenied ?? 'tell', madeBy: 'guardTool' })
+  for (const present of gatesOfGuardrails(functionTool.inputGuardrails))
+    refuseSecondSurface(`Tool "${tool.name}"`, { present: present.surfaceOf(tool.name), wanted: surface })
   functionTool.inputGuardrails = withGate(functionTool.inputGuardrails, gate)
   return tool
 }
@@ -63,6 +67,11 @@ export function withGate(guardrails: Guardrails, gate: Gate): ToolInputGuardrail
   const own = all.filter((guardrail) => gateBehind(guardrail) === undefined)
   const present = all.find((guardrail) => gateBehind(guardrail) !== undefined)
   return [...own, present ?? guardrailOf(gate)]
+}
+
+/** The gates among these, wherever they stand. */
+export function gatesOfGuardrails(guardrails: Guardrails): readonly Gate[] {
+  return (guardrails ?? []).flatMap((guardrail) => gateBehind(guardrail) ?? [])
 }
 
 /** The gate that stands right before the body. */

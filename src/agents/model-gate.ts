@@ -1,5 +1,6 @@
 import { Runner, type AgentInputItem, type CallModelInputFilter, type RunState } from '@openai/agents'
-import { currentSession, type AnyAgent, type Session } from './session.ts'
+import { gateModel, gateProvider, inModelRun, type ModelRun } from './model-requests.ts'
+import { currentSession, type AnyAgent } from './session.ts'
 
 type AnyRun = (
   this: Runner,
@@ -23,25 +24,32 @@ export function gateModelCalls(): void {
     const session = currentSession()
     if (session === undefined) return ownRun.call(this, agent, input, options)
     session.hosted?.admit(agent)
+    gateProvider(this.config.modelProvider)
+    gateModel(this.config.model)
     const own = options.callModelInputFilter ?? this.config.callModelInputFilter
     const signal =
       options.signal === undefined ? session.signal : AbortSignal.any([options.signal, session.signal])
-    return ownRun.call(this, agent, input, {
-      ...options,
-      signal,
-      callModelInputFilter: modelFilter(session, own),
-    })
+    const run: ModelRun = { session, permit: undefined }
+    const callModelInputFilter = modelFilter(run, own)
+    return inModelRun(run, () =>
+      ownRun.call(this, agent, input, { ...options, signal, callModelInputFilter }),
+    )
   }
   Reflect.set(Runner.prototype, 'run', gatedRun)
 }
 
-/** The app's own filter first, then the question: the request leaves right after it (G3). */
-function modelFilter(session: Session, own: CallModelInputFilter | undefined): CallModelInputFilter {
+/**
+ * The app's own filter first, then the question. What the SDK does between it and the request may take its time, and not
+ * every request passes here: the model itself starts the permit, or asks anew.
+ */
+function modelFilter(run: ModelRun, own: CallModelInputFilter | undefined): CallModelInputFilter {
+  const { session } = run
   const filter: CallModelInputFilter = async (call) => {
     session.agents.add(call.agent)
     session.hosted?.admit(call.agent)
+    gateModel(call.agent.model)
     const modelData = own === undefined ? call.modelData : await own(call)
-    await session.beforeModelCall()
+    run.permit = await session.beforeModelCall()
     return modelData
   }
   filter.preserveInputIdentity = own === undefined ? true : (own.preserveInputIdentity ?? false)

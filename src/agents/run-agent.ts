@@ -60,8 +60,10 @@ export interface AgentRun<Context = unknown, Output extends AgentOutputType = Te
 }
 
 /**
- * Runs an agent in a session: each model call of it, and of the agents it uses, asks at `task` first; `stop` and
- * `abort` of a tool reach all of them. Rejects with `GuardDeniedError` when a tool's `onDenied` is `abort`; errors of
+ * Runs an agent in a session: each model request of it, and of the agents it uses, asks at `task` first, also one that
+ * the SDK sends by itself, such as a retry; `stop` and `abort` of a tool reach all of them. In place and once it replaces
+ * `Runner.prototype.run`, and `getModel`, `getResponse` and `getStreamedResponse` of the providers and models that it
+ * uses; outside of sessions they are as they were. A frozen one rejects with `GUARD_MISCONFIGURED`. Rejects with `GuardDeniedError` when a tool's `onDenied` is `abort`; errors of
  * the SDK (a model error, `MaxTurnsExceededError`) reject as they are, with their `state`.
  */
 export function runAgent<Context, Output extends AgentOutputType = TextOutput>(

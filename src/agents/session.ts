@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Agent, AgentOutputType } from '@openai/agents'
 import type { Allowed, Denied } from '../guard/decision.ts'
+import type { Checked } from '../guard/guard.ts'
 import type { ApprovalUse, RunFence } from '../guard/journal.ts'
+import type { Started } from '../guard/permit.ts'
 import type { Surface } from '../guard/surface.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { GuardDeniedError } from './guard-denied.ts'
@@ -53,6 +55,9 @@ export interface SessionOptions {
   /** Present in hosted runs. */
   readonly hosted?: HostedRun | undefined
 }
+
+/** An allow, and the permit that starts one model request on it. */
+export type Permitted = Extract<Checked, { allowed: true }>
 
 /** One `runAgent` or `resumeAgent`: what reaches every agent of the run, nested ones included. */
 export class Session {
@@ -116,21 +121,44 @@ export class Session {
   }
 
   /** The `task` boundary: before each model call, since it costs money. Throws when the run must end. */
-  async beforeModelCall(): Promise<void> {
+  async beforeModelCall(): Promise<Permitted> {
     if (this.denial !== undefined) throw this.denial
     if ((await this.hosted?.isOurs()) === false) throw this.signal.reason
     const { guard } = this.#surface
     const at = { surface: this.#surface, boundary: 'task', runId: this.runId, signal: this.signal } as const
     const checked = await guard.check(at)
-    const started = checked.allowed
-      ? checked.permit.start(() => this.goOnUnder(checked.decision))
-      : ({ started: false, denied: checked.decision } as const)
     // Who gave up is told so, not that permission was refused.
     this.signal.throwIfAborted()
-    if (started.started) return
-    const denial = denialOf(started.denied)
+    if (checked.allowed) return checked
+    throw this.#refused(checked.decision)
+  }
+
+  /**
+   * Starts a model request in the tick of its permit. Where it has none, or one that is no longer good, it is asked for
+   * anew (G2, G3). Throws when the run must end.
+   */
+  async startModelCall<T>(asked: Permitted | undefined, request: () => T): Promise<Awaited<T>> {
+    if (this.denial !== undefined) throw this.denial
+    this.signal.throwIfAborted()
+    const started = asked && this.#start(asked, request)
+    if (started?.started === true) return await started.value
+    const anew = this.#start(await this.beforeModelCall(), request)
+    if (anew.started) return await anew.value
+    this.signal.throwIfAborted()
+    throw this.#refused(anew.denied)
+  }
+
+  #start<T>({ permit, decision }: Permitted, request: () => T): Started<T> {
+    return permit.start(() => {
+      this.goOnUnder(decision)
+      return request()
+    })
+  }
+
+  #refused(denied: Denied): GuardDeniedError {
+    const denial = denialOf(denied)
     this.stop(denial)
-    throw denial
+    return denial
   }
 
   #stopPushed({ boundary }: Allowed): void {

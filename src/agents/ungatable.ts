@@ -1,9 +1,10 @@
 import { Agent, type Tool } from '@openai/agents'
 import { hidesItsAgent } from './agent-graph.ts'
 import { COMPUTER_METHODS, isInstance } from './gate-computer.ts'
+import { HANDOFF_METHODS, handoffsOf } from './gate-handoff.ts'
 import { EDITOR_METHODS } from './gate-patch.ts'
 import { isLocalShell, SHELL_METHODS } from './gate-shell.ts'
-import { fixedMethod } from './gates.ts'
+import { fixedMethod } from './in-place.ts'
 import type { AnyAgent } from './session.ts'
 
 /** Something of an agent that no gate can stand before. */
@@ -75,6 +76,10 @@ function beyondTools(agent: AnyAgent): Ungatable[] {
     name: `sandbox:${capability}`,
     agent: name,
   }))
+  for (const handoff of handoffsOf(agent)) {
+    const why = frozen(handoff, HANDOFF_METHODS)
+    if (why !== undefined) found.push({ name: handoff.toolName, agent: name, why })
+  }
   if (agent.getAllTools !== Agent.prototype.getAllTools)
     found.push({ name: 'getAllTools', agent: name, why: 'it is not the one of the SDK' })
   if (prompt !== undefined && !agent.hasExplicitToolConfig())

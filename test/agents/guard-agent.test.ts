@@ -90,7 +90,7 @@ describe.each(kinds)('a $kind tool', ({ tool: make, call, ran: expected }) => {
   test('gated twice it asks as often as gated once', async () => {
     const { guard, authority } = await startedGuard()
     const { agent } = gated(guard, [make([])], [call, done])
-    guardAgent(agent, guard.surface('email'))
+    guardAgent(agent, guard.surface('payments'))
     await run(agent, 'go')
     const once = await startedGuard()
     await run(gated(once.guard, [make([])], [call, done]).agent, 'go')
@@ -318,7 +318,7 @@ test('the agent of a handoff() object is gated', async () => {
   const { agent } = scripted([], script, {
     handoffs: [handoff(second.agent, { toolNameOverride: 'go_second' })],
   })
-  guardAgent(agent, guard.surface('payments'))
+  guardAgent(agent, (name) => guard.surface(name === 'go_second' ? 'email' : 'payments'))
   authority.stop(PAYMENTS)
   await run(agent, 'go')
   expect(second.model.calls).toHaveLength(2)

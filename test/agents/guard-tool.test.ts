@@ -109,7 +109,7 @@ test('gating twice changes nothing, and a guarded tool needs no gate', async () 
   const foreign = foreignTool([])
   const refund = refundTool(guard, new Bank())
   for (const surface of ['payments', 'email', 'payments']) {
-    guardTool(foreign, guard.surface(surface))
+    guardTool(foreign, guard.surface('payments'))
     guardTool(refund, guard.surface(surface))
   }
   expect(foreign.inputGuardrails).toHaveLength(1)

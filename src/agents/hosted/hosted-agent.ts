@@ -3,6 +3,7 @@ import { GuardMisconfiguredError } from '../../errors.ts'
 import type { Guard } from '../../guard/guard.ts'
 import { isActionTool, watchActions } from '../action-call.ts'
 import { reachableAgents } from '../agent-graph.ts'
+import { gateOfHandoff, handoffsOf, type AnyHandoff } from '../gate-handoff.ts'
 import { asks, gateOf, gateOfServer } from '../guard-agent.ts'
 import type { Gate } from '../gates.ts'
 import type { AnyAgent } from '../session.ts'
@@ -20,7 +21,10 @@ export interface HostedAgent {
   readonly context?: (at: HostedContext) => unknown
   /** Default: the SDK's, 10. `null`: no limit. */
   readonly maxTurns?: number | null | undefined
-  /** Carries the run configuration. Default: one with the SDK's defaults. */
+  /**
+   * Carries the run configuration. Default: one with the SDK's defaults. With `preApprovalInputGuardrails` it is refused:
+   * nothing could be approved.
+   */
   readonly runner?: Runner | undefined
   /** What may stay without a gate because it runs at OpenAI, by the names of `guardAgent`'s `allowUngated`. */
   readonly allowUngated?: readonly string[] | undefined
@@ -34,9 +38,10 @@ export interface HostedContext {
 }
 
 /**
- * Looks through agents to be hosted, the agents they hand off to and those behind their tools. Every local tool must
- * ask this guard: made by `guardedTool`, or gated by `guardAgent`. From then on those tools run in sessions only. Gives
- * the agents by name. Throws `GUARD_MISCONFIGURED`, naming each tool that does not, before it changes anything.
+ * Looks through agents to be hosted, the agents they hand off to and those behind their tools. Every local tool and
+ * every `handoff()` must ask this guard: made by `guardedTool`, or gated by `guardAgent`. From then on they run in
+ * sessions only. Gives the agents by name. Throws `GUARD_MISCONFIGURED`, naming each that does not, before it changes
+ * anything.
  */
 export function hostAgents(guard: Guard, agents: readonly HostedAgent[]): ReadonlyMap<string, HostedAgent> {
   const named = new Map<string, HostedAgent>()
@@ -47,6 +52,7 @@ export function hostAgents(guard: Guard, agents: readonly HostedAgent[]): Readon
         `Two hosted agents are called "${name}". Give one of them another name: { agent, name: '…' }`,
       )
     }
+    refusePreApproval(name, hosted.runner)
     named.set(name, hosted)
   }
   for (const { agent, allowUngated } of agents) refuseUngated(guard, agent, allowUngated)
@@ -65,6 +71,15 @@ export function admitAgent(
 ): void {
   refuseUngated(guard, agent, allowUngated)
   settleIn(guard, agent)
+}
+
+/** Gates would look for the approval of a call before anybody was asked for it, and refuse each. */
+function refusePreApproval(name: string, runner: Runner | undefined): void {
+  if (runner?.config.toolExecution?.preApprovalInputGuardrails !== true) return
+  throw new GuardMisconfiguredError(
+    `Agent "${name}" cannot be hosted: its runner has toolExecution.preApprovalInputGuardrails, with which the gates of ` +
+      'guardTool and guardAgent run before a person was asked, so that no call could be approved. Leave it out.',
+  )
 }
 
 function refuseUngated(guard: Guard, agent: AnyAgent, allowUngated: readonly string[] = []): void {
@@ -97,6 +112,7 @@ function ungatedOf(guard: Guard, agent: AnyAgent): Ungatable[] {
   return [
     ...agent.tools.flatMap((tool) => why(ungatedName(tool), toolProblem(guard, tool))),
     ...agent.mcpServers.flatMap((server) => why(server.name, serverProblem(server))),
+    ...handoffsOf(agent).flatMap((handoff) => why(handoff.toolName, handoffProblem(guard, handoff))),
   ]
 }
 
@@ -116,6 +132,12 @@ function serverProblem(server: MCPServer): string | undefined {
   return gateOfServer(server) === undefined ? 'an MCP server' : undefined
 }
 
+function handoffProblem(guard: Guard, handoff: AnyHandoff): string | undefined {
+  const gate = gateOfHandoff(handoff)
+  if (gate === undefined) return 'a handoff() may run code'
+  return asks(gate, guard, handoff.toolName) ? undefined : OTHER_GUARD
+}
+
 /** From now on none of its tools runs outside of a session, where nobody would have approved it. */
 function settleIn(guard: Guard, agent: AnyAgent): void {
   for (const one of reachableAgents(agent)) {
@@ -126,6 +148,7 @@ function settleIn(guard: Guard, agent: AnyAgent): void {
       hostGate(gateOf(tool), guard)
     }
     for (const server of mcpServers) hostGate(gateOfServer(server), guard)
+    for (const handoff of handoffsOf(one)) hostGate(gateOfHandoff(handoff), guard)
   }
 }
 

@@ -125,6 +125,7 @@ test('handed off: the other agent pauses, is stored, and goes on', async () => {
         name: 'desk',
         handoffs: [handoff(cashier)],
       })
+      guardAgent(desk.agent, guard.surface('email'))
       return [{ agent: desk.agent }]
     },
   })
