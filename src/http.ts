@@ -101,6 +101,8 @@ export function onBody(
   onBytes: (body: Buffer | undefined) => void,
   onError: (error: unknown) => void,
 ): void {
+  // Nothing more would come of it, not even an error.
+  if (request.destroyed) return onError(request.errored ?? new Error('The connection was closed.'))
   let body: Buffer | undefined
   let chunks: Buffer[] | undefined
   let sizeBytes = 0
@@ -108,7 +110,7 @@ export function onBody(
     sizeBytes += chunk.length
     if (sizeBytes > limitBytes) {
       // A client that is still sending reads no answer: bear with it for a while, then hang up.
-      if (sizeBytes > limitBytes * DRAIN_FACTOR) request.destroy()
+      if (sizeBytes > limitBytes * DRAIN_FACTOR) request.destroy(bodyTooLarge(limitBytes))
       return
     }
     if (body === undefined) body = chunk
@@ -146,7 +148,7 @@ function parseBody(headers: IncomingHttpHeaders, body: Buffer | undefined): unkn
   }
 }
 
-function bodyTooLarge(limitBytes: number): BadBodyError {
+export function bodyTooLarge(limitBytes: number): BadBodyError {
   return new BadBodyError(
     413,
     'BODY_TOO_LARGE',

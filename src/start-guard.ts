@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { readGuardConfig, type Env, type GuardConfig } from './config.ts'
+import type { Alerts } from './gates/alerts.ts'
 import { createGuard, type Guard, type GuardOptions } from './guard/guard.ts'
 import { createMemoryJournal } from './guard/memory-journal.ts'
 import { createLogger } from './log.ts'
@@ -14,6 +15,8 @@ export interface StartGuardOptions extends Partial<Omit<GuardOptions, 'journal' 
   readonly journal?: GuardOptions['journal'] | 'memory'
   /** Where the settings are read from. Default `process.env`. */
   readonly env?: Env
+  /** Told of all that the guard decides, a denial of its startup included. You close them; `startupGate` does it itself. */
+  readonly alerts?: Alerts | undefined
 }
 
 /**
@@ -36,10 +39,10 @@ export function guardFromEnv(options: StartGuardOptions = {}): Guard {
 }
 
 export function guardFromConfig(config: GuardConfig, options: StartGuardOptions = {}): Guard {
-  const { env: _env, journal: chosen, ...rest } = options
+  const { env: _env, journal: chosen, alerts, ...rest } = options
   const authority = options.authority ?? clientFromConfig(config)
   const journal = ownJournal(config, chosen)
-  return createGuard({
+  const guard = createGuard({
     serverDeviceId: config.MACHINEID_DEVICE_ID,
     surfaces: config.surfaces ?? [],
     timeoutMs: config.VALIDATE_TIMEOUT_MS,
@@ -52,6 +55,8 @@ export function guardFromConfig(config: GuardConfig, options: StartGuardOptions 
       if (authority !== options.authority) await authority.close()
     },
   })
+  alerts?.watch(guard)
+  return guard
 }
 
 function ownJournal(config: GuardConfig, chosen: StartGuardOptions['journal']) {

@@ -72,7 +72,11 @@ export class AlertDelivery {
   async sent(graceMs: number): Promise<void> {
     if (this.#waiting.length === 0) return
     this.#deliver()
-    await Promise.race([this.#delivering, sleep(graceMs, undefined, { ref: false })])
+    // While it is waited for, the process must go on: nothing else may keep it alive.
+    const delivered = new AbortController()
+    const late = sleep(graceMs, undefined, { signal: delivered.signal }).catch(() => undefined)
+    await Promise.race([this.#delivering, late])
+    delivered.abort()
   }
 
   /** What waits, once more, for at most `graceMs`. */
@@ -98,12 +102,14 @@ export class AlertDelivery {
   async #deliverAll(): Promise<void> {
     let failures = 0
     for (let head = this.#waiting[0]; head !== undefined; head = this.#waiting[0]) {
+      // Once it closes each has one more try, whatever came of the one before it.
+      const isLast = this.#wake.signal.aborted
       const failure = await this.#post(head)
       if (failure === undefined) this.#outage.worked()
       else this.#outage.failed(failure.reason)
-      if (failure !== undefined && this.#wake.signal.aborted) return
+      if (failure !== undefined && this.#end.signal.aborted) return
       failures = failure === undefined ? 0 : failures + 1
-      if (failure !== undefined && !this.#isHopeless(head, failure, failures)) {
+      if (failure !== undefined && !isLast && !this.#isHopeless(head, failure, failures)) {
         await this.#pause(failures)
         continue
       }

@@ -7,6 +7,7 @@ import { isLoopback } from '../loopback.ts'
 import { AlertCauses } from './alert-causes.ts'
 import { AlertDelivery } from './alert-delivery.ts'
 import { alertBody } from './alert.ts'
+import { assertCount, assertGraceMs, assertRetryMs } from './options.ts'
 import { webhookKey } from './webhook-signature.ts'
 
 /** What `createAlerts` takes. */
@@ -53,13 +54,17 @@ const LAST_MS = 1000
  */
 export function createAlerts(options: AlertsOptions): Alerts {
   const { secret, log = createLogger(), clock = systemClock, ignore = () => false } = options
-  const dedupeMs = positive('dedupeMs', options.dedupeMs ?? 300_000)
+  const { dedupeMs = 300_000, timeoutMs = 5000, retryMs = 1000, maxWaiting = 100 } = options
+  for (const [option, ms] of Object.entries({ dedupeMs, timeoutMs, retryMs }))
+    assertRetryMs(ms, 'createAlerts', option)
+  assertCount(maxWaiting, 'maxWaiting', 'createAlerts')
   const delivery = new AlertDelivery({
     url: sinkUrl(options.url),
     key: webhookKey(secret, 'secret (ALERT_WEBHOOK_SECRET)'),
-    timeoutMs: positive('timeoutMs', options.timeoutMs ?? 5000),
-    retryMs: positive('retryMs', options.retryMs ?? 1000),
-    maxWaiting: positive('maxWaiting', options.maxWaiting ?? 100),
+    // Timeouts of requests take whole milliseconds alone.
+    timeoutMs: Math.ceil(timeoutMs),
+    retryMs,
+    maxWaiting,
     log,
     clock,
   })
@@ -102,6 +107,7 @@ export function createAlerts(options: AlertsOptions): Alerts {
 
   function close({ graceMs = 2000 }: { readonly graceMs?: number } = {}): Promise<void> {
     if (closing !== undefined) return closing
+    assertGraceMs(graceMs, 'alerts.close')
     for (const end of watched.values()) end()
     clearInterval(ticking)
     causes.tellDue(clock.now(), { all: true })
@@ -126,9 +132,4 @@ function sinkUrl(text: unknown): URL {
     )
   }
   return url
-}
-
-function positive(option: string, value: number): number {
-  if (value > 0 && value < 2 ** 31) return value
-  throw new GuardMisconfiguredError(`createAlerts: ${option} must be a positive number.`)
 }

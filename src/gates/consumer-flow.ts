@@ -19,10 +19,14 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
   paused = false
   readonly #handling: MessageHandling<Message, Result, Effects>
   readonly #closing: AbortSignal
-  readonly #over: AbortSignal
   readonly #retryMs: number
   readonly #inHand = new Set<Promise<void>>()
   readonly #waits: boolean
+  /** Of the run: aborted by a denial that ends it. */
+  #denied = new AbortController()
+  /** Of the run: it ends, by that or because the consumer or its guard closes. */
+  #over = AbortSignal.abort()
+  #oneEnded: PromiseWithResolvers<void> | undefined
   #refusal: Refusal | undefined
   #wasDenied = false
   #restMs = 0
@@ -30,7 +34,6 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
   constructor(handling: MessageHandling<Message, Result, Effects>, closing: AbortSignal) {
     this.#handling = handling
     this.#closing = closing
-    this.#over = AbortSignal.any([closing, handling.spot.guard.closingSignal])
     const { retryMs = RETRY_MS, onDenied = 'wait' } = handling.options
     this.#retryMs = retryMs
     this.#waits = onDenied === 'wait'
@@ -39,6 +42,8 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
   async run(): Promise<ConsumerEnd> {
     const { spot, options } = this.#handling
     const { onDenied, name } = options
+    this.#denied = new AbortController()
+    this.#over = AbortSignal.any([this.#closing, spot.guard.closingSignal, this.#denied.signal])
     const refusal = await this.#flow()
     await Promise.all(this.#inHand)
     this.paused = false
@@ -54,13 +59,18 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
     const { options, spot } = this.#handling
     const { concurrency = 1 } = options
     while (!this.#over.aborted) {
-      if (this.#refusal !== undefined && !this.#waits) return this.#refusal
       if (this.#restMs > 0) await this.#wait()
-      else if (this.#inHand.size >= concurrency) await Promise.race(this.#inHand)
+      else if (this.#inHand.size >= concurrency) await this.#untilOneEnds()
       // Tracked together with what follows, so that a shutdown waits until the broker knows how each message ended.
       else await spot.guard.track(undefined, () => this.#next())
     }
-    return undefined
+    return this.#closing.aborted || spot.guard.closingSignal.aborted ? undefined : this.#refusal
+  }
+
+  /** One promise for all of them: to race those in hand would leave something at the slowest each time. */
+  #untilOneEnds(): Promise<void> {
+    this.#oneEnded ??= Promise.withResolvers()
+    return this.#oneEnded.promise
   }
 
   /** Asks, takes, and begins to handle. */
@@ -73,19 +83,20 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
     if (this.paused) guard.log.info({ gate: options.name }, 'allowed again, going on')
     this.paused = false
     const taken = ran.value
-    if (taken.state === 'taken') this.#begin(taken.message)
+    if (taken.state === 'taken')
+      this.#begin(taken.message, this.#over.aborted ? giveBackUnhandled : handleMessage)
     else this.#rest(taken.state === 'none' ? (options.idleMs ?? IDLE_MS) : this.#retryMs)
   }
 
-  /** A broker that heeds no signal holds no close up: what it gives later is given back then. */
+  /** A broker that heeds no signal holds no end up: what it gives later is given back then. */
   async #take(stopped: AbortSignal): Promise<Taken<Message>> {
-    if (this.#closing.aborted) return { state: 'none' }
+    if (this.#over.aborted) return { state: 'none' }
     const answered = new AbortController()
-    const taking = this.#ask(AbortSignal.any([stopped, this.#closing]))
+    const taking = this.#ask(AbortSignal.any([stopped, this.#over]))
     const taken = await Promise.race([taking, this.#longOver(answered.signal)])
     answered.abort()
     if (taken !== undefined) return taken
-    void taking.then((late) => late.state === 'taken' && this.#begin(late.message))
+    void taking.then((late) => late.state === 'taken' && this.#begin(late.message, giveBackUnhandled))
     return { state: 'none' }
   }
 
@@ -112,13 +123,14 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
     }
   }
 
-  #begin(message: Message): void {
+  #begin(message: Message, handle: typeof handleMessage): void {
     const { guard } = this.#handling.spot
-    const handle = this.#closing.aborted ? giveBackUnhandled : handleMessage
     const settled = guard
       .track(undefined, () => handle(this.#handling, message))
       .then((handled) => {
         this.#inHand.delete(settled)
+        this.#oneEnded?.resolve()
+        this.#oneEnded = undefined
         this.#after(handled)
       })
     this.#inHand.add(settled)
@@ -135,7 +147,8 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
 
   #deny(refusal: Refusal): void {
     this.#refusal = refusal
-    this.#rest(this.#retryMs)
+    if (this.#waits) this.#rest(this.#retryMs)
+    else this.#denied.abort(new Error('This run was denied, and ends.'))
   }
 
   #rest(ms: number): void {

@@ -48,7 +48,7 @@ export async function handleMessage<Message, Result, Effects extends EffectsOrNo
   }
 }
 
-/** A message that came although the consumer was closing by then. */
+/** A message that came although the consumer was ending by then. */
 export function giveBackUnhandled<Message, Result, Effects extends EffectsOrNone>(
   handling: MessageHandling<Message, Result, Effects>,
   message: Message,

@@ -10,7 +10,7 @@ export type GivenBack =
   | Extract<UnfinishedOutcome, { state: 'denied' | 'interrupted' }>
   /** Another process is carrying out an effect of this message: it was delivered twice, or that process was killed. */
   | (Omit<UnknownOutcome, 'state'> & { readonly state: 'in_progress' })
-  /** It arrived when the consumer was closing. Nothing was asked. */
+  /** It arrived when the consumer was closing, or had been denied and ends. Nothing was asked. */
   | { readonly state: 'closing' }
 
 /** A message with an effect of which nobody knows whether it happened. */
@@ -27,7 +27,7 @@ export interface GuardedConsumerOptions<Message, Result, Effects extends Effects
   readonly effects: Effects
   /**
    * Takes one message from the broker, under a lease that outlasts two questions and `handle`, or gives undefined when
-   * there is none. Called only after an allow. `signal` is aborted when a stop arrives and when the consumer closes.
+   * there is none. Called only after an allow. `signal` is aborted when a stop arrives and when the consumer ends.
    */
   readonly take: (taking: { readonly signal: AbortSignal }) => Taken<Message> | Promise<Taken<Message>>
   /** The broker's id of the message: the same each time it is delivered. */
@@ -43,7 +43,10 @@ export interface GuardedConsumerOptions<Message, Result, Effects extends Effects
   readonly giveBack: (message: Message, why: GivenBack) => unknown
   /** `handle` threw `error`: the broker's own retry, or its dead letters. */
   readonly failed: (message: Message, error: unknown) => unknown
-  /** Whether an effect happened is not known: put it aside for a person. A repeat comes upon the same again. */
+  /**
+   * Whether an effect happened is not known: put it aside for a person. A repeat comes upon the same again. A message that
+   * was denied first goes to `giveBack` all the same, so that a stop parks nothing; its next delivery comes here.
+   */
   readonly unknown: (message: Message, outcome: UnknownOutcome) => unknown
   /** Default `wait`. */
   readonly onDenied?: OnGateDenied | undefined

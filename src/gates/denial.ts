@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf } from '../errors.ts'
 import { exit } from '../exit.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Refusal } from '../guard/refusal.ts'
 import { jittered } from '../jitter.ts'
+import { closeWell } from './guard-end.ts'
 
 /**
  * What a gate does once it was denied. `exit`: takes nothing more, lets running units settle, closes the guard, writes
@@ -21,22 +21,15 @@ export async function waitToAskAgain(retryMs: number, signal: AbortSignal): Prom
   return !signal.aborted
 }
 
-/** Never rejects: a process that is to end does so. True when everything had ended. */
-export async function closeWell(guard: Guard, gate: string, graceMs?: number): Promise<boolean> {
-  try {
-    return await guard.close(graceMs === undefined ? {} : { graceMs })
-  } catch (cause) {
-    guard.log.error({ gate, err: messageOf(cause) }, 'the guard could not be closed')
-    return false
-  }
-}
-
 /** What a log says of a denial, beside its gate. */
 export function denialLine({ code, requestId, deviceId }: Refusal) {
   return { code, request_id: requestId, device_id: deviceId }
 }
 
-/** Call it when no unit of the gate runs any more. Ends the process, so nothing behind it runs: it never settles. */
+/**
+ * Call it when no unit of the gate runs any more; what other gates run gets the grace of the process. Ends that, so
+ * nothing behind it runs: it never settles.
+ */
 export async function exitDenied(guard: Guard, gate: string, refusal: Refusal): Promise<never> {
   guard.log.fatal({ gate, ...denialLine(refusal) }, 'denied, exiting')
   await closeWell(guard, gate)

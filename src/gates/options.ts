@@ -5,15 +5,17 @@ import { GuardMisconfiguredError } from '../errors.ts'
 /** The longest that a timer can wait. */
 const MAX_MS = 2 ** 31 - 1
 
+/** Written so that NaN fails, and text: what is added to it would be text, too. */
+const isMs = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= MAX_MS
+
 export function assertRetryMs(retryMs: number, whose: string, option = 'retryMs'): void {
-  // Written so that NaN fails.
-  if (retryMs > 0 && retryMs <= MAX_MS) return
+  if (isMs(retryMs) && retryMs > 0) return
   throw new GuardMisconfiguredError(`${whose}: ${option} must be a positive number of milliseconds.`)
 }
 
 /** A timer of more, or of no number, would fire at once. */
 export function assertGraceMs(graceMs: number, whose: string): void {
-  if (graceMs >= 0 && graceMs <= MAX_MS) return
+  if (isMs(graceMs)) return
   throw new GuardMisconfiguredError(`${whose}: graceMs must be milliseconds, 0 to ${MAX_MS}.`)
 }
 

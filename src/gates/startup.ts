@@ -5,8 +5,9 @@ import type { Guard } from '../guard/guard.ts'
 import { refusalOf } from '../guard/refusal.ts'
 import { guardFromEnv, type StartGuardOptions } from '../start-guard.ts'
 import { StartupDenied } from '../startup-denied.ts'
-import { closeWell, exitDenied, RETRY_MS, waitToAskAgain } from './denial.ts'
+import { exitDenied, RETRY_MS, waitToAskAgain } from './denial.ts'
 import { watchLife, type ProcessLife } from './end-signal.ts'
+import { closeGuard, closeWell, GRACE_MS, setGuardEnd } from './guard-end.ts'
 import { assertGraceMs, assertPolicy, assertRetryMs } from './options.ts'
 
 /** What `startupGate` takes, beside what `startGuard` does. */
@@ -18,7 +19,10 @@ export interface StartupGateOptions extends StartGuardOptions {
   readonly onDenied?: 'exit' | 'throw' | 'wait' | undefined
   /** With `wait`: how long until it is asked again, in milliseconds: at least half of it, at most all. Default 5,000. */
   readonly retryMs?: number | undefined
-  /** How long running work, and then `main`, may take to end after SIGTERM or SIGINT, in milliseconds. Default 10,000. */
+  /**
+   * How long running work may take to end, in milliseconds: together with `main` after SIGTERM or SIGINT, and beside the
+   * gate that was denied where that exits. Default 10,000. What it cuts off, alerts and the log take some seconds more.
+   */
   readonly graceMs?: number | undefined
 }
 
@@ -34,11 +38,12 @@ export async function startupGate<Result>(
   main: (guard: Guard, life: ProcessLife) => Result | Promise<Result>,
   options: StartupGateOptions = {},
 ): Promise<Result> {
-  const { onDenied = 'exit', retryMs = RETRY_MS, graceMs = 10_000, ...guardOptions } = options
+  const { onDenied = 'exit', retryMs = RETRY_MS, graceMs = GRACE_MS, ...guardOptions } = options
   assertPolicy(onDenied, ['exit', 'throw', 'wait'], 'startupGate')
   assertRetryMs(retryMs, 'startupGate')
   assertGraceMs(graceMs, 'startupGate')
   const guard = buildGuard(guardOptions, onDenied)
+  setGuardEnd(guard, { graceMs, alerts: options.alerts })
   const life = watchLife(guard.log)
   try {
     await startup(guard, life, { onDenied, retryMs })
@@ -49,7 +54,7 @@ export async function startupGate<Result>(
       guard.log.warn({ gate: 'startup', in_flight: guard.inFlight }, ENDED_EARLY)
     return result
   } finally {
-    await guard.close({ graceMs })
+    await closeGuard(guard, 'startup')
     life.done()
   }
 }
@@ -92,8 +97,9 @@ async function exitUnstarted(guard: Guard): Promise<never> {
   return new Promise<never>(() => {})
 }
 
-/** The process ends here, when what it does has ended. */
+/** The process ends here, when what it does has ended: all of it within the same `graceMs`. */
 async function shutDown(guard: Guard, main: Promise<unknown>, graceMs: number): Promise<void> {
+  const endsAtMs = performance.now() + graceMs
   const hasEnded = main.then(
     () => true,
     (thrown: unknown) => {
@@ -101,11 +107,10 @@ async function shutDown(guard: Guard, main: Promise<unknown>, graceMs: number): 
       return false
     },
   )
-  const allEnded = await closeWell(guard, 'startup', graceMs)
-  const tooLate = sleep(graceMs).then(() => {
-    guard.log.error({ gate: 'startup', grace_ms: graceMs }, 'main did not end in time, exiting')
-    return false
-  })
+  const allEnded = await closeWell(guard, 'startup')
+  const tooLate = sleep(Math.max(0, endsAtMs - performance.now()))
   const mainEnded = await Promise.race([hasEnded, tooLate])
-  exit(guard.log, allEnded && mainEnded ? Number(process.exitCode ?? 0) : 1)
+  if (mainEnded === undefined)
+    guard.log.error({ gate: 'startup', grace_ms: graceMs }, 'main did not end in time, exiting')
+  exit(guard.log, allEnded && mainEnded === true ? Number(process.exitCode ?? 0) : 1)
 }

@@ -9,8 +9,9 @@ import type { Spot } from '../guard/spot.ts'
 /** What the body of a unit of work gets. Its effects exist nowhere else. */
 export interface UnitWork<E extends DeclaredEffects> {
   /**
-   * Aborted when a stop reaches this unit, when the gate closes and at a shutdown. A body that gives up then must throw
-   * (`signal.throwIfAborted()`), for the unit to be given again: one that returns is done.
+   * Aborted when a stop reaches this unit, at a shutdown, and when its loop is closed; a consumer that is closed lets its
+   * messages end. A body that gives up then must throw (`signal.throwIfAborted()`), for the unit to be given again: one
+   * that returns is done.
    */
   readonly signal: AbortSignal
   /** The same each time this unit is delivered. */
@@ -93,8 +94,7 @@ export async function runUnit<Unit, E extends DeclaredEffects, T>(
     surface,
     boundary,
     tool: name,
-    // Two gates may number alike: an effect keyed by the call must not take one's unit for the other's.
-    callId: unitId ? `${name}:${unitId}` : undefined,
+    callId: unitId ? `${escaped(name)}:${unitId}` : undefined,
     fallbackCallId: fallbackUnitId,
     signal,
   } as const
@@ -104,6 +104,12 @@ export async function runUnit<Unit, E extends DeclaredEffects, T>(
   if (outcome.ok) return { state: 'done', value: outcome.value, effects: outcome.effects }
   return unfinishedOf(outcome, aborted?.aborted === true)
 }
+
+/**
+ * Two gates may number alike: an effect keyed by the call must not take one's unit for the other's. So the name ends at the
+ * first colon, whatever stands in the two.
+ */
+const escaped = (name: string): string => name.replaceAll(/[%:]/g, encodeURIComponent)
 
 /** Denials that come from the program itself: asking again would deny them for ever. */
 const MISTAKES = new Set<string>(['GUARD_MISCONFIGURED', 'CALL_ID_REQUIRED', 'LATE_COMMIT'])

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GuardMisconfiguredError } from '../errors.ts'
-import { BadBodyError, onBody } from '../http.ts'
+import { BadBodyError, bodyTooLarge, onBody } from '../http.ts'
 
 /** A delivery with its body as it was sent: what senders sign. An Express request, where the gate stands in Express. */
 export type WebhookRequest = IncomingMessage & { readonly body: Buffer }
@@ -13,7 +13,10 @@ export type IncomingDelivery = IncomingMessage & { readonly body?: unknown }
  * sender has gone, with `GuardMisconfiguredError` when only something parsed is left of it.
  */
 export async function readDelivery(request: IncomingDelivery, maxBodyBytes: number): Promise<WebhookRequest> {
-  if (Buffer.isBuffer(request.body)) return request as WebhookRequest
+  if (Buffer.isBuffer(request.body)) {
+    if (request.body.length > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
+    return request as WebhookRequest
+  }
   if (request.body !== undefined || request.readableDidRead) throw new GuardMisconfiguredError(PARSED)
   const body = await new Promise<Buffer | undefined>((resolve, reject) =>
     onBody(request, maxBodyBytes, resolve, (error) => reject(bodyError(error))),

@@ -24,7 +24,7 @@ export interface WebhookGateOptions<Event extends object, Effects extends Effect
   readonly handle: (event: Event, work: UnitWork<DeclaredIn<Effects>>) => Result | Promise<Result>
   /** The JSON body of the answer 200. Default: `{"received":true}`, whatever `handle` gave. */
   readonly reply?: (result: Result) => unknown
-  /** The largest body it reads by itself, in bytes. Default 1 MiB. */
+  /** The largest body it takes, in bytes, whoever has read it. Default 1 MiB. */
   readonly maxBodyBytes?: number
   /** When a sender is asked to deliver again what could not be settled now, in seconds. Default 60. */
   readonly retryAfterSeconds?: number

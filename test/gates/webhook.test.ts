@@ -150,6 +150,15 @@ describe('a delivery that is not verified is answered 400 and asks nothing', () 
     expect(answer).toMatchObject({ status: 413, body: { code: 'BODY_TOO_LARGE' } })
     expect(authority.boundaries).toEqual(['startup'])
   })
+
+  test('one that is too large, and was read before the gate: 413', async () => {
+    const { guard, authority } = await shop()
+    const options = { effects: 'none', maxBodyBytes: 64, handle: () => undefined } as const
+    const url = await gateway(guard, options, express.raw({ type: '*/*', limit: '1mb' }))
+    const answer = await post(url, signed({ ...PAID, note: 'x'.repeat(100) }))
+    expect(answer).toMatchObject({ status: 413, body: { code: 'BODY_TOO_LARGE' } })
+    expect(authority.boundaries).toEqual(['startup'])
+  })
 })
 
 test.each([
