@@ -3,8 +3,7 @@
 // While `npm start` runs in another terminal:
 //   MACHINEID_BASE_URL=http://127.0.0.1:4100 MACHINEID_ORG_KEY_FILE=data/tool-server.json LOG_LEVEL=warn \
 //     npx node --conditions=holdpoint-source examples/guard-one-tool.ts
-import assert from 'node:assert/strict'
-import { env } from 'node:process'
+import process, { env } from 'node:process'
 import { Agent, getDefaultModel, run, setTracingDisabled } from '@openai/agents'
 import { assistantMessage, functionCall, ScriptedModel } from '@openai/agents/testing'
 import { guardedTool, startGuard } from 'holdpoint'
@@ -57,5 +56,5 @@ await guard.close()
 
 const answers = result.newItems.filter((item) => item.type === 'tool_call_output_item')
 for (const { output } of answers) console.log(`The tool answered: ${String(output)}`)
-assert.equal(refunded.length, 1, 'There must be exactly one refund.')
 console.log(`Calls: ${answers.length}. Refunds: ${refunded.length}.`)
+if (refunded.length !== 1) process.exitCode = 1 // exactly one is right; none where it was denied
