@@ -145,6 +145,41 @@ describe('Postgres', () => {
     expect(said).not.toContain('hidden')
   })
 
+  test.each([
+    'options=-c%20work_mem%3D8MB',
+    'sslmode=disable&Options=-csearch_path%3Dhidden',
+    'application_name=hidden',
+    'fallback_application_name=hidden',
+    'statement_timeout=0',
+    'lock_timeout=0',
+    'idle_in_transaction_session_timeout=0',
+    'query_timeout=0',
+    'client_encoding=hidden',
+    'replication=true',
+    'connect_timeout=600',
+  ])('a parameter of the URL that would undo what we set is refused, and not repeated: %s', (parameters) => {
+    const url = `${DATABASE_URL}?${parameters}`
+    const name = parameters.split('&').at(-1)?.split('=')[0] ?? ''
+    for (const said of [
+      refused({ DATABASE_URL: url, PLATFORM_TOKEN }),
+      problemsOf({ TOOL_DATABASE_URL: url, RUN_STATE_KEY: one.toString('hex') }),
+    ]) {
+      expect(said).toMatch(new RegExp(`DATABASE_URL: .*take out ${name}\\b.*ALTER ROLE`))
+      expect(said).not.toContain('hidden')
+    }
+    expect(() => readStoreConfig({ DATABASE_URL: url })).toThrow(/DATABASE_URL: .*take out/)
+  })
+
+  test.each([
+    '',
+    '?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem&sslcert=/c.pem&sslkey=/k.pem&sslnegotiation=direct',
+    '?uselibpqcompat=true&sslmode=require',
+    '?ssl=true',
+    '?host=/var/run/postgresql',
+  ])('one that says how to get there is taken: %s', (parameters) => {
+    expect(refused({ DATABASE_URL: DATABASE_URL + parameters, PLATFORM_TOKEN })).toBe('')
+  })
+
   test('tool servers on it need the one key that seals runs', () => {
     expect(problemsOf({ TOOL_DATABASE_URL: DATABASE_URL })).toContain('RUN_STATE_KEY: required with')
     expect(problemsOf({ TOOL_DATABASE_URL: DATABASE_URL, RUN_STATE_KEY: one.toString('hex') })).toBe('')

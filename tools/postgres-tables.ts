@@ -1,4 +1,4 @@
-import { Pool, types, type PoolClient } from 'pg'
+import { Client, Pool, types, type PoolClient, type PoolConfig } from 'pg'
 
 export interface PostgresTablesOptions {
   /** `postgres://user:password@host:port/database`; give the tool server's journal the same. */
@@ -50,7 +50,7 @@ const INT8 = 20
 /** Opens them, and makes them where they are not there yet: of several tool servers that start together one does. */
 export async function openPostgresTables(options: PostgresTablesOptions): Promise<PostgresTables> {
   const { url, poolSize = 4, timeoutMs = 1500 } = options
-  const pool = new Pool({
+  const config: PoolConfig = {
     connectionString: url,
     application_name: 'holdpoint accounts tools',
     max: poolSize,
@@ -68,10 +68,11 @@ export async function openPostgresTables(options: PostgresTablesOptions): Promis
       getTypeParser: ((oid: number, format: 'text') =>
         oid === INT8 ? Number : types.getTypeParser(oid, format)) as typeof types.getTypeParser,
     },
-  })
+  }
+  const pool = new Pool(config)
   // The next use tells whether there is another connection.
   pool.on('error', () => {})
-  const tables = tablesOn(pool)
+  const tables = tablesOn(pool, config)
   try {
     await tables.transact(create)
   } catch (thrown) {
@@ -88,26 +89,55 @@ async function create(query: Query): Promise<void> {
   await query(TABLES)
 }
 
-function tablesOn(pool: Pool): PostgresTables {
+function tablesOn(pool: Pool, config: PoolConfig): PostgresTables {
+  const use = async <T>(work: (client: PoolClient) => Promise<T>): Promise<T> => {
+    const client = await pool.connect()
+    let broken = true
+    const onError = () => {}
+    client.on('error', onError)
+    try {
+      const result = await work(client)
+      broken = false
+      return result
+    } finally {
+      client.off('error', onError)
+      // One in an unknown state is of no use to anybody.
+      client.release(broken)
+      if (broken) cancel(client, config)
+    }
+  }
   return {
-    query: async (text, values = []) => (await pool.query<Record<string, unknown>>(text, [...values])).rows,
-    transact: async (work) => {
-      const client = await pool.connect()
-      let broken = true
-      const onError = () => {}
-      client.on('error', onError)
-      try {
-        const result = await within(client, work)
-        broken = false
-        return result
-      } finally {
-        client.off('error', onError)
-        // One in an unknown state is of no use to anybody.
-        client.release(broken)
-      }
-    },
+    query: (text, values = []) =>
+      use(async (client) => (await client.query<Record<string, unknown>>(text, [...values])).rows),
+    transact: (work) => use((client) => within(client, work)),
     close: () => pool.end(),
   }
+}
+
+/** What the driver's types do not name. */
+interface Wired extends Pick<Client, 'port' | 'host'> {
+  readonly processID: number
+  readonly secretKey: number
+  readonly connection: {
+    readonly stream: { readonly unref: () => void }
+    readonly on: (event: 'connect' | 'error', listener: () => void) => void
+    readonly connect: (port: number | string, host?: string) => void
+    readonly cancel: (processID: number, secretKey: number) => void
+  }
+}
+
+/**
+ * The server gives up what we no longer wait for. With a standby that is gone each COMMIT would take one more connection of
+ * the server for good, until nobody can connect there, not even to stop this.
+ */
+function cancel(client: PoolClient, config: PoolConfig): void {
+  const { processID, secretKey, port, host } = client as unknown as Wired
+  const { connection } = new Client(config) as unknown as Wired
+  connection.on('error', () => {})
+  connection.on('connect', () => connection.cancel(processID, secretKey))
+  if (host.startsWith('/')) connection.connect(`${host}/.s.PGSQL.${port}`)
+  else connection.connect(port, host)
+  connection.stream.unref()
 }
 
 async function within<T>(client: PoolClient, work: (query: Query) => Promise<T>): Promise<T> {

@@ -20,6 +20,8 @@ const data = at('var/lib/holdpoint')
 
 const newSecret = () => randomBytes(32).toString('base64url')
 const ROLES = { controlPlane: 'holdpoint_control_plane', toolServer: 'holdpoint_tools' } as const
+/** Of 200 that the server has: whatever tool servers do, nodes find one, and can be asked for a stop. */
+const TOOL_CONNECTIONS = 90
 
 /** One role and one database for each of the two servers: whoever has the tools' must not reach the authority's. */
 function makeSecrets(): void {
@@ -43,6 +45,7 @@ function makeSecrets(): void {
     `CREATE DATABASE ${ROLES[of]} OWNER ${ROLES[of]};`,
     `REVOKE CONNECT ON DATABASE ${ROLES[of]} FROM PUBLIC;`,
   ])
+  roles.push(`ALTER ROLE ${ROLES.toolServer} CONNECTION LIMIT ${TOOL_CONNECTIONS};`)
   // It may see whether standbys keep up, for its report at the start.
   roles.push(`GRANT pg_monitor TO ${ROLES.controlPlane};`)
   writeSecret(join(postgres, 'roles.sql'), `${roles.join('\n')}\n`)

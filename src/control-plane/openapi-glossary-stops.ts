@@ -125,7 +125,7 @@ export const STOP_DESCRIPTIONS: Readonly<Record<string, string>> = {
   synchronousStandbys: 'How many commits wait for now. Null when the user of the database may not see it.',
   consistency: 'What a validate waits for: `quorum` is a proof that the primary still is one.',
   failover: 'Which guarantees hold when a standby is promoted.',
-  g1: 'Whether a validate sees each acked stop then. `promotion`: when one is promoted that has confirmed every commit; `fencing`: when the old primary is fenced off, too.',
+  g1: 'Whether a validate sees each acked stop then. `fencing`: when `g5` does, and the old primary is fenced off.',
   g5: 'Whether each acked stop is there then. `promotion`: when one is promoted that has confirmed every commit.',
   generation: 'How many backups this one comes from.',
   nodes: 'How many control planes share the store, this one included.',

@@ -185,10 +185,10 @@ export const PostgresStore = z.object({
   consistency: z.enum(['primary', 'quorum']),
   /**
    * Which guarantees hold when a standby is promoted. `promotion`: when one is promoted that has confirmed every commit.
-   * `fencing`: when the old primary is fenced off, too.
+   * `fencing`: when g5 does, and the old primary is fenced off.
    */
   failover: z.object({
-    g1: z.enum(['holds', 'promotion', 'fencing', 'no']),
+    g1: z.enum(['holds', 'fencing', 'no']),
     g5: z.enum(['holds', 'promotion', 'no']),
   }),
   generation: z.number().int(),

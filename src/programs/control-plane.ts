@@ -11,12 +11,19 @@ import type { Logger } from '../log.ts'
 import { isLoopback } from '../loopback.ts'
 import type { DecisionSource } from '../store/decision-source.ts'
 import { openControlPlaneStore as openPostgresStore } from '../store/postgres/control-plane.ts'
+import { seenFileIn } from '../store/postgres/seen-file.ts'
 import { whileLocked } from '../store/postgres/while-locked.ts'
 import { openControlPlaneStore } from '../store/sqlite/control-plane.ts'
 import { databaseFile } from './database-file.ts'
 import { createDrillRunner } from './drill-runner.ts'
 import { fromHere, type Running } from './lifecycle.ts'
-import { ensureSecrets, ensureSharedSecrets, writeConsoleUrl, type OperatorSecrets } from './secrets.ts'
+import {
+  ensureSecrets,
+  ensureSharedSecrets,
+  operatorFile,
+  writeConsoleUrl,
+  type OperatorSecrets,
+} from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
 
 /**
@@ -32,6 +39,7 @@ export async function startControlPlane(
   const mailer = mailerOf(config, log)
   const { store, source } = await openStore(config, log)
   const secrets = await secretsOf(store, config)
+  if (secrets === undefined && config.DATABASE_URL === undefined) warnOfMissing(config, log)
   const { url, operatorUrl, close } = await serveControlPlane({
     store,
     source,
@@ -118,15 +126,37 @@ async function openStore(config: ControlPlaneConfig, log: Logger): Promise<Opene
     timeoutMs,
     consistency,
     log,
-    seenFile: join(config.DATA_DIR, 'store-seen.json'),
+    seenFile: seenFileIn(config.DATA_DIR),
   })
   return {
     store,
-    source: { kind: 'postgres', url, poolSize: config.VALIDATE_POOL_SIZE, timeoutMs, consistency },
+    source: {
+      kind: 'postgres',
+      url,
+      poolSize: config.VALIDATE_POOL_SIZE,
+      timeoutMs,
+      consistency,
+      knowledge: store.knowledge,
+    },
   }
 }
 
-/** Undefined: another node has made the org, and has the secrets. */
+/** On purpose, where the operator has moved the file away; so it is said, and does not keep anybody from starting. */
+function warnOfMissing({ DATA_DIR, PLATFORM_TOKEN, ...config }: ControlPlaneConfig, log: Logger): void {
+  const off = []
+  if (PLATFORM_TOKEN === undefined)
+    off.push('calls with the platform token are refused: set PLATFORM_TOKEN to the one in that file')
+  const hasToken = config.DRILL_TOKEN !== undefined || config.DRILL_TOKEN_FILE !== undefined
+  if (config.DRILL_TOOL_SERVER_URL !== undefined && (!hasToken || config.DRILL_ORG_ID === undefined))
+    off.push('drills are off: set DRILL_TOKEN_FILE and DRILL_ORG_ID')
+  const file = operatorFile(DATA_DIR)
+  log.warn(
+    { file, off },
+    `${file} is not there: nobody makes new keys, those of the org are where you keep it`,
+  )
+}
+
+/** Undefined: the operator keeps the secrets elsewhere, or another node has made the org, and has them. */
 async function secretsOf(
   store: ControlPlaneStore,
   config: ControlPlaneConfig,

@@ -7,14 +7,15 @@ import type { StopEvidence, StopRecord } from '../control-plane/stops/stop-store
 import type { Superseded } from '../control-plane/stops/stop-streams.ts'
 import type { ListenAddress, TlsOptions } from '../http.ts'
 import type { LaneReport } from '../metrics.ts'
-import type { DecisionSource } from '../store/decision-source.ts'
+import type { ThreadSource } from '../store/decision-source.ts'
+import type { Learned } from '../store/postgres/learned.ts'
 
 /** What a lane in a thread of its own is started with. */
 export interface LaneSettings {
   /** In figures. */
   readonly name: string
   /** Of the store that is open in the main thread. */
-  readonly source: DecisionSource
+  readonly source: ThreadSource
   readonly address: ListenAddress
   readonly loopback: boolean
   readonly hosts: readonly string[] | undefined
@@ -41,6 +42,8 @@ export type FromLane =
   | { readonly kind: 'evidence'; readonly evidence: StopEvidence }
   | { readonly kind: 'report'; readonly report: LaneReport }
   | { readonly kind: 'suspect'; readonly code: string; readonly message: string }
+  /** It was led to a server that the main thread does not know. */
+  | { readonly kind: 'unknown' }
 
 export type ToLane =
   | { readonly kind: 'stored'; readonly id: number }
@@ -48,6 +51,8 @@ export type ToLane =
   | { readonly kind: 'superseded'; readonly by: Superseded }
   | { readonly kind: 'lost' }
   | { readonly kind: 'cut'; readonly cut: CanaryCut }
+  /** What the main thread has learned of the store. */
+  | { readonly kind: 'learned'; readonly learned: Learned }
   | { readonly kind: 'close'; readonly graceMs: number | undefined }
 
 /** How to tell each lane something. */

@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads'
 import type { ControlPlane } from '../control-plane/control-plane.ts'
 import { HoldpointError } from '../errors.ts'
 import { closeServer, listen, type ListenAddress, type Listening } from '../http.ts'
+import type { DecisionSource, ThreadSource } from '../store/decision-source.ts'
 import type { FromLane, LaneSettings, LaneTells, ToLane } from './lane-messages.ts'
 import { createLaneReplicas, type LaneReplicas } from './lane-replicas.ts'
 import { keepWasmCodeUnshared } from './thread-wasm.ts'
@@ -13,13 +14,15 @@ export interface LanesOptions {
   /** How many threads. More than one share the port, which takes Linux. */
   readonly workers: number
   /** Of all lanes together. */
-  readonly settings: Omit<LaneSettings, 'name'>
+  readonly settings: SharedSettings
   readonly controlPlane: Pick<ControlPlane, 'accept' | 'metrics' | 'observe' | 'suspect'>
   /** Gets one for each lane, before it listens. */
   readonly tells: LaneTells
   /** Told when a thread ends without being asked to: end the process, its answers are missing. */
   readonly onDied: (error: unknown) => void
 }
+
+type SharedSettings = Omit<LaneSettings, 'name' | 'source'> & { readonly source: DecisionSource }
 
 export interface Lanes extends Listening {
   /** Accepts nothing new, finishes the answers in progress, stores what was decided. Fine to call twice. */
@@ -63,7 +66,7 @@ async function assertFree(address: ListenAddress): Promise<void> {
 }
 
 /** What is limited for all of them is limited for each to its part. */
-function share(settings: Omit<LaneSettings, 'name'>, workers: number): Omit<LaneSettings, 'name'> {
+function share(settings: SharedSettings, workers: number): SharedSettings {
   const { limits, maxConnections, address } = settings
   const part = (whole: number) => Math.ceil(whole / workers)
   return {
@@ -81,15 +84,19 @@ type LaneTell = (message: ToLane) => void
 
 function startLane(
   { controlPlane, onDied, tells }: LanesOptions,
-  settings: LaneSettings,
+  settings: SharedSettings & { readonly name: string },
   replicas: LaneReplicas<LaneTell>,
 ) {
+  const { source } = settings
+  const knowledge = source.kind === 'postgres' ? source.knowledge : undefined
   const worker = new Worker(join(import.meta.dirname, `validate-worker${extname(import.meta.filename)}`), {
-    workerData: settings,
+    workerData: { ...settings, source: sourceForThread(source) } satisfies LaneSettings,
     name: settings.name,
   })
   const tell: LaneTell = (message) => worker.postMessage(message)
   tells.add(tell)
+  // From the same tick on: nothing that is learned is missed.
+  knowledge?.onLearned((learned) => tell({ kind: 'learned', learned }))
   const listening = Promise.withResolvers<{ readonly url: string; readonly port: number }>()
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   let closing = false
@@ -109,6 +116,7 @@ function startLane(
     },
     report: ({ report }) => controlPlane.metrics.report(report),
     suspect: ({ code, message }) => controlPlane.suspect(new HoldpointError(code, message)),
+    unknown: () => knowledge?.lookAnew(),
   }
   worker.on('message', (message: FromLane) => hear[message.kind](message as never))
   worker.on('error', (error) => {
@@ -133,6 +141,13 @@ function startLane(
       clearTimeout(cut)
     },
   }
+}
+
+/** As it is now: the thread is told what is learned later. */
+function sourceForThread(source: DecisionSource): ThreadSource {
+  if (source.kind === 'sqlite') return source
+  const { knowledge, ...database } = source
+  return { ...database, learned: knowledge.learned() }
 }
 
 function notOnThisPlatform(workers: number): HoldpointError {

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { createLogger } from '../log.ts'
 import { openControlPlaneStore } from '../store/postgres/control-plane.ts'
 import { tellStore } from '../store/postgres/enter.ts'
+import { seenFileIn } from '../store/postgres/seen-file.ts'
 import type { CommandContext, CommandDatabase } from './backup.ts'
 import { handOutKeys, KEYS_WORK_AGAIN } from './restored-keys.ts'
 import { readSecrets } from './secrets.ts'
@@ -24,28 +25,28 @@ export async function restoreDatabase(
   database: CommandDatabase,
 ): Promise<number> {
   const { dataDir, say, note } = context
+  // So that no generation is given twice, also of two restores of one dump.
+  const here = { ...database, seenFile: seenFileIn(dataDir) }
   const asked = askedOf(args)
   if (asked === undefined) {
     note(USAGE)
     return 2
   }
   if (asked.nothingLost) {
-    await tellStore(database, 'nothing lost')
+    await tellStore(here, 'nothing lost')
     say('Noted: the database is where it is, and nothing was lost. Control planes go on as they were.')
     return 0
   }
   // They will be written anew; what is wrong with them is told before anything is changed.
   readSecrets(dataDir)
-  await tellStore(database, { restored: asked })
+  if (!(await tellStore(here, { restored: asked }))) {
+    note('The database holds no org. Does DATABASE_URL lead to the one that was restored?')
+    return 1
+  }
   const log = createLogger({ level: 'silent' })
-  const store = await openControlPlaneStore({ ...database, log, poolSize: 2, consistency: 'primary' })
+  const store = await openControlPlaneStore({ ...here, log, poolSize: 2, consistency: 'primary' })
   try {
     say(`Generation ${store.generation} has begun.`)
-    const [anyOrg] = await store.listOrgs({ after: '', limit: 1 })
-    if (anyOrg === undefined) {
-      note('The database holds no org. Does DATABASE_URL lead to the one that was restored?')
-      return 1
-    }
     if (asked.keepKeys) say(`Every org is disabled.\n${KEYS_WORK_AGAIN}`)
     else await handOutKeys(store, context)
   } finally {

@@ -19,7 +19,8 @@ function createLane(settings: LaneSettings, port: MessagePort) {
   const tell = (message: FromLane) => port.postMessage(message)
   const { level, name } = settings.log
   const log = createLogger(name === undefined ? { level } : { level, name })
-  const { reader, stops, close: closeReader } = openDecisionReaderOf(settings.source)
+  const onUnknown = () => tell({ kind: 'unknown' })
+  const { reader, stops, learn, close: closeReader } = openDecisionReaderOf(settings.source, onUnknown)
   const clock = settings.clockOffset === undefined ? systemClock : createThreadClock(settings.clockOffset)
   const newId = () => uuidv7(Math.floor(clock.now().wallMs))
   const onError = errorAnswerer({ log, newId, tellFatal: () => {} })
@@ -66,6 +67,7 @@ function createLane(settings: LaneSettings, port: MessagePort) {
     superseded: ({ by }) => lane.superseded(by),
     lost: () => lane.lost(),
     cut: ({ cut }) => lane.cut(cut),
+    learned: ({ learned }) => learn(learned),
     close: ({ graceMs }) => void close(graceMs),
   }
   port.on('message', (message: ToLane) => hear[message.kind](message as never))

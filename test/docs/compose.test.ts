@@ -191,6 +191,13 @@ describe('demo/cluster/compose-secrets.ts', () => {
       await expect(server.query(here(tools, new URL(own ?? '').pathname), 'SELECT 1')).rejects.toThrow(
         /permission denied/,
       )
+      // Whatever tool servers do, nodes find a connection.
+      const limits =
+        "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE 'holdpoint_%' ORDER BY rolname"
+      expect(await server.query(server.url, limits)).toEqual([
+        { rolname: 'holdpoint_control_plane', rolconnlimit: -1 },
+        { rolname: 'holdpoint_tools', rolconnlimit: 90 },
+      ])
     } finally {
       await server.close()
     }

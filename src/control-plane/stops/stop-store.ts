@@ -178,10 +178,10 @@ export interface PostgresDurability {
   readonly consistency: 'primary' | 'quorum'
   /**
    * Which guarantees hold when a standby is promoted. `promotion`: when one is promoted that has confirmed every commit,
-   * since not all have to. `fencing`: when the old primary is fenced off, too.
+   * since not all have to. `fencing`: when g5 does, and the old primary is fenced off.
    */
   readonly failover: {
-    readonly g1: 'holds' | 'promotion' | 'fencing' | 'no'
+    readonly g1: 'holds' | 'fencing' | 'no'
     readonly g5: 'holds' | 'promotion' | 'no'
   }
 }

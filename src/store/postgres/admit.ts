@@ -1,25 +1,32 @@
+import { ageMs, systemClock, type Clock, type Instant } from '../../clock.ts'
 import { HoldpointError } from '../../errors.ts'
 import type { Database, DatabaseOptions } from './database.ts'
 import type { Session } from './session.ts'
-import { assertDurable, AT_RISK } from './durability.ts'
-import { look, type Found, type KnownChange, type Place } from './identity.ts'
+import { isSame, lookAt, NOT_SETTLED, notSettled, REFUSALS, verdictOf } from './admit-rules.ts'
+import type { Found, KnownChange, Place } from './identity.ts'
+import type { Knowledge, Learned, Revision } from './learned.ts'
 import type { Settled } from './restored.ts'
-import { judge, type Known } from './verdict.ts'
+import type { Known } from './verdict.ts'
 
 export interface AdmissionOptions {
   readonly label: string
   /** What an earlier process knew of the store. */
   readonly known?: Known | undefined
-  /** Notes where the store is now, or begins a new generation. Absent where another thread of this process does it. */
-  readonly settle?: ((known: Known | undefined) => Promise<Settled>) | undefined
+  /** Notes where the store is now, or begins a new generation. */
+  readonly settle: (known: Known | undefined) => Promise<Settled>
   /** Told of each place and generation that is new to this process. */
   readonly onEntered?: ((settled: Settled, before: Known | undefined) => void) | undefined
+  /** Default: that of this process. */
+  readonly clock?: Clock | undefined
 }
 
 /** Who may use a connection: one that leads to the primary, with all stops that this process knows of (G1, G6). */
-export interface Admission {
+export interface Admission extends Knowledge {
   readonly admit: NonNullable<DatabaseOptions['admit']>
-  /** Looks again, and once more when something had to be settled first. Throws as `admit`. */
+  /**
+   * Looks again, and once more when something had to be settled first. Throws as `admit`, and then no connection that is
+   * open is current any more.
+   */
   readonly look: (database: Pick<Database, 'read'>) => Promise<Found>
   /** A change that this process has acked: a database without it is none of ours. */
   readonly noteChange: (change: KnownChange) => void
@@ -28,103 +35,126 @@ export interface Admission {
   readonly known: () => Known | undefined
 }
 
+/** So long after it last saw that commits wait for a standby, a process no longer knows: another may have seen the end of it. */
+const SYNCHRONOUS_FOR_MS = 120_000
+
 /**
  * One statement for each new connection. Throws `STORE_IN_RECOVERY`, `STORE_OTHER`, `STORE_OLDER`, `STORE_NOT_DURABLE`,
  * and `STORE_RESTORED` while a restored database has not begun its new generation.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { label, settle, onEntered } = options
+  const { label, settle, onEntered, clock = systemClock } = options
+  const newest: Revision = new Int32Array(new SharedArrayBuffer(4))
+  const listeners: ((learned: Learned) => void)[] = []
   let known = options.known
+  let synchronousSeen: Instant | undefined
   let settling: Promise<void> | undefined
+
+  const revision = () => Atomics.load(newest, 0)
+  const learned = (): Learned => ({ known, revision: revision(), newest })
+  const learn = (next: Known) => {
+    known = next
+    for (const listener of listeners) listener(learned())
+  }
+  /** No connection that is open is current any more. */
+  const outdate = () => {
+    Atomics.add(newest, 0, 1)
+    for (const listener of listeners) listener(learned())
+  }
+  const knownOfLate = (): Known | undefined => {
+    if (known?.synchronous !== true || synchronousSeen === undefined) return known
+    return ageMs(synchronousSeen, clock.now()) <= SYNCHRONOUS_FOR_MS
+      ? known
+      : { ...known, synchronous: undefined }
+  }
 
   const enter = (settled: Settled) => {
     const { place, storeId, generation } = settled.found
     // Another connection may have found a newer one meanwhile.
-    if (place === undefined || (known !== undefined && generation < known.generation)) return
+    if (place === undefined || isBehind({ generation, place }, known)) return
     const before = known
     const isNew = before?.generation !== generation || !isSame(before.place, place)
+    if (!isNew) return
     known = {
       storeId,
       generation,
       place,
-      // A new generation lacks changes of the one before.
+      // A new generation lacks changes of the one before. Nor has anybody seen how commits are made there.
       change: before?.generation === generation ? before.change : undefined,
-      // Nor has anybody seen how commits are made there.
-      synchronous: isNew ? undefined : before.synchronous,
     }
-    if (isNew) onEntered?.(settled, before)
+    outdate()
+    onEntered?.(settled, before)
   }
 
   /** Goes on behind what asked for it: a new generation can take longer than anybody waits for a connection. */
   const beginSettling = () => {
-    if (settle === undefined || settling !== undefined) return
-    settling = settle(known)
+    if (settling !== undefined) return
+    settling = settle(knownOfLate())
       .then(enter)
       .finally(() => (settling = undefined))
     // Whoever looks next begins it anew, and `look` tells of it.
     settling.catch(() => {})
   }
 
-  const check = async (session: Session): Promise<Found> => {
+  const check = async (session: Session): Promise<{ readonly found: Found; readonly at: number }> => {
+    const before = revision()
     const found = await lookAt(session, known?.change, label)
-    assertDurable(found.settings, label, AT_RISK.stops)
-    const verdict = judge(found, known, label)
-    if (verdict.kind === 'refused') throw verdict.error
+    // What was found may be what is outdated.
+    if (revision() !== before) return check(session)
+    const verdict = verdictOf(found, knownOfLate(), label)
     if (verdict.kind !== 'same') {
       beginSettling()
       throw notSettled(label)
     }
     enter({ found, verdict })
-    return found
+    return { found, at: revision() }
+  }
+  const lookOnce = async ({ read }: Pick<Database, 'read'>): Promise<Found> => {
+    try {
+      return (await read(check)).found
+    } catch (thrown) {
+      // What is open leads there, too. What opens anew is looked at by itself.
+      if (thrown instanceof HoldpointError && REFUSALS.has(thrown.code)) outdate()
+      throw thrown
+    }
   }
 
   return {
-    look: async ({ read }) => {
+    look: async (database) => {
       try {
-        return await read(check)
+        return await lookOnce(database)
       } catch (thrown) {
         if (settling === undefined || !(thrown instanceof HoldpointError) || thrown.code !== NOT_SETTLED)
           throw thrown
         await settling
-        return read(check)
+        return lookOnce(database)
       }
     },
     admit: async (session) => {
-      const { place } = await check(session)
-      return () => place !== undefined && known !== undefined && isSame(place, known.place)
+      const { at } = await check(session)
+      return () => revision() === at
     },
     noteChange: (change) => {
-      if (known !== undefined) known = { ...known, change }
+      if (known !== undefined) learn({ ...known, change })
     },
     noteSynchronous: (synchronous) => {
-      if (known !== undefined) known = { ...known, synchronous }
+      if (known === undefined) return
+      known = { ...known, synchronous }
+      synchronousSeen = clock.now()
     },
     known: () => known,
+    learned,
+    onLearned: (listener) => void listeners.push(listener),
+    lookAnew: beginSettling,
   }
 }
 
-const NOT_SETTLED = 'STORE_RESTORED'
-
-async function lookAt(session: Session, change: KnownChange | undefined, label: string): Promise<Found> {
-  try {
-    return await look(session, change)
-  } catch (thrown) {
-    if (!(thrown instanceof HoldpointError) || thrown.code !== 'STORE_FAILED') throw thrown
-    throw new HoldpointError(
-      'STORE_OTHER',
-      `The database ${label} does not say which store it is (${thrown.message}). Check where the URL leads, and restore it whole.`,
-      { cause: thrown },
-    )
-  }
-}
-
-function isSame(one: Place, other: Place): boolean {
-  return one.server === other.server && one.relation === other.relation && one.timeline === other.timeline
-}
-
-function notSettled(label: string): HoldpointError {
-  return new HoldpointError(
-    NOT_SETTLED,
-    `The database ${label} was restored, or taken over by another server, and is being looked at. Ask again.`,
-  )
+/** An earlier generation, or an earlier timeline of the same one. */
+function isBehind(
+  one: { readonly generation: number; readonly place: Place },
+  known: Known | undefined,
+): boolean {
+  if (known === undefined || one.generation > known.generation) return false
+  if (one.generation < known.generation) return true
+  return one.place.server === known.place.server && one.place.timeline < known.place.timeline
 }

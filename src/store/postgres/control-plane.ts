@@ -12,10 +12,11 @@ import { openDecisionReader } from './decision-reader.ts'
 import { noteDenials } from './denial-notes.ts'
 import { createDrillStore } from './drills.ts'
 import { enterStore, type EnteredStore, type EnterOptions } from './enter.ts'
+import type { Knowledge } from './learned.ts'
 import { openNews, type News } from './news.ts'
 import { openNodeStore } from './node-store.ts'
 import { NOW_MS } from './now.ts'
-import { createOrgTurns } from './org-turns.ts'
+import { createOrgTurns, TURNS_AT_ONCE } from './org-turns.ts'
 import { createRunReports } from './run-reports.ts'
 import { createSessionStore, sessionChanges } from './sessions.ts'
 import { createStopEvidence } from './stop-evidence.ts'
@@ -27,12 +28,19 @@ export interface PostgresStoreOptions extends EnterOptions {
   readonly poolSize: number
 }
 
+export interface PostgresControlPlaneStore extends ControlPlaneStore {
+  /** For threads with connections of their own. */
+  readonly knowledge: Knowledge
+}
+
 /**
  * Opens the control plane's tables in a database that several nodes share, making them, or bringing them forward. While
  * it is open the database may come and go: each call fails until it is back. Throws HoldpointError:
  * `STORE_UNREACHABLE`, `STORE_REFUSED`, `STORE_IN_RECOVERY`, `STORE_NOT_DURABLE`, `STORE_TOO_NEW`, …
  */
-export async function openControlPlaneStore(options: PostgresStoreOptions): Promise<ControlPlaneStore> {
+export async function openControlPlaneStore(
+  options: PostgresStoreOptions,
+): Promise<PostgresControlPlaneStore> {
   const { url, poolSize, timeoutMs, consistency, log } = options
   const entered = await enterStore(options)
   const closing: (() => Promise<void> | void)[] = []
@@ -44,14 +52,13 @@ export async function openControlPlaneStore(options: PostgresStoreOptions): Prom
         poolSize: size,
         timeoutMs,
         admit,
-        cancelsUnconfirmed: true,
         schema: 'holdpoint_control_plane',
         name,
       })
       closing.push(opened.close)
       return opened
     }
-    const ofChanges = Math.ceil(poolSize * PART_OF_CHANGES)
+    const ofChanges = Math.max(1, Math.min(Math.ceil(poolSize * PART_OF_CHANGES), poolSize - 1))
     const changing = open('holdpoint changes', ofChanges)
     const database = open('holdpoint control plane', Math.max(1, poolSize - ofChanges))
     const watch = entered.watch(database)
@@ -65,10 +72,11 @@ export async function openControlPlaneStore(options: PostgresStoreOptions): Prom
     closing.push(decisions.close)
     return {
       reader: decisions.reader,
+      knowledge: entered.knowledge,
       get generation() {
         return entered.generation()
       },
-      ...createParts(database, { changing, entered, news, nodeId, timeoutMs }),
+      ...createParts(database, { changing, ofChanges, entered, news, nodeId, timeoutMs }),
       durability: watch.durability,
       shared: { ...nodes, listen: news.listen, tell: news.tell },
       // One that stops is there again when its answers are.
@@ -86,23 +94,32 @@ export async function openControlPlaneStore(options: PostgresStoreOptions): Prom
  * reads are under way, and however long they take, no stop waits for one of them.
  */
 const PART_OF_CHANGES = 0.6
+/** Of those: for stops in one org, and for what tells who asks for them. */
+const KEPT_FOR_STOPS = TURNS_AT_ONCE + 1
+/** Whatever is kept: one org alone never takes all that others have. */
+const LEAST_FOR_OTHERS = TURNS_AT_ONCE + 1
 
 interface Shared {
   /** For changes. */
   readonly changing: Database
+  /** How many connections it has. */
+  readonly ofChanges: number
   readonly entered: EnteredStore
   readonly news: News
   readonly nodeId: string
   readonly timeoutMs: number
 }
 
-function createParts(database: Database, { changing, entered, news, nodeId, timeoutMs }: Shared) {
+function createParts(database: Database, { changing, ofChanges, entered, news, nodeId, timeoutMs }: Shared) {
   const changes = {
     finder: deviceFinder,
     sessions: sessionChanges,
     approvals: approvalChanges,
     news,
-    turns: createOrgTurns(timeoutMs),
+    turns: createOrgTurns({
+      waitMs: timeoutMs,
+      mostOthers: Math.max(LEAST_FOR_OTHERS, ofChanges - KEPT_FOR_STOPS),
+    }),
   }
   return {
     change: entered.noting(createChange(changing, changes)),

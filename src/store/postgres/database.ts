@@ -1,15 +1,18 @@
-import type { EventEmitter } from 'node:events'
-import type { Socket } from 'node:net'
 import { Client, Pool, types, type ClientBase, type ClientConfig, type PoolClient } from 'pg'
 
 import { HoldpointError } from '../../errors.ts'
+import { postgresUrlProblem } from '../../postgres-url.ts'
 import { storeError } from './errors.ts'
 import { createSession, type Session, type WatchedSession } from './session.ts'
 import { snapshot, transact } from './transaction.ts'
+import { cancel, destroy } from './wire.ts'
 
 /** How Postgres is reached. */
 export interface DatabaseOptions {
-  /** `postgres://user:password@host:port/database`. Parameters such as `sslmode` are those of the `pg` package. */
+  /**
+   * `postgres://user:password@host:port/database`. After a `?` it takes `host` (of a Unix socket) and, for TLS, `sslmode`
+   * and its like, as the `pg` package has them; with any other parameter it is refused with `CONFIG_INVALID`.
+   */
   readonly url: string
   /** Where its tables are. Made by the first migration. */
   readonly schema: 'holdpoint_control_plane' | 'holdpoint_tools'
@@ -26,12 +29,6 @@ export interface DatabaseOptions {
    * later whether the connection may still be used.
    */
   readonly admit?: ((session: Session) => Promise<IsCurrent>) | undefined
-  /**
-   * The server is told to give up what a connection still does when that is destroyed. A change that waits for a standby
-   * that is gone is then in force here, though nobody acks it: a stop must be, and must not hold up the next one.
-   * Default: it goes on waiting.
-   */
-  readonly cancelsUnconfirmed?: boolean | undefined
 }
 
 export type IsCurrent = () => boolean
@@ -94,6 +91,9 @@ const asNumbers: ClientConfig['types'] = {
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, admit, poolSize } = options
   const label = labelOf(url)
+  const problem = postgresUrlProblem(url)
+  if (problem !== undefined)
+    throw new HoldpointError('CONFIG_INVALID', `The URL of the database ${label} cannot be used: ${problem}.`)
   const config = configOf(options)
   const admitted = new WeakMap<ClientBase, IsCurrent>()
   const look = async (client: ClientBase): Promise<void> => {
@@ -128,6 +128,10 @@ export function createDatabase(options: DatabaseOptions): Database {
       client.release(true)
     }
   }
+  const giveBack = (client: PoolClient, spoiled: boolean): void => {
+    client.release(spoiled)
+    if (spoiled) cancel(client, config)
+  }
   const use = async <T>(body: (session: WatchedSession, client: PoolClient) => Promise<T>): Promise<T> => {
     const client = await lend()
     const session = createSession(client, label)
@@ -138,8 +142,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     } finally {
       session.end()
       client.off('error', session.spoil)
-      client.release(session.isSpoiled())
-      if (session.isSpoiled() && options.cancelsUnconfirmed === true) cancel(client, config)
+      giveBack(client, session.isSpoiled())
     }
   }
 
@@ -149,7 +152,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     read: use,
     snapshot: (body) => use((session, client) => snapshot({ session, client, label }, body)),
     transact: (body) => use((session, client) => transact({ session, client, label }, body)),
-    reserve: async () => reserved(await lend(), label),
+    reserve: async () => reserved(await lend(), { label, giveBack }),
     connect: async (name) => {
       const client = new Client({ ...config, application_name: name })
       client.on('error', ignore)
@@ -167,7 +170,12 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 }
 
-function reserved(client: PoolClient, label: string): Reserved {
+interface Lent {
+  readonly label: string
+  readonly giveBack: (client: PoolClient, spoiled: boolean) => void
+}
+
+function reserved(client: PoolClient, { label, giveBack }: Lent): Reserved {
   let spoiled = false
   let released = false
   const broken = () => void (spoiled = true)
@@ -187,7 +195,7 @@ function reserved(client: PoolClient, label: string): Reserved {
       if (released) return
       released = true
       client.off('error', broken)
-      client.release(spoiled)
+      giveBack(client, spoiled)
     },
   }
 }
@@ -216,36 +224,6 @@ function ownConnection(
       cancelOne()
     },
   }
-}
-
-interface Wire extends EventEmitter {
-  readonly stream: Socket
-  readonly connect: (port: number, host: string) => void
-  readonly cancel: (processId: number, secretKey: number) => void
-}
-
-/** What the driver's types do not name. */
-interface Wired {
-  readonly connection: Wire
-  readonly processID: number
-  readonly secretKey: number
-  readonly port: number
-  readonly host: string
-}
-
-function destroy(client: ClientBase): void {
-  // `end` says good-bye and waits for the answer, which a server that hangs never gives.
-  ;(client as unknown as Wired).connection.stream.destroy()
-}
-
-/** A connection for nothing else, as the protocol has it. Nobody waits for it, and it may fail. */
-function cancel(client: ClientBase, config: ClientConfig): void {
-  const { processID, secretKey, port, host } = client as unknown as Wired
-  const { connection } = new Client(config) as unknown as Wired
-  connection.on('error', ignore)
-  connection.on('connect', () => connection.cancel(processID, secretKey))
-  connection.connect(port, host)
-  connection.stream.unref().setTimeout(config.connectionTimeoutMillis ?? 0, () => connection.stream.destroy())
 }
 
 function configOf({ url, schema, name, timeoutMs, connectTimeoutMs }: DatabaseOptions): ClientConfig {

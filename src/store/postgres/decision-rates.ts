@@ -2,6 +2,7 @@ import type { RateRow, RateStore } from '../../control-plane/nodes/node-store.ts
 import { mapping } from '../control-plane-rows.ts'
 import type { Database } from './database.ts'
 import { NOW_MS } from './now.ts'
+import type { Session } from './session.ts'
 
 const rates = mapping<RateRow>({ orgId: 'org_id', minute: 'minute', cell: 'cell', count: 'count' })
 
@@ -13,38 +14,49 @@ const ADD = `
   ORDER BY org_id, minute, cell
   ON CONFLICT (org_id, minute, cell) DO UPDATE SET count = r.count + excluded.count`
 
-/** Counts of all nodes. Those of before a backup that was opened are not complete: they begin anew with a generation. */
-export function createDecisionRates(database: Database, generation: () => number): RateStore {
+/**
+ * Counts of all nodes. Those of before a backup that was opened are not complete: they begin anew with a generation.
+ * `own`: how they are written.
+ */
+export function createDecisionRates(
+  { read }: Pick<Database, 'read'>,
+  own: Pick<Session, 'query'>,
+  generation: () => number,
+): RateStore {
   let begun: number | undefined
   const begin = async () => {
     const now = generation()
     if (begun === now) return
-    await database.query(
+    await own.query(
       `INSERT INTO decision_rates_since (generation, since_ms) VALUES ($1, ${NOW_MS}) ON CONFLICT DO NOTHING`,
       [now],
     )
     begun = now
+  }
+  const ratesOf: RateStore['ratesOf'] = async (orgId, fromMinute) => {
+    await begin()
+    const [[since], rows] = await read(({ query }) =>
+      Promise.all([
+        query('SELECT since_ms FROM decision_rates_since WHERE generation = $1', [generation()]),
+        query(
+          `SELECT ${rates.list} FROM decision_rates
+           WHERE org_id = $1 AND minute >= $2 ORDER BY minute, cell`,
+          [orgId, fromMinute],
+        ),
+      ]),
+    )
+    if (since !== undefined) return { sinceMs: Number(since['since_ms']), rows: rows.map(rates.of) }
+    // Lost in a failover, or of a generation that has just begun: they are complete from now on.
+    begun = undefined
+    return ratesOf(orgId, fromMinute)
   }
   return {
     beginRates: begin,
     addRates: async (rows) => {
       await begin()
       const added = rows.map(({ orgId, ...row }) => ({ org_id: orgId, ...row }))
-      await database.query(ADD, [JSON.stringify(added)])
+      await own.query(ADD, [JSON.stringify(added)])
     },
-    ratesOf: async (orgId, fromMinute) => {
-      await begin()
-      return database.read(async ({ query }) => {
-        const [[since], rows] = await Promise.all([
-          query('SELECT since_ms FROM decision_rates_since WHERE generation = $1', [generation()]),
-          query(
-            `SELECT ${rates.list} FROM decision_rates
-             WHERE org_id = $1 AND minute >= $2 ORDER BY minute, cell`,
-            [orgId, fromMinute],
-          ),
-        ])
-        return { sinceMs: Number(since?.['since_ms']), rows: rows.map(rates.of) }
-      })
-    },
+    ratesOf,
   }
 }

@@ -4,14 +4,7 @@ import type { DecisionReader } from '../../control-plane/store.ts'
 import { HoldpointError } from '../../errors.ts'
 import type { Value } from '../control-plane-rows.ts'
 import { decisionColumns, holdsLocks, snapshotOf, type Columns } from '../decision-row.ts'
-import { createAdmission } from './admit.ts'
-import {
-  createDatabase,
-  labelOf,
-  type Database,
-  type DatabaseOptions,
-  type OwnConnection,
-} from './database.ts'
+import { createDatabase, type Database, type DatabaseOptions, type OwnConnection } from './database.ts'
 import type { Session } from './session.ts'
 import { createBarrier } from './quorum.ts'
 import { jsonTexts } from './statements.ts'
@@ -30,8 +23,8 @@ export interface DecisionReaderOptions {
 /** Connections of its own, each made when it is needed, and anew when it broke. The store must be open already. */
 export function openDecisionReader(
   options: DecisionReaderOptions & {
-    /** Of a store that is open in this thread. */
-    readonly admit?: DatabaseOptions['admit']
+    /** Of the store that is open in this thread, or of a thread that follows another one's. */
+    readonly admit: NonNullable<DatabaseOptions['admit']>
   },
 ): {
   readonly reader: DecisionReader
@@ -46,7 +39,7 @@ export function openDecisionReader(
     // Validates have connections of their own.
     poolSize: 1,
     timeoutMs,
-    admit: options.admit ?? createAdmission({ label: labelOf(url) }).admit,
+    admit: options.admit,
   })
   // One barrier for all that waits costs less than several side by side, whose commits wait for each other.
   const size = consistency === 'quorum' ? 1 : poolSize

@@ -57,7 +57,7 @@ export function assertCanStart(settings: Settings, consistency: Consistency, lab
 export function durabilityOf(settings: Settings, consistency: Consistency): PostgresDurability {
   const { version, fsync, fullPageWrites, synchronousCommit, synchronousStandbys } = settings
   const { synchronousStandbyNames } = settings
-  const stops = stopsKept(synchronousStandbyNames)
+  const waited = waitedFor(synchronousStandbyNames)
   return {
     kind: 'postgres',
     version,
@@ -67,42 +67,78 @@ export function durabilityOf(settings: Settings, consistency: Consistency): Post
     synchronousStandbyNames,
     synchronousStandbys,
     consistency,
-    failover: { g1: stops === 'no' || consistency === 'quorum' ? stops : 'fencing', g5: stops },
+    failover: failoverOf(waited, consistency),
   }
 }
 
-/** Whether a standby that is promoted has every stop that was acked. */
-function stopsKept(names: string): 'holds' | 'promotion' | 'no' {
-  if (names.trim() === '') return 'no'
+/**
+ * Where some of the standbys are enough for a commit, those that are left when one is promoted are enough for the old
+ * primary: it goes on proving that it is one. So a quorum replaces fencing only where all of them have to confirm.
+ */
+function failoverOf(waited: Waited | undefined, consistency: Consistency): PostgresDurability['failover'] {
+  if (waited === undefined) return { g1: 'no', g5: 'no' }
+  if (waited.confirming < waited.standbys) return { g1: 'fencing', g5: 'promotion' }
+  return { g1: consistency === 'quorum' ? 'holds' : 'fencing', g5: 'holds' }
+}
+
+/** How many of which standbys confirm a commit before it is acked. */
+interface Waited {
+  readonly confirming: number
+  /** Infinite with `*`: whichever there are. */
+  readonly standbys: number
+}
+
+/** As `synchronous_standby_names` says; undefined when commits wait for nobody. */
+function waitedFor(names: string): Waited | undefined {
+  if (names.trim() === '') return undefined
   const [, count = '1', list = names] = /^\s*(?:FIRST\s+|ANY\s+)?(\d+)\s*\((.*)\)\s*$/i.exec(names) ?? []
   const standbys = list.split(',').map((name) => name.trim())
   const anyone = standbys.some((name) => name === '*' || name === '"*"')
-  return !anyone && Number(count) >= standbys.length ? 'holds' : 'promotion'
+  return { confirming: Number(count), standbys: anyone ? Number.POSITIVE_INFINITY : standbys.length }
 }
 
-const STOPS_KEPT = {
-  holds: 'holds: each standby that may be promoted has confirmed every commit',
-  promotion:
-    'holds only where a standby is promoted that has confirmed every commit, since not all of them have to',
-  no: 'does NOT hold: commits wait for no standby, so one that is promoted may lack acknowledged stops',
+function durable(waited: Waited | undefined): string {
+  if (waited === undefined) {
+    return 'does NOT hold: commits wait for no standby, so one that is promoted may lack acknowledged stops'
+  }
+  const { confirming, standbys } = waited
+  if (confirming >= standbys) return 'holds: each standby that may be promoted has confirmed every commit'
+  // Of so many at least one has confirmed the last commit, and with it all before.
+  const others =
+    standbys === Number.POSITIVE_INFINITY ? 'all there are' : `any ${standbys - confirming + 1} of them`
+  return `holds only where the standby that is promoted is as far as the furthest of ${others}: ${shareOf(waited)} confirms a commit`
 }
-const FRESH = {
-  ...STOPS_KEPT,
-  fencing:
-    'holds only where the old primary is fenced off, which this server cannot see; or with CONSISTENCY=quorum',
+
+function fresh(waited: Waited | undefined, consistency: Consistency): string {
+  if (waited === undefined || (consistency === 'quorum' && waited.confirming >= waited.standbys)) {
+    return durable(waited)
+  }
+  const fenced = 'the old primary is fenced off, which this server cannot see'
+  if (waited.confirming >= waited.standbys) return `holds only where ${fenced}; or with CONSISTENCY=quorum`
+  return (
+    `holds only where G5 does and ${fenced}: ${shareOf(waited)} confirms a commit, so those that are left can go on confirming ` +
+    'for it, whatever CONSISTENCY is. Or let all of them confirm, with CONSISTENCY=quorum'
+  )
+}
+
+function shareOf({ confirming, standbys }: Waited): string {
+  return standbys === Number.POSITIVE_INFINITY
+    ? `any ${confirming} of those that are there`
+    : `${confirming} of ${standbys} standbys`
 }
 
 /** For people who start a node: what is set, and which guarantees hold, a line each. */
 export function reportOf(durability: PostgresDurability): readonly string[] {
   const { version, fsync, synchronousCommit, synchronousStandbyNames, synchronousStandbys } = durability
-  const { consistency, failover } = durability
+  const { consistency } = durability
+  const waited = waitedFor(synchronousStandbyNames)
   const standbys = synchronousStandbys === null ? '' : `, ${synchronousStandbys} of them there now`
   const names = synchronousStandbyNames === '' ? 'none' : `"${synchronousStandbyNames}"${standbys}`
   return [
     `Postgres ${version}, fsync=${fsync}, synchronous_commit=${synchronousCommit}, synchronous standbys: ${names}, CONSISTENCY=${consistency}`,
     'While the primary stays the same, a stop that was acknowledged is fresh (G1) and durable (G5).',
-    `Across a failover, G5 (durable) ${STOPS_KEPT[failover.g5]}.`,
-    `Across a failover, G1 (fresh) ${FRESH[failover.g1]}.`,
+    `Across a failover, G5 (durable) ${durable(waited)}.`,
+    `Across a failover, G1 (fresh) ${fresh(waited, consistency)}.`,
   ]
 }
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../../clock.ts'
 import { HoldpointError, messageOf } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { PostgresDurability } from '../../control-plane/stops/stop-store.ts'
@@ -6,11 +7,12 @@ import { createAdmission, type Admission } from './admit.ts'
 import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
 import { createDatabase, labelOf, type Database } from './database.ts'
 import { assertCanStart, durabilityOf, reportOf, warningsOf, type Consistency } from './durability.ts'
-import type { Found } from './identity.ts'
+import { look, type Found } from './identity.ts'
+import type { Knowledge } from './learned.ts'
 import { migrate } from './migrate.ts'
 import { acceptPlace, markRestored, settle, type Settled } from './restored.ts'
 import { readSeen, writeSeen } from './seen-file.ts'
-import type { Known } from './verdict.ts'
+import { otherStore, type Known } from './verdict.ts'
 
 export interface EnterOptions {
   readonly url: string
@@ -20,10 +22,14 @@ export interface EnterOptions {
   readonly log: Logger
   /** Where this node keeps what it has seen of the store, so that it knows an older one after a restart too. */
   readonly seenFile?: string | undefined
+  /** Default: that of this process. */
+  readonly clock?: Clock | undefined
 }
 
 export interface EnteredStore {
   readonly admit: Admission['admit']
+  /** For threads with connections of their own. */
+  readonly knowledge: Knowledge
   /** Grows when the store is found restored, also while it is open. */
   readonly generation: () => number
   /** Remembers what `change` acks. */
@@ -41,8 +47,6 @@ export interface StoreWatch {
 }
 
 const LOOK_EVERY_MS = 5000
-/** Nodes that see the same need not all write it. */
-const NOTED_MS = 4000
 /** A new generation touches every org, key and device. */
 const SETTLE_TIMEOUT_MS = 600_000
 
@@ -51,16 +55,20 @@ const SETTLE_TIMEOUT_MS = 600_000
  * was restored, or taken over by a server that may lack stops, a new generation begins (G6).
  */
 export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
-  const { consistency, log, seenFile } = options
+  const { consistency, log, seenFile, clock } = options
   const seen = seenFile === undefined ? undefined : readSeen(seenFile)
+  const note = (known: Known | undefined) => {
+    if (seenFile !== undefined) remember(seenFile, known, log)
+  }
   const label = labelOf(options.url)
   const admission: Admission = createAdmission({
     label,
+    clock,
     known: seen,
-    settle: (known) => withSetup(options, (setup) => settle(setup, known)),
+    settle: (known) => withSetup(options, (setup) => settle(setup, known, note)),
     onEntered: (settled, before) => {
       logEntered(log, settled, before)
-      if (seenFile !== undefined) remember(seenFile, admission.known(), log)
+      note(admission.known())
     },
   })
   await withSetup(options, async (setup) => {
@@ -72,6 +80,7 @@ export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
   })
   return {
     admit: admission.admit,
+    knowledge: admission,
     generation: () => admission.known()?.generation ?? 0,
     noting: (change) => async (orgId, wanted, decide) => {
       const committed = await change(orgId, wanted, decide)
@@ -85,15 +94,21 @@ export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
 
 /**
  * What an operator knows, and no node can: that the database was restored, so that the next node that looks begins a new
- * generation; or that nothing was lost, after `pg_upgrade` or a switchover in good order.
+ * generation; or that nothing was lost, after `pg_upgrade` or a switchover in good order. False, and nothing is said, where
+ * there is no org that was restored. Throws `STORE_OTHER` before anything is said to a store that `seenFile` does not name.
  */
 export async function tellStore(
-  options: Pick<EnterOptions, 'url' | 'timeoutMs'>,
+  options: Pick<EnterOptions, 'url' | 'timeoutMs' | 'seenFile'>,
   what: { readonly restored: { readonly keepKeys: boolean } } | 'nothing lost',
-): Promise<void> {
-  await withSetup(options, async (setup) => {
+): Promise<boolean> {
+  const seen = options.seenFile === undefined ? undefined : readSeen(options.seenFile)
+  return withSetup(options, async (setup) => {
     await migrate(setup, 'holdpoint_control_plane', CONTROL_PLANE_MIGRATIONS)
-    await (what === 'nothing lost' ? acceptPlace(setup) : markRestored(setup, what.restored.keepKeys))
+    const { storeId } = await setup.read((session) => look(session))
+    if (seen !== undefined && seen.storeId !== storeId) throw otherStore(setup.label)
+    if (what !== 'nothing lost') return markRestored(setup, what.restored.keepKeys)
+    await acceptPlace(setup)
+    return true
   })
 }
 
@@ -166,13 +181,13 @@ function watch(database: Database, admission: Admission, options: EnterOptions):
   }
 }
 
-/** For a node that is started after the next failover, and has seen nothing itself. */
+/** For a node that last saw something else when the primary fails. A standby that is lost never hears it. */
 async function noteSynchronous(database: Database, found: Found, synchronous: boolean): Promise<void> {
-  const { synchronousAtMs: noted, nowMs } = found
-  const isNoted = synchronous ? noted !== null && nowMs - noted < NOTED_MS : noted === null
-  if (isNoted) return
+  if (found.synchronous === synchronous) return
   await database.transact((session) =>
-    session.run('UPDATE store_identity SET synchronous_at_ms = $1::bigint', [synchronous ? nowMs : null]),
+    session.run('UPDATE store_identity SET synchronous_at_ms = $1::bigint', [
+      synchronous ? found.nowMs : null,
+    ]),
   )
 }
 

@@ -39,8 +39,10 @@ export interface Found {
   readonly noted: Place | undefined
   readonly storeId: string
   readonly generation: number
-  /** When a node last saw that commits waited for a standby; null when the last one saw that they did not. */
-  readonly synchronousAtMs: number | null
+  /** A node has noted that commits waited for a standby. It may be long ago, and a standby misses what came after. */
+  readonly synchronous: boolean
+  /** An operator has said of this timeline that nothing was lost. */
+  readonly accepted: boolean
   /** When an operator said that this was restored; null when nobody did. */
   readonly restoredAtMs: number | null
   readonly keepKeys: boolean
@@ -68,7 +70,7 @@ const LOOK = `
     CASE WHEN pg_is_in_recovery() THEN NULL
       ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END AS timeline,
     store_id, noted.server AS noted_server, noted.relation AS noted_relation, noted.timeline AS noted_timeline,
-    synchronous_at_ms, restored_at_ms, keep_keys,
+    (synchronous_at_ms IS NOT NULL)::int AS synchronous, accepted_timeline, restored_at_ms, keep_keys,
     (SELECT value FROM meta WHERE name = 'generation') AS generation,
     ${NOW_MS} AS now_ms,
     (SELECT hash FROM audit WHERE org_id = $1 AND seq = $2::bigint) AS hash,
@@ -108,7 +110,8 @@ function foundOf(row: Row, change: KnownChange | undefined): Found {
     noted: row['noted_server'] === null ? undefined : noted,
     storeId: text('store_id'),
     generation: Number(row['generation']),
-    synchronousAtMs: number('synchronous_at_ms'),
+    synchronous: row['synchronous'] === 1,
+    accepted: timeline !== null && number('accepted_timeline') === timeline,
     restoredAtMs: number('restored_at_ms'),
     keepKeys: row['keep_keys'] === 1,
     nowMs: Number(row['now_ms']),

@@ -6,6 +6,7 @@ import type { Database, OwnConnection } from './database.ts'
 import type { Session } from './session.ts'
 import { createNewsPosition, type NewsPosition } from './news-position.ts'
 import * as rows from './news-rows.ts'
+import { withoutStandby } from './without-standby.ts'
 
 /** Nobody needs to be told that there is news: so often everybody looks. */
 const POLL_MS = 1000
@@ -56,7 +57,7 @@ export function createNewsTail(options: {
   /** Where the news stand now. What is under way still counts as to come. */
   const stand = async (session: Session): Promise<Seen> => {
     // Something to stand at, also where there was no news yet.
-    const mark = await rows.addNews(database, { nodeId, kind: 'messages', body: '[]' })
+    const mark = await rows.addNews(withoutStandby(database), { nodeId, kind: 'messages', body: '[]' })
     const from = Math.max(0, mark.newsId - MAX_UNDER_WAY)
     const { ids, horizon } = await rows.readIds(session, from)
     const position = createNewsPosition(from)

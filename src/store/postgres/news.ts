@@ -6,6 +6,7 @@ import type { Database } from './database.ts'
 import type { Session } from './session.ts'
 import { addNews, pruneNews, type NewDecisions } from './news-rows.ts'
 import { createNewsTail } from './news-tail.ts'
+import { withoutStandby } from './without-standby.ts'
 
 /** A node that was cut off for longer sends its streams away, and they come back for what they missed. */
 const KEPT_SECONDS = 600
@@ -33,11 +34,12 @@ export async function openNews(options: {
   /** How often it looks without being notified, in milliseconds. Default 1000. */
   readonly pollMs?: number | undefined
 }): Promise<News> {
-  const { database, nodeId, log } = options
+  const { nodeId, log } = options
+  const own = withoutStandby(options.database)
   const tail = createNewsTail(options)
   await tail.start()
   const prune = () => {
-    pruneNews(database, KEPT_SECONDS).catch((error: unknown) => {
+    pruneNews(own, KEPT_SECONDS).catch((error: unknown) => {
       log.warn({ reason: messageOf(error) }, 'old news of other nodes could not be deleted, trying again')
     })
   }
@@ -55,7 +57,7 @@ export async function openNews(options: {
     listen: tail.listen,
     tell: async (messages) => {
       if (messages.length === 0) return
-      await addNews(database, { nodeId, kind: 'messages', body: JSON.stringify(messages) })
+      await addNews(own, { nodeId, kind: 'messages', body: JSON.stringify(messages) })
       tail.wake()
     },
     close: async () => {

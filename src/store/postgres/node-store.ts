@@ -5,6 +5,7 @@ import { createDecisionRates } from './decision-rates.ts'
 import { createDrillRunState } from './drill-run-state.ts'
 import { createChores, createNodeRegistry } from './nodes.ts'
 import { createSharedLimits } from './shared-limits.ts'
+import { withoutStandby } from './without-standby.ts'
 
 export interface OpenedNodeStore extends NodeStore {
   /** Measures the database's time no more. */
@@ -16,15 +17,16 @@ export async function openNodeStore(
   database: Database,
   { nodeId, generation, monotonicMs }: NodeStoreOptions,
 ): Promise<OpenedNodeStore> {
-  const rates = createDecisionRates(database, generation)
+  const own = withoutStandby(database)
+  const rates = createDecisionRates(database, own, generation)
   await rates.beginRates()
   const measured = await createStoreClock({ measure: () => databaseTimeMs(database), monotonicMs })
   return {
     clock: measured.clock,
     clockOffset: measured.clockOffset,
     closeClock: measured.close,
-    ...createNodeRegistry(database, nodeId),
-    ...createChores(database, nodeId),
+    ...createNodeRegistry(own, nodeId),
+    ...createChores(own, nodeId),
     ...createSharedLimits(database),
     ...rates,
     ...createDrillRunState(database),

@@ -5,7 +5,7 @@ import {
   type NodeRegistry,
 } from '../../control-plane/nodes/node-store.ts'
 import { mapping } from '../control-plane-rows.ts'
-import type { Database } from './database.ts'
+import type { Session } from './session.ts'
 import { NOW_MS } from './now.ts'
 import { deleteSome } from './statements.ts'
 
@@ -30,12 +30,12 @@ const HEARTBEAT = `
   ORDER BY node_id`
 
 /** Which processes use this database. */
-export function createNodeRegistry(database: Database, nodeId: string): NodeRegistry {
+export function createNodeRegistry({ query }: Pick<Session, 'query'>, nodeId: string): NodeRegistry {
   return {
     nodeId,
     heartbeat: async ({ host, pid, version }) =>
-      (await database.query(HEARTBEAT, [nodeId, host, pid, version])).map(nodes.of),
-    leaveNodes: async () => void (await database.query('DELETE FROM nodes WHERE node_id = $1', [nodeId])),
+      (await query(HEARTBEAT, [nodeId, host, pid, version])).map(nodes.of),
+    leaveNodes: async () => void (await query('DELETE FROM nodes WHERE node_id = $1', [nodeId])),
   }
 }
 
@@ -44,10 +44,10 @@ const CHORES_MS = 10_000
 const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
 
-export function createChores(database: Database, nodeId: string): Chores {
+export function createChores({ query }: Pick<Session, 'query'>, nodeId: string): Chores {
   return {
     takeChores: async () => {
-      const [row] = await database.query(
+      const [row] = await query(
         `UPDATE chores SET node_id = $1, until_ms = ${NOW_MS} + ${CHORES_MS}
          WHERE name = 'housekeeping' AND (node_id = $1 OR until_ms < ${NOW_MS} OR until_ms > ${NOW_MS} + ${2 * CHORES_MS})
          RETURNING reminded_until_ms`,
@@ -56,20 +56,18 @@ export function createChores(database: Database, nodeId: string): Chores {
       return row && { remindedUntilMs: Number(row['reminded_until_ms']) }
     },
     noteReminded: async (untilMs) =>
-      void (await database.query(
+      void (await query(
         `UPDATE chores SET reminded_until_ms = greatest(reminded_until_ms, $2)
          WHERE name = 'housekeeping' AND node_id = $1`,
         [nodeId, untilMs],
       )),
     leaveChores: async () =>
-      void (await database.query(
-        `UPDATE chores SET until_ms = 0 WHERE name = 'housekeeping' AND node_id = $1`,
-        [nodeId],
-      )),
-    pruneNodes: (limit) =>
-      database.read(async ({ query }) => {
-        await Promise.all(PRUNES.map((sql) => query(sql, [limit])))
-      }),
+      void (await query(`UPDATE chores SET until_ms = 0 WHERE name = 'housekeeping' AND node_id = $1`, [
+        nodeId,
+      ])),
+    pruneNodes: async (limit) => {
+      for (const sql of PRUNES) await query(sql, [limit])
+    },
   }
 }
 

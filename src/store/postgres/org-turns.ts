@@ -1,16 +1,18 @@
 import { HoldpointError } from '../../errors.ts'
 
-/** One holds the org's lock, and the next one stands ready behind it. */
-const AT_ONCE = 2
+/** Of one org: one holds its lock, and the next one stands ready behind it. */
+export const TURNS_AT_ONCE = 2
 
 /**
- * Runs a body when it is its turn; a stop goes before whatever else waits, so that no flood of an org's own agents keeps
- * it waiting. Throws `STORE_BUSY` when the turn does not come in time.
+ * Runs a body when it is its turn; a stop goes before whatever else waits, so that no flood of agents keeps it waiting.
+ * Throws `STORE_BUSY` when the turn does not come in time.
  */
-export type OrgTurns = <T>(
-  turn: { readonly orgId: string; readonly isStop?: boolean | undefined },
-  body: () => Promise<T>,
-) => Promise<T>
+export type OrgTurns = <T>(turn: Turn, body: () => Promise<T>) => Promise<T>
+
+interface Turn {
+  readonly orgId: string
+  readonly isStop?: boolean | undefined
+}
 
 interface OrgQueue {
   running: number
@@ -21,23 +23,34 @@ interface OrgQueue {
 
 /**
  * Changes of one org are made one after the other in any case. Without turns those that wait for the org's lock would
- * hold every connection of this node, and a stop in another org would wait for them.
+ * hold every connection of this node, and a stop in another org would wait for them. While a synchronous standby is gone
+ * each change holds its connection until it is given up: so what is no stop never has more than `mostOthers` of them, in
+ * all orgs together, which take turns.
  */
-export function createOrgTurns(waitMs: number): OrgTurns {
+export function createOrgTurns({ waitMs, mostOthers }: OrgTurnsOptions): OrgTurns {
   const orgs = new Map<string, OrgQueue>()
+  let others = 0
 
-  const take: (turn: Parameters<OrgTurns>[0]) => Promise<void> = async ({ orgId, isStop = false }) => {
-    let org = orgs.get(orgId)
-    if (org === undefined) orgs.set(orgId, (org = { running: 0, stops: new Set(), others: new Set() }))
-    if (org.running < AT_ONCE) {
-      org.running += 1
-      return
-    }
+  const hasRoom = ({ running }: OrgQueue, isStop: boolean) =>
+    running < TURNS_AT_ONCE && (isStop || others < mostOthers)
+  const count = (org: OrgQueue, isStop: boolean, by: 1 | -1) => {
+    org.running += by
+    if (!isStop) others += by
+  }
+  const forgetIdle = (orgId: string, { running, stops, others: rest }: OrgQueue) => {
+    if (running + stops.size + rest.size === 0) orgs.delete(orgId)
+  }
+
+  const take = async ({ orgId, isStop = false }: Turn): Promise<void> => {
+    const org = orgs.get(orgId) ?? { running: 0, stops: new Set(), others: new Set() }
+    orgs.set(orgId, org)
+    if (hasRoom(org, isStop)) return count(org, isStop, 1)
     const waiting = isStop ? org.stops : org.others
     const turn = Promise.withResolvers<void>()
     waiting.add(turn.resolve)
     const timer = setTimeout(() => {
       waiting.delete(turn.resolve)
+      forgetIdle(orgId, org)
       turn.reject(tooBusy())
     }, waitMs)
     try {
@@ -47,16 +60,30 @@ export function createOrgTurns(waitMs: number): OrgTurns {
     }
   }
 
-  const pass = (orgId: string): void => {
+  /** Counted before it runs, so that nobody else takes its place. */
+  const begin = (org: OrgQueue, isStop: boolean): boolean => {
+    const waiting = isStop ? org.stops : org.others
+    const [next] = waiting
+    if (next === undefined || !hasRoom(org, isStop)) return false
+    waiting.delete(next)
+    count(org, isStop, 1)
+    next()
+    return true
+  }
+
+  const pass = ({ orgId, isStop = false }: Turn): void => {
     const org = orgs.get(orgId)
     if (org === undefined) return
-    const waiting = org.stops.size > 0 ? org.stops : org.others
-    const [next] = waiting
-    if (next !== undefined) {
-      // It takes the place of the one that is done.
-      waiting.delete(next)
-      next()
-    } else if (--org.running === 0) orgs.delete(orgId)
+    count(org, isStop, -1)
+    begin(org, true)
+    for (const [id, each] of orgs) {
+      if (others >= mostOthers) break
+      if (!begin(each, false)) continue
+      // The other orgs come before its next one.
+      orgs.delete(id)
+      orgs.set(id, each)
+    }
+    forgetIdle(orgId, org)
   }
 
   return async (turn, body) => {
@@ -64,14 +91,20 @@ export function createOrgTurns(waitMs: number): OrgTurns {
     try {
       return await body()
     } finally {
-      pass(turn.orgId)
+      pass(turn)
     }
   }
+}
+
+interface OrgTurnsOptions {
+  readonly waitMs: number
+  /** At least one. */
+  readonly mostOthers: number
 }
 
 function tooBusy(): HoldpointError {
   return new HoldpointError(
     'STORE_BUSY',
-    'So many changes of this org wait that the turn of this one did not come in time. Nothing was changed: ask again.',
+    'So many changes wait that the turn of this one did not come in time. Nothing was changed: ask again.',
   )
 }

@@ -22,7 +22,7 @@ const STANDBYS = "SELECT current_setting('synchronous_standby_names') AS standby
  * time. So that standby was not promoted before the read, nobody else was primary before the read, and the stop was
  * committed here: the read saw it. A server that was deposed waits for its standby in vain, and so does the read, until
  * the connection times out: a denial. It holds where a standby is promoted only when the commits of the old primary
- * cannot be confirmed by others any more: with one standby, with `ANY n` of n, or by an HA manager that sees to it.
+ * cannot be confirmed by others any more: with one standby, with `ANY n` of n, or when the old primary is fenced off.
  *
  * One message is under way at a time; the next one covers whatever was read meanwhile.
  */

@@ -26,9 +26,14 @@ export interface Settled {
 /**
  * Notes where the store is now. One that was restored, or that may lack stops, is given a new generation in the same
  * transaction: every org disabled, every key ended unless they are to be kept, approvals withdrawn, sessions ended, and
- * every epoch raised into it (G6). Of several nodes one does it. Throws what `judge` refuses with.
+ * every epoch raised into it (G6). Of several nodes one does it. Throws what `judge` refuses with. `onBegin` is told of a
+ * new generation before it is committed: one that was given once is never given again, whatever happens in between.
  */
-export async function settle(database: Database, known: Known | undefined): Promise<Settled> {
+export async function settle(
+  database: Database,
+  known: Known | undefined,
+  onBegin: (begun: Known) => void,
+): Promise<Settled> {
   return database.transact(async (session) => {
     await session.query('SELECT pg_advisory_xact_lock($1)', [SETTLE_LOCK])
     const found = await look(session, known?.change)
@@ -43,6 +48,7 @@ export async function settle(database: Database, known: Known | undefined): Prom
         seen: known?.generation ?? 0,
         nowMs: found.nowMs,
       })
+      onBegin({ storeId: found.storeId, generation, place })
       const restore = { generation, nowMs: found.nowMs, what: verdict.what }
       await stopEverything(session, restore, found.keepKeys)
     }
@@ -59,24 +65,32 @@ export async function acceptPlace(database: Database): Promise<void> {
   await database.transact(async (session) => {
     await session.query('SELECT pg_advisory_xact_lock($1)', [SETTLE_LOCK])
     const { place } = await look(session)
-    if (place !== undefined) await notePlace(session, place)
+    if (place === undefined) return
+    await notePlace(session, place)
+    await session.run('UPDATE store_identity SET accepted_timeline = timeline')
   })
 }
 
-/** What an operator says who has restored it: the next node that looks begins a new generation. */
-export async function markRestored(database: Database, keepKeys: boolean): Promise<void> {
-  await database.transact((session) =>
-    session.run(`UPDATE store_identity SET keep_keys = $1::int, restored_at_ms = ${NOW_MS}`, [
-      Number(keepKeys),
-    ]),
+/**
+ * What an operator says who has restored it: the next node that looks begins a new generation. False, and nothing is said,
+ * where there is no org: it is hardly the database that was restored.
+ */
+export async function markRestored(database: Database, keepKeys: boolean): Promise<boolean> {
+  const marked = await database.transact((session) =>
+    session.run(
+      `UPDATE store_identity SET keep_keys = $1::int, restored_at_ms = ${NOW_MS} WHERE EXISTS (SELECT FROM orgs)`,
+      [Number(keepKeys)],
+    ),
   )
+  return marked > 0
 }
 
 /** Whether commits wait for a standby there, nobody has seen yet. */
 async function notePlace(session: Session, { server, relation, timeline }: Place): Promise<void> {
   await session.run(
     `UPDATE store_identity
-     SET server = $1, relation = $2, timeline = $3::bigint, synchronous_at_ms = NULL, restored_at_ms = NULL, keep_keys = 0`,
+     SET server = $1, relation = $2, timeline = $3::bigint, accepted_timeline = NULL,
+       synchronous_at_ms = NULL, restored_at_ms = NULL, keep_keys = 0`,
     [server, relation, timeline],
   )
 }

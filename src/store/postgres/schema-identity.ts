@@ -12,3 +12,6 @@ export const IDENTITY = `
   );
   INSERT INTO store_identity (one, store_id) VALUES (1, gen_random_uuid());
 `
+
+/** The timeline of which an operator said that nothing was lost. */
+export const ACCEPTED = 'ALTER TABLE store_identity ADD COLUMN accepted_timeline BIGINT'

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { z } from 'zod'
 
 import { HoldpointError } from '../../errors.ts'
@@ -11,6 +11,11 @@ const Seen = z.object({
   place: z.object({ server: z.string(), relation: z.string(), timeline: z.number().int() }),
   change: z.object({ orgId: z.string(), seq: z.number().int(), hash: z.string() }).optional(),
 })
+
+/** Where a node keeps what it has seen of the store. */
+export function seenFileIn(dataDir: string): string {
+  return join(dataDir, 'store-seen.json')
+}
 
 /** What this node has seen of the store; undefined when it was never here. Throws `STORE_SEEN_UNREADABLE`. */
 export function readSeen(file: string): Known | undefined {

@@ -16,7 +16,6 @@ export interface ToolDatabaseOptions extends Pick<DatabaseOptions, 'url' | 'pool
 
 /** What the parts of the tool servers' store share. */
 export interface ToolDatabase {
-  readonly database: Database
   /**
    * One transaction. One that gave way to another begins anew, so `body` does nothing but ask; what is locked is locked
    * in this order: a key, its row, a run, its approvals.
@@ -25,6 +24,8 @@ export interface ToolDatabase {
   readonly read: Database['read']
   /** Sent after what locks, it is the time at which the lock was had: the same for all replicas. */
   readonly readNow: (session: Session) => Promise<number>
+  /** On a connection for nothing else, whose statements may take long. */
+  readonly setUp: (body: (setup: Database) => Promise<void>) => Promise<void>
   /** A connection for one transaction later, of a pool of their own. */
   readonly reserve: Database['reserve']
   readonly reach: (point: CrashPoint) => void
@@ -33,6 +34,9 @@ export interface ToolDatabase {
 }
 
 export const TOOL_SCHEMA = 'holdpoint_tools'
+
+/** A migration may touch every row, and wait for another tool server that makes it. */
+const SETUP_TIMEOUT_MS = 600_000
 
 /** Connects to nothing until it is used. Effects that wait for their permit hold up to half as many connections more. */
 export function createToolDatabase(options: ToolDatabaseOptions): ToolDatabase {
@@ -51,13 +55,21 @@ export function createToolDatabase(options: ToolDatabaseOptions): ToolDatabase {
   })
   let closed: Promise<unknown> | undefined
   return {
-    database,
     transact: (body) => untilItGoesThrough(() => database.transact(body)),
     read: database.read,
     readNow: async (session) => {
       if (nowMs !== undefined) return nowMs()
       const [row] = await session.query(`SELECT ${NOW_MS} AS now`)
       return Number(row?.['now'])
+    },
+    setUp: async (body) => {
+      const patient = { ...common, timeoutMs: SETUP_TIMEOUT_MS, connectTimeoutMs: timeoutMs }
+      const setup = createDatabase({ ...patient, poolSize: 1, name: 'holdpoint setup' })
+      try {
+        await body(setup)
+      } finally {
+        await setup.close()
+      }
     },
     reserve: transactions.reserve,
     reach: (point) => atCrashPoint?.(point),

@@ -21,14 +21,14 @@ const RETENTION_MS = 30 * 24 * 60 * 60 * 1000
 /**
  * The journal and the runs of any number of tool servers, in the schema `holdpoint_tools` of one Postgres, which the
  * first of them creates. Its clock is the database's, so leases hold between replicas whose own clocks differ. Rejects
- * with a `STORE_…` error while the database cannot be used; once it has resolved, an outage refuses each call until the
- * database is back.
+ * with a `STORE_…` error while the database cannot be used, and with `CONFIG_INVALID` for a URL that says more than how to
+ * get there; once it has resolved, an outage refuses each call until the database is back.
  */
 export async function createPostgresToolStore(options: PostgresToolStoreOptions): Promise<ToolStore> {
   const { retentionMs = RETENTION_MS } = options
   const opened = createToolDatabase(options)
   try {
-    await migrate(opened.database, TOOL_SCHEMA, TOOL_MIGRATIONS)
+    await opened.setUp((setup) => migrate(setup, TOOL_SCHEMA, TOOL_MIGRATIONS))
     await forgetOld(opened, retentionMs)
   } catch (thrown) {
     await opened.close()

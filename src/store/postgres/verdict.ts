@@ -8,7 +8,7 @@ export interface Known {
   readonly place: Place
   /** The last change that it acked, or that its predecessor in this DATA_DIR did. */
   readonly change?: KnownChange | undefined
-  /** When it last looked, commits waited for a standby. Undefined of a predecessor: much may have happened since. */
+  /** When this process last looked, commits waited for a standby. Undefined when it has not looked, or not of late. */
   readonly synchronous?: boolean | undefined
 }
 
@@ -22,14 +22,12 @@ export type Verdict =
   /** Stops may be missing: a new generation begins (G6). `found` for the log, `what` for the audit. */
   | { readonly kind: 'restored'; readonly found: string; readonly what: string }
 
-/** So long after it was last seen that commits wait for a standby, nobody knows it any more. */
-const SYNCHRONOUS_FOR_MS = 10 * 60 * 1000
-
 /** Whether a server is the one that has all acked stops. What cannot be told is taken for a restore: fail closed. */
 export function judge(found: Found, known: Known | undefined, label: string): Verdict {
   const { place, noted } = found
   if (place === undefined) return refused('STORE_IN_RECOVERY', label, IN_RECOVERY)
-  if (known !== undefined && known.storeId !== found.storeId) return refused('STORE_OTHER', label, OTHER)
+  if (known !== undefined && known.storeId !== found.storeId)
+    return { kind: 'refused', error: otherStore(label) }
   const restored = restoredAs(found, place, known)
   if (restored !== undefined) return { kind: 'restored', ...restored }
   if (noted === undefined) return { kind: 'first' }
@@ -66,28 +64,41 @@ function restoredAs(found: Found, place: Place, known: Known | undefined): Resto
       what: 'Restored from a dump',
     }
   }
-  const timelines = `timeline ${noted.timeline} before, ${place.timeline} now`
-  const what = 'Restored to an earlier time, or taken over by a standby that may lack stops'
-  if (place.timeline !== noted.timeline) {
-    const doubt = doubtOf(found, place, known)
-    return doubt === undefined ? undefined : { found: `${doubt} (${timelines})`, what }
+  const isNoted = place.timeline === noted.timeline
+  const doubt = isNoted ? doubtOfNoted(found, place, known) : doubtOf(found, place, known)
+  if (doubt === undefined) return undefined
+  const before = isNoted ? known?.place.timeline : noted.timeline
+  return {
+    found: `${doubt} (timeline ${before} before, ${place.timeline} now)`,
+    what: 'Restored to an earlier time, or taken over by a standby that may lack stops',
   }
-  // Another node, which had acked less than this one, saw nothing missing.
-  if (known !== undefined && place.timeline > known.place.timeline && isMissing(found, known))
-    return { found: `a change that this node acked is missing since timeline ${known.place.timeline}`, what }
-  return undefined
 }
 
-/** Why a new timeline may lack what was acked; undefined when commits waited for whoever began it. */
+/** Another node, which had acked less than this one, or had not seen what this one has, saw nothing missing. */
+function doubtOfNoted(found: Found, place: Place, known: Known | undefined): string | undefined {
+  if (known === undefined || place.timeline <= known.place.timeline) return undefined
+  if (isMissing(found, known)) return MISSING
+  if (known.synchronous !== false || found.accepted || found.generation !== known.generation) return undefined
+  return `${NOT_SYNCHRONOUS}, as this node has seen`
+}
+
+const MISSING = 'a change that this node acked is missing'
+
+const NOT_SYNCHRONOUS = 'a new timeline, and commits waited for no standby'
+
+/**
+ * Why a new timeline may lack what was acked; undefined when commits waited for whoever began it. What the database itself
+ * says of that is believed only where it says no: a standby that was lost, and is promoted later, never heard that commits
+ * had stopped to wait for it. So it takes a process that has seen the old primary until just now.
+ */
 function doubtOf(found: Found, place: Place, known: Known | undefined): string | undefined {
-  const { synchronousAtMs, settings, nowMs, noted } = found
+  const { settings, noted } = found
   if (noted !== undefined && place.timeline < noted.timeline) return 'an earlier timeline than was noted'
   if (settings.pointInTime) return 'recovered to a recovery_target, which is still set'
-  if (known !== undefined && isMissing(found, known)) return 'a change that this node acked is missing'
-  if (synchronousAtMs === null) return 'a new timeline, and commits waited for no standby'
-  if (known?.synchronous === false) return 'a new timeline, and commits waited for no standby of late'
-  if (known?.synchronous === true || nowMs - synchronousAtMs <= SYNCHRONOUS_FOR_MS) return undefined
-  return `a new timeline, and nobody has seen for ${Math.round((nowMs - synchronousAtMs) / 60_000)} minutes that commits waited for a standby`
+  if (known !== undefined && isMissing(found, known)) return MISSING
+  if (!found.synchronous || known?.synchronous === false) return NOT_SYNCHRONOUS
+  if (known?.synchronous === true) return undefined
+  return 'a new timeline, and this node has not seen of late whether commits waited for a standby'
 }
 
 function isOlder(found: Found, place: Place, known: Known | undefined): boolean {
@@ -116,9 +127,14 @@ const OLDER: Problem = [
   'Let the URL lead to the newer one. If there is none, say so: npx holdpoint restore-backup',
 ]
 
-function refused(code: string, label: string, [problem, next]: Problem): Verdict {
-  return {
-    kind: 'refused',
-    error: new HoldpointError(code, `The database ${label} ${problem}. ${next}`),
-  }
+export function otherStore(label: string): HoldpointError {
+  return problemOf('STORE_OTHER', label, OTHER)
+}
+
+function refused(code: string, label: string, problem: Problem): Verdict {
+  return { kind: 'refused', error: problemOf(code, label, problem) }
+}
+
+function problemOf(code: string, label: string, [problem, next]: Problem): HoldpointError {
+  return new HoldpointError(code, `The database ${label} ${problem}. ${next}`)
 }

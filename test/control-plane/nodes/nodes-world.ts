@@ -8,17 +8,19 @@
 import { onTestFinished } from 'vitest'
 import { Agent, request } from 'undici'
 
-import type { ControlPlaneStore } from '../../../src/control-plane/store.ts'
 import { createLogger } from '../../../src/log.ts'
 import { KEY_KINDS, type KeyKind } from '../../../src/machineid/wire.ts'
 import { serveControlPlane, type ServedControlPlane } from '../../../src/programs/serve-control-plane.ts'
-import { openControlPlaneStore } from '../../../src/store/postgres/control-plane.ts'
+import {
+  openControlPlaneStore,
+  type PostgresControlPlaneStore,
+} from '../../../src/store/postgres/control-plane.ts'
 import { HOST, NO_LIMITS, serveInOneThread } from '../../fixtures/one-thread.ts'
 import type { TestPostgres } from '../../fixtures/postgres.ts'
 
 /** `url`: of the agent lane. */
 export interface TestNode extends Omit<ServedControlPlane, 'close'> {
-  readonly store: ControlPlaneStore
+  readonly store: PostgresControlPlaneStore
   /** Throws unless it is answered with 200. */
   readonly post: (path: string, body: unknown, key: string) => Promise<Record<string, unknown>>
   readonly close: () => Promise<void>
@@ -36,17 +38,27 @@ interface NodesOptions<Name> {
   readonly through?: (name: Name, url: string) => string
   /** Agent lanes in threads of their own, as `npm start` has them. */
   readonly threads?: boolean
+  readonly sizes?: NodeSizes
 }
+
+/** As DATABASE_POOL_SIZE, VALIDATE_WORKERS and VALIDATE_POOL_SIZE set them. */
+export interface NodeSizes {
+  readonly poolSize: number
+  readonly workers: number
+  readonly validatePoolSize: number
+}
+
+const SIZES: NodeSizes = { poolSize: 6, workers: 2, validatePoolSize: 2 }
 
 /** One org of the plan `pro`. */
 export async function startNodes<Name extends string>(
   server: TestPostgres,
   names: readonly [Name, ...Name[]],
-  { through = (_name, url) => url, threads = false }: NodesOptions<Name> = {},
+  { through = (_name, url) => url, threads = false, sizes = SIZES }: NodesOptions<Name> = {},
 ): Promise<TestNodes<Name>> {
   const databaseUrl = await server.createDatabase()
   const of = {} as Record<Name, TestNode>
-  for (const name of names) of[name] = await startNode(through(name, databaseUrl), threads)
+  for (const name of names) of[name] = await startNode(through(name, databaseUrl), threads, sizes)
   const { service } = of[names[0]].controlPlane
   const { orgId, keys } = await service.createOrg({ kinds: KEY_KINDS })
   const platform = { actor: 'test', kind: 'platform', requestId: 'test', origin: null } as const
@@ -54,10 +66,10 @@ export async function startNodes<Name extends string>(
   return { databaseUrl, orgId, keys: keys as Record<KeyKind, string>, of }
 }
 
-export async function startNode(url: string, threads = false): Promise<TestNode> {
+export async function startNode(url: string, threads = false, sizes = SIZES): Promise<TestNode> {
   const log = createLogger({ level: 'silent' })
   const database = { url, timeoutMs: 2000, consistency: 'primary' } as const
-  const store = await openControlPlaneStore({ ...database, poolSize: 6, log })
+  const store = await openControlPlaneStore({ ...database, poolSize: sizes.poolSize, log })
   const served = threads
     ? await serveControlPlane({
         store,
@@ -65,11 +77,16 @@ export async function startNode(url: string, threads = false): Promise<TestNode>
         loopback: true,
         limitCalls: false,
         limits: NO_LIMITS,
-        workers: 2,
+        workers: sizes.workers,
         host: HOST,
         port: 0,
         operatorPort: 0,
-        source: { kind: 'postgres', ...database, poolSize: 2 },
+        source: {
+          kind: 'postgres',
+          ...database,
+          poolSize: sizes.validatePoolSize,
+          knowledge: store.knowledge,
+        },
         onDied: (error) => {
           throw error
         },

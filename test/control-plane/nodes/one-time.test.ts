@@ -86,7 +86,14 @@ describe.skipIf(noPostgres)('time, for nodes that share a Postgres', () => {
       port: 0,
       operatorPort: 0,
       loopback: true,
-      source: { kind: 'postgres', url, poolSize: 2, timeoutMs: 5000, consistency: 'primary' },
+      source: {
+        kind: 'postgres',
+        url,
+        poolSize: 2,
+        timeoutMs: 5000,
+        consistency: 'primary',
+        knowledge: store.knowledge,
+      },
       limits: { perKeyPerSecond: 4, perOrgPerSecond: 0 },
       onDied: (error) => {
         throw error

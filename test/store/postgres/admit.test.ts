@@ -11,7 +11,8 @@ const FOUND: Found = {
   noted: PLACE,
   storeId: 's',
   generation: 4,
-  synchronousAtMs: NOW_MS - 5000,
+  synchronous: true,
+  accepted: false,
   restoredAtMs: null,
   keepKeys: false,
   nowMs: NOW_MS,
@@ -36,9 +37,10 @@ const KNOWN: Known = {
 }
 const promoted = { place: { ...PLACE, timeline: 4 } }
 const pointInTime = { settings: { ...FOUND.settings, pointInTime: true } }
-const late = { synchronousAtMs: NOW_MS - 600_001 }
-/** Of a process before this one. */
-const before: Known = { ...KNOWN, synchronous: undefined }
+/** Of a process before this one, or of one that was cut off for a while. */
+const notOfLate: Known = { ...KNOWN, synchronous: undefined }
+const notSynchronous: Known = { ...KNOWN, synchronous: false }
+const promotedAndNoted = { ...promoted, noted: { ...PLACE, timeline: 4 } }
 
 // G1, G6: what is not certain to have every acked stop is refused, or stops everything.
 describe('what a node makes of a database', () => {
@@ -55,32 +57,35 @@ describe('what a node makes of a database', () => {
     ['noted nowhere, and known', { noted: undefined }, KNOWN, 'restored'],
 
     ['a new timeline', promoted, KNOWN, 'noted'],
-    ['a new timeline, to a node that is new', promoted, undefined, 'noted'],
-    ['a new timeline that comes late, to a node that was there', { ...promoted, ...late }, KNOWN, 'noted'],
-    ['a new timeline that comes late, to one that is new', { ...promoted, ...late }, undefined, 'restored'],
-    [
-      'a new timeline that comes late, to one that was started anew',
-      { ...promoted, ...late },
-      before,
-      'restored',
-    ],
-    ['a new timeline without a standby', { ...promoted, synchronousAtMs: null }, KNOWN, 'restored'],
-    ['a new timeline, and no standby of late', promoted, { ...KNOWN, synchronous: false }, 'restored'],
+    // What the standby itself says of it, it may have heard long ago.
+    ['a new timeline, to a node that is new', promoted, undefined, 'restored'],
+    ['a new timeline, to one that has not looked of late', promoted, notOfLate, 'restored'],
+    ['a new timeline without a standby', { ...promoted, synchronous: false }, KNOWN, 'restored'],
+    ['a new timeline, and no standby of late', promoted, notSynchronous, 'restored'],
     ['a new timeline to a recovery_target', { ...promoted, ...pointInTime }, KNOWN, 'restored'],
     ['a new timeline without what was acked', { ...promoted, hasChange: false }, KNOWN, 'restored'],
     ['an earlier timeline than was noted', { place: { ...PLACE, timeline: 2 } }, undefined, 'restored'],
     [
       'a new timeline that another node took for whole, without what this one acked',
-      { place: { ...PLACE, timeline: 4 }, noted: { ...PLACE, timeline: 4 }, hasChange: false },
+      { ...promotedAndNoted, hasChange: false },
       KNOWN,
       'restored',
     ],
     [
-      'a new timeline that another node has noted',
-      { place: { ...PLACE, timeline: 4 }, noted: { ...PLACE, timeline: 4 } },
-      KNOWN,
+      'a new timeline that another node took for whole, and this one saw that commits waited for nobody',
+      promotedAndNoted,
+      notSynchronous,
+      'restored',
+    ],
+    [
+      'the same, and an operator has said that nothing was lost',
+      { ...promotedAndNoted, accepted: true },
+      notSynchronous,
       'same',
     ],
+    ['the same, in a new generation', { ...promotedAndNoted, generation: 5 }, notSynchronous, 'same'],
+    ['a new timeline that another node has noted', promotedAndNoted, KNOWN, 'same'],
+    ['the same, to a node that is new', promotedAndNoted, undefined, 'same'],
     ['a new generation, which lacks changes', { generation: 5, hasChange: false }, KNOWN, 'same'],
 
     [

@@ -57,6 +57,35 @@ describe.skipIf(noPostgres)('commands with DATABASE_URL', () => {
     ])
   })
 
+  test('G6: two restores of one dump, one right after the other, are two generations', async () => {
+    const generations: number[] = []
+    for (let restores = 0; restores < 3; restores++) {
+      // As the dump has it: it knows nothing of the restore before.
+      await server.query(url, "UPDATE holdpoint_control_plane.meta SET value = 0 WHERE name = 'generation'")
+      expect(await runRestoreBackup(['--keep-keys'], context)).toBe(0)
+      generations.push((await stateOf(server, url)).generation)
+    }
+    const [first = 0] = generations
+    expect(generations).toEqual([first, first + 1, first + 2])
+  })
+
+  test('a database of another control plane than this DATA_DIR has used is refused, and left as it is', async () => {
+    expect(await runRestoreBackup(['--keep-keys'], context)).toBe(0)
+    const other = await server.createDatabase()
+    await (await enter(other)).close()
+    await seed(server, other)
+    for (const args of [[], ['--nothing-lost']]) {
+      const restoring = runRestoreBackup(args, { ...context, database: { url: other, timeoutMs: 2000 } })
+      await expect(restoring).rejects.toMatchObject({ code: 'STORE_OTHER' })
+    }
+    expect(await stateOf(server, other)).toMatchObject({ generation: 0, disabled: [0, 0], live_keys: 2 })
+    const [row] = await server.query(
+      other,
+      'SELECT restored_at_ms FROM holdpoint_control_plane.store_identity',
+    )
+    expect(row).toEqual({ restored_at_ms: null })
+  })
+
   test('a database that nobody has used is hardly the one that was restored, and that is said', async () => {
     const empty = await server.createDatabase()
     expect(await runRestoreBackup([], { ...context, database: { url: empty, timeoutMs: 2000 } })).toBe(1)

@@ -3,6 +3,8 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Change } from '../../../src/control-plane/store.ts'
 import { createLogger } from '../../../src/log.ts'
 import { openControlPlaneStore } from '../../../src/store/postgres/control-plane.ts'
+import { createDatabase } from '../../../src/store/postgres/database.ts'
+import { tellStore } from '../../../src/store/postgres/enter.ts'
 import { KEY, ORG } from '../../contract/control-plane-records.ts'
 import { enter, said, seed, stateOf, type EnteredNode } from '../../fixtures/entered-store.ts'
 import { noPostgres, startReplicated, type TestPostgres } from '../../fixtures/postgres.ts'
@@ -74,19 +76,6 @@ describe.skipIf(noPostgres)('a failover', { timeout: 20_000 }, () => {
       { revoked: 1 },
     ])
 
-    // A node that has seen nothing itself believes what was noted, for ten minutes.
-    const takenOver = (agoMs: number) =>
-      standby.query(
-        onStandby,
-        `UPDATE holdpoint_control_plane.store_identity
-         SET timeline = 1, synchronous_at_ms = extract(epoch FROM now()) * 1000 - ${agoMs}`,
-      )
-    await takenOver(590_000)
-    expect((await enter(url)).entered.generation()).toBe(0)
-    await takenOver(610_000)
-    expect(said(await enter(url))).toMatch(/nobody has seen for 10 minutes that commits waited/)
-    expect(await stateOf(standby, onStandby)).toMatchObject({ disabled: [1, 1], live_keys: 0 })
-
     // The old one is refused when the route leads back to it.
     route.to(primary.port)
     route.cut()
@@ -110,6 +99,83 @@ describe.skipIf(noPostgres)('a failover', { timeout: 20_000 }, () => {
     expect(state).toMatchObject({ disabled: [1, 1], live_keys: 0, generation: node.entered.generation() })
     expect(state.generation).toBeGreaterThan(0)
     expect(await node.database.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
+  })
+
+  test('G5, G6: a standby that was lost, and missed that commits waited for it no more: a new generation', async () => {
+    const node = await seeded()
+    await standby.stop()
+    await setStandbys('', node)
+    await node.watch.look()
+    await revoke(node)
+    // With the machine of the primary this node dies, which alone knew.
+    await node.close()
+    primary.kill()
+    await standby.start()
+    await standby.promote()
+    route.cut()
+    route.to(standby.port)
+    const other = await enter(url)
+    expect(said(other)).toMatch(/this node has not seen of late whether commits waited for a standby/)
+    expect(await stateOf(standby, onStandby)).toMatchObject({ disabled: [1, 1], live_keys: 0 })
+    expect(other.entered.generation()).toBeGreaterThan(0)
+  })
+
+  test('G5, G6: so does a node that was cut off from the primary for minutes before', async () => {
+    let aheadMs = 0
+    const clock = {
+      now: () => ({ monotonicMs: performance.now() + aheadMs, wallMs: Date.now() + aheadMs }),
+    }
+    const node = await enter(url, { clock })
+    await seed(primary, url)
+    await failOver()
+    aheadMs = 121_000
+    await node.watch.look()
+    expect(said(node)).toMatch(/this node has not seen of late whether commits waited/)
+    expect(await stateOf(standby, onStandby)).toMatchObject({ disabled: [1, 1], live_keys: 0 })
+  })
+
+  test('G5, G6: so does one that saw that they did not, though another one has noted that nothing is missing', async () => {
+    const [trusting, knowing] = [await seeded(), await enter(url)]
+    await trusting.close()
+    const { admit } = trusting.entered
+    await setStandbys('', knowing)
+    await knowing.watch.look()
+    // This is what the standby has not heard any more.
+    await primary.query(url, 'UPDATE holdpoint_control_plane.store_identity SET synchronous_at_ms = 1')
+    await setStandbys('standby', knowing)
+    await primary.query(url, 'UPDATE holdpoint_control_plane.store_identity SET synchronous_at_ms = 1')
+    await failOver()
+    const database = createDatabase({
+      url,
+      schema: 'holdpoint_control_plane',
+      name: 'trusting',
+      poolSize: 1,
+      timeoutMs: 1000,
+      admit,
+    })
+    onTestFinished(() => database.close())
+    await expect
+      .poll(() => database.query('SELECT 1 AS one').catch(({ code }: { code: string }) => code))
+      .toEqual([{ one: 1 }])
+    expect(trusting.entered.generation()).toBe(0)
+    await knowing.watch.look()
+    expect(said(knowing)).toMatch(/commits waited for no standby, as this node has seen/)
+    expect(await stateOf(standby, onStandby)).toMatchObject({ disabled: [1, 1], live_keys: 0 })
+  })
+
+  test('what an operator has said is believed by nodes that have seen that commits waited for nobody', async () => {
+    const node = await seeded()
+    await setStandbys('', node)
+    await node.watch.look()
+    // A switch-over in good order; nodes are led there when it is said.
+    await primary.stop()
+    await standby.promote()
+    await tellStore({ url: onStandby, timeoutMs: 1000 }, 'nothing lost')
+    route.cut()
+    route.to(standby.port)
+    await node.watch.look()
+    expect(said(node)).toMatch(/another node has noted it: generation 0/)
+    expect(await stateOf(standby, onStandby)).toMatchObject({ generation: 0, disabled: [0, 0], live_keys: 2 })
   })
 
   test('G5: a change that the standby did not confirm is told as unknown, and never as done', async () => {

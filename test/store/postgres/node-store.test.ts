@@ -206,6 +206,43 @@ describe.skipIf(noPostgres)('what nodes share in Postgres', () => {
     })
   })
 
+  test('decision rates whose beginning a failover has lost are complete from then on', async () => {
+    const a = await node('a')
+    await sql('DELETE FROM $$decision_rates_since')
+    const { sinceMs } = await a.ratesOf('o', 0)
+    expect(Math.abs(sinceMs - a.clock.now().wallMs)).toBeLessThan(5000)
+    expect((await (await node('b')).ratesOf('o', 0)).sinceMs).toBe(sinceMs)
+  })
+
+  test('what a node says of itself needs no standby; what guards a secret, or is acked, does', async () => {
+    const setStandby = async (name: string) => {
+      await server.configure(`synchronous_standby_names = '${name}'`)
+      server.reload()
+      const shown = async () => (await sql('SHOW synchronous_standby_names'))[0]
+      await expect.poll(shown).toEqual({ synchronous_standby_names: name })
+    }
+    const a = await node('a')
+    await setStandby('nobody')
+    try {
+      expect(await a.heartbeat(NODE)).toHaveLength(1)
+      expect(await a.takeChores()).toBeDefined()
+      await a.noteReminded(1)
+      await a.addRates([{ orgId: 'o', minute: 1, cell: 0, count: 1 }])
+      await a.pruneNodes(100)
+      await a.leaveChores()
+      await a.leaveNodes()
+      const needsStandby = [
+        a.takeToken({ name: 'sign_in', id: 'i', burst: 1, perSecond: 1 }),
+        a.takeMail('x@example.org', { atMost: 3, withinMs: 3_600_000 }),
+        a.claimDrillRun('o', 'run'),
+      ]
+      const settled = await Promise.allSettled(needsStandby)
+      expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    } finally {
+      await setStandby('')
+    }
+  })
+
   describe('drill runs', () => {
     const idle = { startedAt: null, endedAt: null, by: 'me', drillId: null, lines: ['a'] }
     const body: DrillRunBody = { ...idle, state: 'running' }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 
+import { createAdmission } from '../../../src/store/postgres/admit.ts'
 import { createDatabase, type OwnConnection } from '../../../src/store/postgres/database.ts'
 import { openDecisionReader } from '../../../src/store/postgres/decision-reader.ts'
 import { createBarrier } from '../../../src/store/postgres/quorum.ts'
@@ -38,7 +39,9 @@ describe.skipIf(noPostgres)('CONSISTENCY=quorum', { timeout: 20_000 }, () => {
     return own
   }
   function reader(consistency: 'primary' | 'quorum') {
-    const opened = openDecisionReader({ url, poolSize: 1, timeoutMs: TIMEOUT_MS, consistency })
+    const settle = () => Promise.reject(new Error('There is nothing to settle.'))
+    const { admit } = createAdmission({ label: 'test', settle })
+    const opened = openDecisionReader({ url, poolSize: 1, timeoutMs: TIMEOUT_MS, consistency, admit })
     onTestFinished(opened.close)
     return opened.reader
   }

@@ -7,6 +7,7 @@ import { createChainVerifier } from '../../../src/control-plane/audit-verify.ts'
 import { firstEpoch } from '../../../src/control-plane/generation.ts'
 import { audit } from '../../../src/store/control-plane-rows.ts'
 import { openDecisionReader } from '../../../src/store/postgres/decision-reader.ts'
+import { followAdmission } from '../../../src/store/postgres/follow.ts'
 import { copyByRows, enter, ORGS, said, seed, stateOf } from '../../fixtures/entered-store.ts'
 import { noPostgres, startPostgres, type TestPostgres } from '../../fixtures/postgres.ts'
 
@@ -112,13 +113,26 @@ describe.skipIf(noPostgres)('a database that was restored', () => {
   })
 
   test('G2, G6: until then no validate is answered, and no thread that serves them begins it by itself', async () => {
-    const reader = openDecisionReader({ url, poolSize: 1, timeoutMs: 1000, consistency: 'primary' })
+    const node = await enter(url)
+    // Nobody looks any more.
+    await node.close()
+    const told: string[] = []
+    const { admit, learn } = followAdmission({
+      label: 'test',
+      learned: node.entered.knowledge.learned(),
+      onUnknown: () => void told.push('unknown'),
+    })
+    const reader = openDecisionReader({ url, poolSize: 1, timeoutMs: 1000, consistency: 'primary', admit })
     onTestFinished(reader.close)
     await sql('UPDATE $$store_identity SET restored_at_ms = 1')
     const ask = () => reader.reader.read('org_a-live', ['a:b:c:d'])
     await expect(ask()).rejects.toMatchObject({ code: 'STORE_RESTORED' })
+    expect(told).toEqual(['unknown'])
     expect(await stateOf(server, url)).toMatchObject({ generation: 0, disabled: [0, 0] })
-    await enter(url)
+    const after = await enter(url)
+    // It was begun by a node that this thread has heard nothing of.
+    await expect(ask()).rejects.toMatchObject({ code: 'STORE_RESTORED' })
+    learn(after.entered.knowledge.learned())
     expect(await ask()).toMatchObject({ orgDisabled: true, key: { endedAs: 'burned' } })
   })
 

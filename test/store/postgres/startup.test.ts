@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 
+import { openDecisionReader } from '../../../src/store/postgres/decision-reader.ts'
 import {
   assertCanStart,
   assertDurable,
@@ -9,7 +10,7 @@ import {
   warningsOf,
 } from '../../../src/store/postgres/durability.ts'
 import type { Settings } from '../../../src/store/postgres/identity.ts'
-import { enter, said } from '../../fixtures/entered-store.ts'
+import { enter, said, seed } from '../../fixtures/entered-store.ts'
 import { noPostgres, startPostgres, type TestPostgres } from '../../fixtures/postgres.ts'
 
 const SETTINGS: Settings = {
@@ -40,14 +41,32 @@ describe('which guarantees hold across a failover', () => {
     ['ANY 2 (a, b)', 'quorum', { g1: 'holds', g5: 'holds' }],
     ['2 (a, b)', 'quorum', { g1: 'holds', g5: 'holds' }],
     // Not all of them have to confirm, so one that is promoted may lack a stop.
-    ['ANY 1 (a, b)', 'quorum', { g1: 'promotion', g5: 'promotion' }],
-    ['a, b', 'quorum', { g1: 'promotion', g5: 'promotion' }],
-    ['*', 'quorum', { g1: 'promotion', g5: 'promotion' }],
+    // Nor do the others leave off confirming for the old primary.
+    ['ANY 1 (a, b)', 'quorum', { g1: 'fencing', g5: 'promotion' }],
+    ['ANY 2 (a, b, c)', 'quorum', { g1: 'fencing', g5: 'promotion' }],
+    ['FIRST 2 (a, b, c)', 'quorum', { g1: 'fencing', g5: 'promotion' }],
+    ['a, b', 'quorum', { g1: 'fencing', g5: 'promotion' }],
+    ['*', 'quorum', { g1: 'fencing', g5: 'promotion' }],
     ['ANY 1 (*)', 'primary', { g1: 'fencing', g5: 'promotion' }],
   ] as const)('synchronous_standby_names %j with CONSISTENCY=%s: %o', (names, consistency, failover) => {
     const durability = durabilityOf({ ...SETTINGS, synchronousStandbyNames: names }, consistency)
     expect(durability.failover).toEqual(failover)
     expect(reportOf(durability).join('\n')).toMatch(/G5 \(durable\) .*\n.*G1 \(fresh\)/)
+  })
+
+  test.each([
+    [
+      'ANY 1 (a, b, c)',
+      /G5 .* holds only where .* as far as the furthest of any 3 of them: 1 of 3 standbys confirms a commit/,
+      /G1 .* holds only where G5 does and the old primary is fenced off.* 1 of 3 standbys confirms a commit, so those that are left can go on/,
+    ],
+    ['FIRST 2 (a, b, c)', /the furthest of any 2 of them: 2 of 3/, /fenced off.*: 2 of 3/],
+    ['*', /the furthest of all there are: any 1 of those that are there/, /fenced off.*: any 1 of those/],
+    ['ANY 2 (a, b)', /holds: each standby/, /holds: each standby/],
+  ])('CONSISTENCY=quorum with %j is told exactly', (names, g5, g1) => {
+    const lines = reportOf(durabilityOf({ ...SETTINGS, synchronousStandbyNames: names }, 'quorum'))
+    expect(lines.at(-2)).toMatch(g5)
+    expect(lines.at(-1)).toMatch(g1)
   })
 })
 
@@ -120,13 +139,37 @@ describe.skipIf(noPostgres)('the start of a node', () => {
     expect(await node.watch.durability()).toMatchObject({ synchronousCommit: 'on' })
   })
 
-  test('G5: without fsync it is refused, at the start and by each new connection; without full pages it is warned of', async () => {
+  test('G5: without fsync it is refused, at the start and by connections that were open; without full pages it is warned of', async () => {
     const node = await enter(url)
+    await seed(server, url)
+    const { admit } = node.entered
+    const decisions = openDecisionReader({ url, poolSize: 2, timeoutMs: 1000, consistency: 'primary', admit })
+    onTestFinished(decisions.close)
+    const ask = () => decisions.reader.read('org_a-live', ['a:b:c:d'])
+    const change = () => node.database.transact(({ run }) => run('UPDATE orgs SET epoch = epoch + 1'))
+    const codes = () =>
+      Promise.all(
+        [ask, ask, ask, change, change].map(async (each) => {
+          try {
+            await each()
+            return 'done'
+          } catch (error) {
+            return (error as { code: string }).code
+          }
+        }),
+      )
+    expect(await codes()).toEqual(Array(5).fill('done'))
     await set('fsync = off', 'off')
     await expect(enter(url)).rejects.toMatchObject({ code: 'STORE_NOT_DURABLE' })
     await node.watch.look()
     expect(said(node)).toMatch(/runs with fsync=off/)
+    // Nothing is acked or allowed, for as long as it is so.
+    for (let again = 0; again < 2; again++) {
+      expect(await codes()).toEqual(Array(5).fill('STORE_NOT_DURABLE'))
+      await node.watch.look()
+    }
     await set('fsync = on', 'on')
+    expect(await codes()).toEqual(Array(5).fill('done'))
     await set('full_page_writes = off', 'off')
     expect(said(await enter(url))).toMatch(/full_page_writes is off: a power cut can damage the database/)
     await set('full_page_writes = on', 'on')

@@ -7,14 +7,15 @@ import type { ToolStore } from '../../../src/store/tool-store.ts'
 import { intent } from '../../contract/intent.ts'
 import { LEASE_MS, newApproval, paused, runActions } from '../../contract/runs.ts'
 import { noPostgres } from '../../fixtures/postgres.ts'
+import { openPostgresTables } from '../../../tools/postgres-tables.ts'
 import { toolStores } from './tool-stores.ts'
 
 const UNKNOWN = { code: 'STORE_OUTCOME_UNKNOWN' }
 
-// A COMMIT that waits for a standby is carried out when that wait ends, although nobody waits for the answer any more.
-// Where Postgres is killed before, it never is.
+// A COMMIT that waits for a standby is carried out when that wait ends, at the latest when we give it up. Where Postgres is
+// killed before, it never is.
 describe.skipIf(noPostgres)('a COMMIT that is not answered', () => {
-  const { emptied, open, rows, server } = toolStores()
+  const { emptied, open, rows, server, url } = toolStores()
   let at: Partial<Record<CrashPoint, () => void>> = {}
   let store: ToolStore
   let nowMs: number
@@ -25,6 +26,7 @@ describe.skipIf(noPostgres)('a COMMIT that is not answered', () => {
     await rows('CREATE TABLE records (value TEXT)')
   })
   beforeEach(async () => {
+    await standby('')
     await emptied()
     await rows('DELETE FROM records')
     at = {}
@@ -127,23 +129,45 @@ describe.skipIf(noPostgres)('a COMMIT that is not answered', () => {
       const settling = journal.settleWith(token, write)
       const unanswered = expect(settling).rejects.toMatchObject(UNKNOWN)
       await mended(async () => expect(await waiting()).toBe(1))
-      expect(await begin(effect, true)).toEqual({ state: 'running' })
-      await unanswered
-      // We have given up, and Postgres has not: it still may happen, however long ago the lease has passed.
       expect(await rows('SELECT value FROM records')).toEqual([])
       nowMs += LEASE_MS
-      expect(await begin(effect, true)).toEqual({ state: 'running' })
-      await expect(journal.settle(token, { state: 'unknown' })).rejects.toMatchObject({
+      const overdue = expect(journal.settle(token, { state: 'unknown' })).rejects.toMatchObject({
         code: expect.stringMatching(/^STORE_(?:BUSY|TIMEOUT)$/),
       })
-      await standby('')
-      await mended(async () => expect(await begin()).toMatchObject({ state: 'done' }))
+      expect(await begin(effect, true)).toEqual({ state: 'running' })
+      await Promise.all([overdue, unanswered])
+      // The standby is still not there, and Postgres waits for it no more than we do.
+      await mended(async () => expect(await begin(effect)).toMatchObject({ state: 'done' }))
       expect(await rows('SELECT value FROM records')).toEqual([{ value: 'written' }])
+      expect(await waiting('holdpoint transactional effects')).toBe(0)
     })
   })
 
-  const waiting = async () => {
-    const [row] = await rows("SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+  test('keeps no connection of the server once we have given it up, however many there were', async () => {
+    const tables = await openPostgresTables({ url: url(), poolSize: 2, timeoutMs: 400 })
+    await standby('nobody')
+    const insert = (n: number) =>
+      ['INSERT INTO holdpoint_accounts.records VALUES ($1::text, $1)', [`${n}`]] as const
+    for (let round = 0; round < 3; round++) {
+      const asked = await Promise.allSettled([
+        begin(intent(`a${round}`)),
+        begin(intent(`b${round}`)),
+        tables.query(...insert(2 * round)),
+        tables.transact((query) => query(...insert(2 * round + 1))),
+      ])
+      expect(asked.map(({ status }) => status)).toEqual(Array(4).fill('rejected'))
+    }
+    await mended(async () => expect(await waiting('holdpoint accounts tools')).toBe(0))
+    // What is mended goes on, by the connections of its pool.
+    await mended(async () => expect(await waiting('holdpoint tool server')).toBeLessThanOrEqual(2))
+    await tables.close()
+  })
+
+  const waiting = async (name = '%') => {
+    const [row] = await rows(
+      "SELECT count(*)::int AS n FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name LIKE $1",
+      [name],
+    )
     return row?.['n']
   }
 
