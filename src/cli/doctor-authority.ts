@@ -35,6 +35,7 @@ export function authorityFindings({ authority: { url, trouble, told } }: DoctorF
     durability(url, told.diagnosis),
     decisionLog(url, told.diagnosis),
     ...standing(url, told),
+    ...admins(url, told),
     ...stops(url, told),
   ]
 }
@@ -63,7 +64,7 @@ function sqlite(about: string, { kind, version, journalMode, synchronous }: Stor
 }
 
 /** When a standby is promoted. What needs somebody's care is no fault, and is worth knowing. */
-const FAILOVER: Record<Store<'postgres'>['failover']['g1'], string | undefined> = {
+const FAILOVER: Record<Store<'postgres'>['failover']['g1' | 'g5'], string | undefined> = {
   holds: undefined,
   promotion: 'holds across a failover only where a standby is promoted that has confirmed every commit',
   fencing: 'holds across a failover only where the old primary is fenced off',
@@ -149,6 +150,27 @@ function standing(about: string, { org, planState, devicesUsed, limit, overdue }
     })
   }
   return findings
+}
+
+/** Whoever is locked out of their own org stays so. */
+function admins(about: string, { admins: known }: AuthorityFacts): Finding[] {
+  if (known === undefined) return []
+  const { owners, keyIds } = known
+  const keys = keyIds.length === 1 ? 'one admin key' : `${keyIds.length} admin keys`
+  const found = {
+    check: 'admins',
+    about,
+    what: `The org has ${keys} and ${owners === 0 ? 'no' : owners} ${owners === 1 ? 'owner' : 'owners'}.`,
+  }
+  if (owners > 0) return [{ ...found, level: 'ok' }]
+  return [
+    {
+      ...found,
+      level: 'warn',
+      why: 'Once every admin key is lost or burned, nobody can make keys or enable the org again.',
+      fix: 'Say whom recovery mails to: holdpoint org owners --add EMAIL',
+    },
+  ]
 }
 
 function stops(about: string, { unconfirmed }: AuthorityFacts): Finding[] {

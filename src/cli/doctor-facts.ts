@@ -1,4 +1,5 @@
 import type { DiagnosisBody } from '../machineid/wire-drills.ts'
+import type { Admins } from './admins.ts'
 import type { ReplicaBody, StopBody } from '../machineid/wire-stops.ts'
 import type { InspectBody } from '../tool-server-wire.ts'
 
@@ -40,6 +41,8 @@ export interface AuthorityFacts extends Timing {
   readonly devicesUsed: number
   readonly limit: number
   readonly overdue: number
+  /** Undefined without an admin key at hand. */
+  readonly admins: Admins | undefined
   readonly replicas: readonly ReplicaBody[]
   /** Stops of the last day. */
   readonly unconfirmed: readonly StopBody[]

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 
 import { isLoopback } from '../loopback.ts'
 import { CALLS } from '../machineid/calls.ts'
+import { adminsOf, type Admins } from './admins.ts'
 import type { Cli } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import type { AuthorityFacts, DoctorFacts, Timing, ToolServerFacts, Trouble } from './doctor-facts.ts'
@@ -30,13 +31,14 @@ async function authorityOf(cli: Cli): Promise<DoctorFacts['authority']> {
     return { url: 'control plane', trouble: troubleOf(error) }
   }
   try {
-    return { url: operator.url, told: await authorityFacts(operator, cli.nowMs) }
+    return { url: operator.url, told: await authorityFacts(operator, cli) }
   } catch (error) {
     return { url: operator.url, trouble: troubleOf(error) }
   }
 }
 
-async function authorityFacts(operator: OperatorClient, nowMs: () => number): Promise<AuthorityFacts> {
+async function authorityFacts(operator: OperatorClient, cli: Cli): Promise<AuthorityFacts> {
+  const { nowMs } = cli
   // The first call opens the connection, the second one is measured.
   const usage = await operator.call(CALLS.usage, {})
   const { answer: diagnosis, ...timing } = await timed(nowMs, () => operator.call(CALLS.diagnosis, {}))
@@ -51,8 +53,18 @@ async function authorityFacts(operator: OperatorClient, nowMs: () => number): Pr
     devicesUsed,
     limit,
     overdue,
+    admins: await adminsAtHand(cli),
     replicas,
     unconfirmed: recentlyUnconfirmed(stops, nowMs()),
+  }
+}
+
+/** With the admin key, where there is one: the others may not see who else is one. */
+async function adminsAtHand(cli: Cli): Promise<Admins | undefined> {
+  try {
+    return await adminsOf(cli.operator('manage'))
+  } catch {
+    return undefined
   }
 }
 

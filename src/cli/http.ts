@@ -2,6 +2,7 @@ import { Agent, request, type Dispatcher } from 'undici'
 
 import { messageOf } from '../errors.ts'
 import { isLoopback } from '../loopback.ts'
+import { whatToTry } from '../unreachable.ts'
 import { EXIT } from './cli.ts'
 import { CliError } from './cli-error.ts'
 
@@ -178,7 +179,7 @@ function failure(
   }
   return new CliError(
     'UNREACHABLE',
-    `${name} is not reachable at ${url} (${code}). Is it running? Try: npx holdpoint start`,
+    `${name} is not reachable at ${url} (${code}). ${whatToTry(url)}`,
     EXIT.error,
     { cause: error },
   )

@@ -2,7 +2,9 @@ import { Option } from 'commander'
 
 import { CALLS, type CallOutput } from '../machineid/calls.ts'
 import { KEY_KINDS, type KeyKind } from '../machineid/wire.ts'
+import { adminsOf, lockOutOf } from './admins.ts'
 import type { Cli, Commands } from './cli.ts'
+import { CliError } from './cli-error.ts'
 import { collected } from './devices.ts'
 import { madeSecret } from './secret-file.ts'
 import { confirmed, stopAfterAsking, underway, withStopOptions, type StopOptions } from './stop-asking.ts'
@@ -20,6 +22,10 @@ interface RotateOptions {
   readonly overlap?: string
   readonly reason?: string
   readonly out?: string
+}
+
+interface BurnOptions extends StopOptions {
+  readonly lastAdmin?: boolean
 }
 
 export const keyCommands: Commands = (program, cli) => {
@@ -51,7 +57,9 @@ export const keyCommands: Commands = (program, cli) => {
     .action((keyId: string, options: RotateOptions) => rotate(cli(), keyId, options))
   withStopOptions(keys.command('burn <key>').description('end one at once and for good; this is a stop'), {
     remind: false,
-  }).action((keyId: string, options: StopOptions) => burn(cli(), keyId, options))
+  })
+    .option('--last-admin', 'even when it is the only admin key, and nobody gets in again')
+    .action((keyId: string, options: BurnOptions) => burn(cli(), keyId, options))
 }
 
 async function list(cli: Cli, { all = false }: { readonly all?: boolean }): Promise<void> {
@@ -101,7 +109,10 @@ async function rotate(cli: Cli, keyId: string, { overlap, reason, out }: RotateO
     madeSecret(out, () => operator.call(CALLS.keyRotate, input), keyOf),
   )
   const { endsAt } = rotated.replaces
-  const until = overlapSeconds === 0 ? 'is burned' : `works until ${endsAt} (${when(endsAt, cli)})`
+  const until =
+    overlapSeconds === 0
+      ? 'is burned'
+      : `works until ${endsAt}${cli.columns === undefined ? '' : ` (${when(endsAt, cli)})`}`
   showNew(cli, rotated, out, `New ${rotated.kind} key ${rotated.keyId}. The old one, ${keyId}, ${until}.`)
 }
 
@@ -118,8 +129,15 @@ function showNew(cli: Cli, made: { readonly key: string }, out: string | undefin
   cli.show({ json: made, text: '', secret: made.key })
 }
 
-async function burn(cli: Cli, keyId: string, { reason, dryRun }: StopOptions): Promise<void> {
+async function burn(cli: Cli, keyId: string, { reason, dryRun, lastAdmin }: BurnOptions): Promise<void> {
   const operator = cli.operator('manage')
+  // Looked at only here, so that the control plane never hinders the burn of a key that leaked.
+  const lockOut = lastAdmin === true ? undefined : lockOutOf(await adminsOf(operator), keyId)
+  if (lockOut !== undefined) {
+    const refused = `${lockOut}. To burn it all the same: --last-admin`
+    if (dryRun !== true) throw new CliError('LAST_ADMIN_KEY', refused)
+    cli.note(`This would be refused (LAST_ADMIN_KEY). ${refused}`)
+  }
   const input = { id: keyId, reason }
   const verb = `burn ${keyId}, which is for good, and stop what asks with it:`
   const burned = await stopAfterAsking(cli, {

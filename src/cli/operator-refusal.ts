@@ -7,6 +7,7 @@ import { EXIT } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import type { HttpAnswer } from './http.ts'
 import type { KeyAtHand } from './keys-at-hand.ts'
+import { sentence } from './sentence.ts'
 
 const Refused = z.object({ code: z.string(), message: z.string(), epoch: z.number().optional() })
 
@@ -56,7 +57,9 @@ export function interrupted(error: unknown, { does }: Call): unknown {
   if (!(error instanceof CliError) || does === 'look') return error
   const isUnsure = error.code === 'INTERRUPTED' || (error.code === 'UNREACHABLE' && !wasNeverSent(error))
   if (!isUnsure) return error
-  return new CliError(error.code, `${error.message} ${UNSURE[does]}`, error.status, { cause: error.cause })
+  return new CliError(error.code, `${sentence(error.message)} ${UNSURE[does]}`, error.status, {
+    cause: error.cause,
+  })
 }
 
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])

@@ -9,7 +9,8 @@ import { CliError } from './cli-error.ts'
 import type { OperatorClient } from './operator-client.ts'
 import { stopLines } from './stop-text.ts'
 import { stopUntilAcked, TRY_TIMEOUT_MS, type Tries } from './stop-tries.ts'
-import { checkSurfaceHit } from './surface-hit.ts'
+import { assertHit, surfaceHit, type SurfaceHit } from './surface-hit.ts'
+import { shellQuoted } from './shell-quoted.ts'
 import { surfacePattern } from './surface-pattern.ts'
 import { countsOf, watchStop, type Watched } from './watch-stop.ts'
 
@@ -27,6 +28,8 @@ interface Options {
   readonly dryRun?: boolean
 }
 
+const WAIT_SECONDS = 10
+
 /** One word that stops everything from anywhere, with the stop key alone. */
 export const panicCommands: Commands = (program, cli) => {
   program
@@ -38,7 +41,12 @@ export const panicCommands: Commands = (program, cli) => {
     )
     .option('--surface <name>', 'only this surface, for example payments')
     .option('--reason <text>', 'why, for whoever looks at it later (default: panic by USER@HOST)')
-    .option('--wait <seconds>', 'how long to try, and then how long to wait for confirmations', secondsOf, 10)
+    .option(
+      '--wait <seconds>',
+      'how long to try, and then how long to wait for confirmations',
+      secondsOf,
+      WAIT_SECONDS,
+    )
     .option('--wait-confirmed', 'status 3 when not every process has confirmed it by then')
     .option('--dry-run', 'only show what it would hit')
     .action((options: Options) => panic(cli(), options))
@@ -97,14 +105,16 @@ async function stopAndWatch(
   options: Options,
 ): Promise<void> {
   const waitMs = options.wait * 1000
-  const acked = await stopUntilAcked({
+  const tried = await stopUntilAcked({
     waitMs,
     signal: cli.signal,
     onFailed: (tries, why) => cli.note(`Not acked yet, try ${tries} failed: ${why}`),
     stop: () => make(operator, target),
-    repeat: repeatOf(target),
+    repeat: repeatOf(options),
   })
-  const { epoch } = acked.result
+  const { epoch } = tried.result
+  const hit = target.surface === undefined ? NOT_COUNTED : await surfaceHit(operator, target.surface)
+  const acked: Acked = { ...tried, hit }
   if (!cli.isJson) cli.line({ json: {}, text: ackText(cli, target, acked) })
   const watched = await watchedStop(cli, operator, { epoch, waitMs })
   const result = resultOf(target, acked, watched)
@@ -115,7 +125,7 @@ async function stopAndWatch(
   if (watched.interrupted) {
     throw new CliError('INTERRUPTED', 'Interrupted while waiting. The stop holds.', EXIT.interrupted)
   }
-  if (target.surface !== undefined) await checkSurfaceHit(cli, operator, target.surface)
+  if (target.surface !== undefined) assertHit(hit, target.surface)
   if (options.waitConfirmed === true && !result.confirmed) {
     throw new CliError(
       'STOP_UNCONFIRMED',
@@ -125,27 +135,36 @@ async function stopAndWatch(
   }
 }
 
-interface Acked {
+interface Made {
   readonly orgId: string
   readonly epoch: number
 }
 
-async function make(operator: OperatorClient, { surface, reason }: Target): Promise<Acked> {
+interface Acked extends Tries<Made> {
+  readonly hit: SurfaceHit
+}
+
+/** The whole org is everything, whatever there is. */
+const NOT_COUNTED: SurfaceHit = { deviceCount: null, missed: [] }
+
+async function make(operator: OperatorClient, { surface, reason }: Target): Promise<Made> {
   const within = { timeoutMs: TRY_TIMEOUT_MS }
   return surface === undefined
     ? operator.call(CALLS.orgDisable, { reason }, within)
     : operator.call(CALLS.lock, { pattern: surface.pattern, reason }, within)
 }
 
-function resultOf({ surface, reason }: Target, acked: Tries<Acked>, { stop }: Watched) {
+function resultOf({ surface, reason }: Target, acked: Acked, { stop }: Watched) {
+  const { hit } = acked
   const { orgId, epoch } = acked.result
   const state = stop?.state ?? 'unknown'
   return {
-    stopped: true,
+    stopped: hit.deviceCount !== 0,
     action: surface === undefined ? 'org.disable' : 'lock.add',
     orgId,
     surface: surface?.name ?? null,
     pattern: surface?.pattern ?? null,
+    deviceCount: hit.deviceCount,
     epoch,
     reason,
     ackMs: Math.round(acked.ackMs * 10) / 10,
@@ -157,9 +176,13 @@ function resultOf({ surface, reason }: Target, acked: Tries<Acked>, { stop }: Wa
   }
 }
 
-function ackText({ paint }: Cli, target: Target, { result, ackMs, tries }: Tries<Acked>): string {
+function ackText({ paint }: Cli, target: Target, { result, ackMs, tries, hit }: Acked): string {
   const tried = tries === 1 ? '' : ` on try ${tries}`
-  const head = `${paint.bold(paint.red('STOPPED'))} ${whatOf(target, result.orgId)}`
+  const what = whatOf(target, result.orgId)
+  const head =
+    hit.deviceCount === 0
+      ? `${paint.bold(paint.red('NOTHING that runs was stopped'))}: no device has this surface now. Locked ${what}`
+      : `${paint.bold(paint.red('STOPPED'))} ${what}`
   return `${head}\nAcked in ${ackMs.toFixed(1)} ms${tried}, epoch ${result.epoch}, reason "${target.reason}". From now on every hold point denies${target.surface === undefined ? '' : ' there'}.`
 }
 
@@ -182,8 +205,14 @@ function confirmationText(cli: Cli, { stop, trouble }: Watched): string {
   return `Whether it is confirmed is not known: ${trouble ?? 'nobody has looked'}`
 }
 
-function repeatOf({ surface }: Target): string {
-  return `holdpoint panic --yes${surface === undefined ? '' : ` --surface ${surface.name}`}`
+function repeatOf({ surface, reason, wait, waitConfirmed }: Options): string {
+  return [
+    'holdpoint panic --yes',
+    ...(surface === undefined ? [] : [`--surface ${surface}`]),
+    ...(reason === undefined ? [] : [`--reason ${shellQuoted(reason)}`]),
+    ...(wait === WAIT_SECONDS ? [] : [`--wait ${wait}`]),
+    ...(waitConfirmed === true ? ['--wait-confirmed'] : []),
+  ].join(' ')
 }
 
 /** There may be no name for who runs this, as in a container. */

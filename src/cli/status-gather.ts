@@ -28,6 +28,8 @@ export interface ToolServerStanding {
   readonly url: string
   readonly problem: string | null
   readonly status: string | null
+  /** Why it denies every call, whatever the control plane allows; null when it does not. */
+  readonly deniesAll: string | null
   readonly inFlight: number | null
   readonly unknownOutcomes: number | null
   readonly waitingApprovals: number | null
@@ -69,13 +71,29 @@ export async function standingOf(
 
 const Ready = z.object({
   status: z.string(),
+  started: z.boolean().optional(),
+  authority: z.object({ answered: z.boolean(), code: z.string().optional() }).nullish(),
   in_flight: z.number().nullish(),
   unknown_outcomes: z.number().nullish(),
   runs: z.object({ waiting_approvals: z.number() }).nullish(),
 })
 
+function whyDenied({ status, started, authority, unknown_outcomes }: z.output<typeof Ready>): string | null {
+  if (status === 'ok') return null
+  if (started === false) return 'it has not started'
+  if (authority?.answered === false)
+    return `it got no answer from its control plane (${authority.code ?? 'no code'})`
+  return unknown_outcomes === null ? 'its journal cannot be read' : null
+}
+
 async function toolServerOf(server: ToolServerClient): Promise<ToolServerStanding> {
-  const nothing = { status: null, inFlight: null, unknownOutcomes: null, waitingApprovals: null }
+  const nothing = {
+    status: null,
+    deniesAll: null,
+    inFlight: null,
+    unknownOutcomes: null,
+    waitingApprovals: null,
+  }
   try {
     const parsed = Ready.safeParse(await server.readyz())
     if (!parsed.success)
@@ -85,6 +103,7 @@ async function toolServerOf(server: ToolServerClient): Promise<ToolServerStandin
       url: server.url,
       problem: null,
       status,
+      deniesAll: whyDenied(parsed.data),
       inFlight: inFlight ?? null,
       unknownOutcomes: unknownOutcomes ?? null,
       waitingApprovals: runs?.waiting_approvals ?? null,

@@ -26,7 +26,11 @@ async function status(cli: Cli): Promise<void> {
   cli.show({ json: jsonOf(standing), text: () => statusText(standing, cli) })
 }
 
-function isAllAllowed({ usage, denied, locks }: Standing): boolean {
+function isAllAllowed(standing: Standing): boolean {
+  return isNothingStopped(standing) && standing.toolServers.every(({ deniesAll }) => deniesAll === null)
+}
+
+function isNothingStopped({ usage, denied, locks }: Standing): boolean {
   return !usage.org.disabled && !isPlanOff(usage.planState) && denied.length === 0 && locks.length === 0
 }
 
@@ -58,7 +62,7 @@ function jsonOf(standing: Standing): object {
 
 function statusText(standing: Standing, cli: Cli): string {
   return [
-    headline(standing, cli),
+    [headline(standing, cli), ...denyingServers(standing, cli)].join('\n'),
     ...stoppedParts(standing, cli),
     ...unconfirmedPart(standing, cli),
     summary(standing, cli),
@@ -72,11 +76,24 @@ function headline(standing: Standing, { paint }: Cli): string {
   if (isPlanOff(usage.planState))
     return paint.bold(paint.red(`EVERYTHING is denied: the plan is ${usage.planState}.`))
   if (isAllAllowed(standing)) return paint.bold(paint.green(`Everything is allowed in org ${usage.orgId}.`))
+  if (isNothingStopped(standing))
+    return paint.bold(
+      paint.yellow(`Nothing is stopped in org ${usage.orgId}, and yet not everything is allowed.`),
+    )
   const parts = [
     ...(denied.length > 0 ? [`${count(denied.length, 'device')} denied`] : []),
     ...(locks.length > 0 ? [count(locks.length, 'lock')] : []),
   ]
   return paint.bold(paint.yellow(`Something is stopped in org ${usage.orgId}: ${parts.join(', ')}.`))
+}
+
+/** What stops work though nobody has stopped it. */
+function denyingServers({ toolServers }: Standing, { paint }: Cli): string[] {
+  const denying = toolServers.filter(({ deniesAll }) => deniesAll !== null)
+  const lines = denying.map(({ url, deniesAll }) =>
+    paint.yellow(`The tool server at ${url} denies every call: ${deniesAll}.`),
+  )
+  return lines.length === 0 ? [] : [...lines, 'See: holdpoint doctor']
 }
 
 function stoppedParts({ usage: { org }, locks, denied, stopped }: Standing, cli: Cli): string[] {

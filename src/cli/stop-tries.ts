@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { CliError } from './cli-error.ts'
 import { goesBy, wasNeverSent } from './operator-refusal.ts'
+import { sentence } from './sentence.ts'
 
 const FIRST_PAUSE_MS = 100
 const LAST_PAUSE_MS = 1000
@@ -63,20 +64,20 @@ function gaveUp({ error, tries, passedMs, maybeMade, repeat }: GaveUp): CliError
   if (!maybeMade) {
     return new CliError(
       'STOP_NOT_MADE',
-      `NOT stopped. ${often}, and none reached the control plane. ${error.message} Retry: ${repeat}`,
+      `NOT stopped. ${often}, and none reached the control plane. ${sentence(error.message)} Retry: ${repeat}`,
       error.status,
       options,
     )
   }
   return new CliError(
     'STOP_UNKNOWN',
-    `Unknown whether it is stopped: retry. ${often} without an ack. ${error.message} Retry: ${repeat}`,
+    `Unknown whether it is stopped: retry. ${often} without an ack. ${sentence(error.message)} Retry: ${repeat}`,
     error.status,
     options,
   )
 }
 
 function unsure(error: CliError, repeat: string): CliError {
-  const message = `${error.message} A try before may have been taken all the same: see holdpoint status. Retry: ${repeat}`
+  const message = `${sentence(error.message)} A try before may have been taken all the same: see holdpoint status. Retry: ${repeat}`
   return new CliError(error.code, message, error.status, { cause: error })
 }

@@ -5,7 +5,7 @@ import { untilText } from './devices.ts'
 import { ifEpochOf, withIfEpoch } from './if-epoch.ts'
 import { releaseLock, type ReleaseOptions } from './locks.ts'
 import { remindAfterSeconds, stopAfterAsking, withStopOptions, type StopOptions } from './stop-asking.ts'
-import { checkSurfaceHit } from './surface-hit.ts'
+import { assertHit, surfaceHit } from './surface-hit.ts'
 import { surfacePattern } from './surface-pattern.ts'
 
 interface Where {
@@ -44,13 +44,17 @@ async function stop(cli: Cli, name: string, options: StopOptions & Where): Promi
     asks: true,
     verb: `stop surface ${name}:`,
   })
-  if (locked !== undefined) {
-    cli.show({
-      json: locked,
-      text: `Stopped surface ${name}, also on replicas to come (${pattern}, epoch ${locked.epoch}).${untilText(options)} Undo: ${undo(name, options)}`,
-    })
-  }
-  if (locked !== undefined) await checkSurfaceHit(cli, operator, { name, pattern })
+  if (locked === undefined) return
+  const hit = await surfaceHit(operator, { name, pattern })
+  const stopped =
+    hit.deviceCount === 0
+      ? `Locked surface ${name}, which has no device now: NOTHING that runs was stopped`
+      : `Stopped surface ${name}, also on replicas to come`
+  cli.show({
+    json: { ...locked, deviceCount: hit.deviceCount },
+    text: `${stopped} (${pattern}, epoch ${locked.epoch}).${untilText(options)} Undo: ${undo(name, options)}`,
+  })
+  assertHit(hit, { name, pattern })
 }
 
 function undo(name: string, { env, service }: Where): string {

@@ -70,7 +70,7 @@ export class Deadline {
   #late(): AuthorityFailure {
     return new AuthorityFailure(
       'AUTHORITY_TIMEOUT',
-      `No complete answer within ${this.#timeoutMs} ms. Is the control plane running and near? Try: npx holdpoint start`,
+      `No complete answer within ${this.#timeoutMs} ms. Is the control plane there overloaded or stopped, or the network to it slow or cut?`,
     )
   }
 }

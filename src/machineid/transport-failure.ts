@@ -1,6 +1,7 @@
 import { errors } from 'undici'
 
 import { AuthorityFailure } from '../guard/fail-closed.ts'
+import { whatToTry } from '../unreachable.ts'
 
 // OpenSSL's and Node's names for a peer that could not prove who it is, or would not speak a version we speak.
 const TLS_CODE =
@@ -40,7 +41,7 @@ export function failureOf(
   }
   return new AuthorityFailure(
     'AUTHORITY_UNREACHABLE',
-    `No HTTP answer from ${origin} (${code}). Is the control plane running there? Try: npx holdpoint start`,
+    `No HTTP answer from ${origin} (${code}). ${whatToTry(origin)}`,
     options,
   )
 }

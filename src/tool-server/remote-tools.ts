@@ -12,6 +12,7 @@ import { badArgumentsAnswer } from '../agents/model-text.ts'
 import { applyOnDenied, beforeTurn, callingAgent, rememberCallingAgent } from '../agents/on-denied.ts'
 import { currentSession, type AnyAgent } from '../agents/session.ts'
 import { HoldpointError } from '../errors.ts'
+import { whatToTry } from '../unreachable.ts'
 import { callRemoteTool, sendRequest, type RemoteServer } from './remote-call.ts'
 
 /** What `remoteTools` takes, beside address and token. */
@@ -60,7 +61,7 @@ async function listTools(server: RemoteServer): Promise<readonly Definition[]> {
   } catch (cause) {
     throw new HoldpointError(
       'TOOL_SERVER_UNREACHABLE',
-      `The tool server is not reachable at ${server.url}. Is it running? Try: npx holdpoint start`,
+      `The tool server is not reachable at ${server.url}. ${whatToTry(server.url)}`,
       { cause },
     )
   }

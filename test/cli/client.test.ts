@@ -39,6 +39,15 @@ describe('a control plane that does not answer', () => {
     )
   })
 
+  test('an address that is not this machine: nothing that is started here would answer there', async () => {
+    // Goes to this machine all the same, and says so to nobody.
+    const env = { CONSOLE_URL: 'https://0.0.0.0:9' }
+    const { stderr } = await run(['devices', 'ls'], { authority, key: authority.keys.viewer, env })
+    expect(stderr).toBe(
+      'The control plane is not reachable at https://0.0.0.0:9 (ECONNREFUSED). Check the address, the network to it, and that it runs on the machine there. (UNREACHABLE)\n',
+    )
+  })
+
   test('--json: the error as JSON on standard error, and nothing on standard output', async () => {
     const env = { CONSOLE_URL: 'http://127.0.0.1:9' }
     const { stdout, stderr } = await run(['devices', 'ls', '--json'], { authority, env })
@@ -53,7 +62,9 @@ describe('a control plane that does not answer', () => {
     const env = { CONSOLE_URL: relay.url }
     const { status, stderr } = await run(['devices', 'revoke', DEVICE], { authority, env })
     expect(status).toBe(1)
-    expect(stderr).toContain('The stop may or may not have been made: repeat it, a stop is idempotent.')
+    expect(stderr).toContain(
+      'start. The stop may or may not have been made: repeat it, a stop is idempotent.',
+    )
     // Never repeated by itself.
     expect(relay.asked).toEqual([`POST ${PATHS.revoke}`])
     const restore = await run(['devices', 'restore', DEVICE], { authority, env })

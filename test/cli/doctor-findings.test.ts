@@ -44,6 +44,7 @@ const told: AuthorityFacts = {
   devicesUsed: 2,
   limit: 3,
   overdue: 0,
+  admins: { owners: 1, keyIds: ['k8', 'k9'] },
   replicas: [replica],
   unconfirmed: [],
 }
@@ -131,6 +132,7 @@ test('a sound setup has nothing but ok', () => {
     'clock',
     'authority-store',
     'decision-log',
+    'admins',
     'stops',
     'key-kind',
     'stop-stream',
@@ -236,6 +238,13 @@ const CASES: { name: string; change: Change; check: string; level: 'warn' | 'fai
     check: 'plan',
     level: 'fail',
     says: '4 devices',
+  },
+  {
+    name: 'nobody could get in again without the admin keys',
+    change: { told: { admins: { owners: 0, keyIds: ['k8', 'k9'] } } },
+    check: 'admins',
+    level: 'warn',
+    says: '2 admin keys and no owners',
   },
   {
     name: 'a stop is overdue',

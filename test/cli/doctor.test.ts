@@ -15,11 +15,11 @@ const bad = ({ json }: Ran) =>
     .map(({ level, check }) => `${level} ${check}`)
 
 describe('doctor on what npm start starts', () => {
-  test('warns of nothing but the operator’s keys beside the tools: status 0, with --strict 1', async () => {
+  test('warns of nothing but the one admin key without an owner, and the operator’s keys beside the tools: status 0, with --strict 1', async () => {
     const ran = await world.run(['doctor', '--json'])
     expect(ran.status).toBe(0)
-    expect(bad(ran)).toEqual(['warn operator-file'])
-    expect(ran.json).toMatchObject({ warn: 1, fail: 0 })
+    expect(bad(ran)).toEqual(['warn admins', 'warn operator-file'])
+    expect(ran.json).toMatchObject({ warn: 2, fail: 0 })
     expect((await world.run(['doctor', '--strict'])).status).toBe(1)
   })
 
@@ -50,12 +50,16 @@ describe('doctor on what npm start starts', () => {
     expect(out).toContain('All of its 4 tools are guarded.')
     expect(out).toContain('send_email (email), write_record (write)')
     expect(out).toMatch(/warn {2}The operator’s keys lie beside the tools\.\n.*\n {8}Fix: /)
-    expect(out.trimEnd()).toMatch(/0 failures, 1 warning$/)
+    expect(out.trimEnd()).toMatch(/0 failures, 2 warnings$/)
   })
 
   test('a disabled org and an unconfirmed stop are seen', async () => {
     await world.run(['panic', '-y'])
-    expect(bad(await world.run(['doctor', '--json']))).toEqual(['warn org', 'warn operator-file'])
+    expect(bad(await world.run(['doctor', '--json']))).toEqual([
+      'warn org',
+      'warn admins',
+      'warn operator-file',
+    ])
     await world.run(['org', 'enable', '-y'])
   })
 })
@@ -87,7 +91,7 @@ describe('doctor where something is missing', () => {
 
   test('a token that may not inspect', async () => {
     const ran = await world.run(['doctor', '--json'], { env: { HOLDPOINT_TOKEN: 'hpc_nobody' } })
-    expect(bad(ran)).toEqual(['warn operator-file', 'fail tool-server'])
+    expect(bad(ran)).toEqual(['warn admins', 'warn operator-file', 'fail tool-server'])
   })
 
   test('a tool server of another org is no replica here: a stop would not reach it', async () => {
@@ -95,6 +99,6 @@ describe('doctor where something is missing', () => {
     const ran = await world.run(['doctor', '--json', '--tool-server', other.toolServer.url], {
       env: { HOLDPOINT_TOKEN: other.secrets.approverToken },
     })
-    expect(bad(ran)).toEqual(['warn operator-file', 'fail authority'])
+    expect(bad(ran)).toEqual(['warn admins', 'warn operator-file', 'fail authority'])
   })
 })

@@ -106,7 +106,7 @@ describe('keys', () => {
   test('rotate: both work for the overlap; with 0s the old one is dead at once, after a yes', async () => {
     const old = (await run(['keys', 'create', '--kind', 'viewer', '--json'])).json()
     const rotated = await run(['keys', 'rotate', old.keyId, '--overlap', '1h'])
-    expect(rotated.stderr).toMatch(/works until \d{4}-.*Z/)
+    expect(rotated.stderr).toMatch(/works until \d{4}-[^ ]*Z\.$/m)
     expect(await works(old.key)).toBe(true)
     expect(await works(rotated.stdout.trim())).toBe(true)
     const second = (await run(['keys', 'create', '--kind', 'viewer', '--json'])).json()
@@ -126,6 +126,41 @@ describe('keys', () => {
     expect(burned.stdout).toMatch(/^Burned \w+ at epoch \d+\. It never works again\./)
     const gone = await run(['keys', 'burn', 'nobody', '--yes'])
     expect(gone).toMatchObject({ status: 1, stderr: expect.stringContaining('KEY_NOT_FOUND') })
+  })
+
+  test('the only admin key of an org without an owner is not burned by mistake, and can be all the same', async () => {
+    await using lonely = await startTestLanes()
+    const own = (args: readonly string[]) => runIt(args, { authority: lonely, key: lonely.keys.admin })
+    const rows: { keyId: string; kind: string; state: string }[] = (
+      await own(['keys', 'ls', '--json'])
+    ).json().keys
+    const { keyId } = rows.find(({ kind }) => kind === 'admin')!
+    for (const { keyId: full } of rows.filter(({ kind }) => kind === 'full'))
+      expect((await own(['keys', 'burn', full, '--yes'])).status).toBe(0)
+
+    const dry = await own(['keys', 'burn', keyId, '--dry-run'])
+    expect(dry).toMatchObject({ status: 0, stderr: expect.stringContaining('LAST_ADMIN_KEY') })
+    const refused = await own(['keys', 'burn', keyId, '--yes', '--reason', 'leaked'])
+    expect(refused).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('locks everybody out for good'),
+    })
+    expect(refused.stderr).toContain(`holdpoint keys rotate ${keyId} --overlap 0s`)
+    expect(refused.stderr).toContain('--last-admin')
+
+    const second = (await own(['keys', 'create', '--kind', 'admin', '--json'])).json()
+    expect((await own(['keys', 'burn', second.keyId, '--yes'])).status).toBe(0)
+    await own(['org', 'owners', '--add', 'ann@example.com'])
+    expect((await own(['keys', 'burn', keyId, '--dry-run'])).stderr).not.toContain('LAST_ADMIN_KEY')
+
+    await using alone = await startTestLanes()
+    const its = (args: readonly string[]) => runIt(args, { authority: alone, key: alone.keys.admin })
+    const all: typeof rows = (await its(['keys', 'ls', '--json'])).json().keys
+    for (const { keyId: full } of all.filter(({ kind }) => kind === 'full'))
+      await its(['keys', 'burn', full, '--yes'])
+    const last = all.find(({ kind }) => kind === 'admin')!.keyId
+    expect(await its(['keys', 'burn', last, '--yes', '--last-admin'])).toMatchObject({ status: 0 })
+    expect(await its(['keys', 'ls'])).toMatchObject({ status: 3 })
   })
 
   test('a key in a reason is blotted out before it is sent', async () => {

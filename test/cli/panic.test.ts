@@ -88,6 +88,8 @@ describe('panic, with the stop key alone', () => {
       action: 'lock.add',
       surface: 'payments',
       pattern: '*:*:payments:*',
+      stopped: true,
+      deviceCount: 1,
       confirmed: true,
       restore: 'holdpoint surface restore payments',
     })
@@ -101,19 +103,26 @@ describe('panic, with the stop key alone', () => {
     expect(await world.pay('restored', 'INV-1003', 9900)).not.toMatchObject({ code: 'DEVICE_LOCKED' })
   })
 
-  test('a surface that no device has is locked all the same, and told to be perhaps mistyped', async () => {
-    const { status, json, err } = await world.run([
-      'panic',
-      '--surface',
-      'paymnts',
-      '--yes',
-      '--json',
-      '--wait',
-      '1',
-    ])
-    expect(status).toBe(0)
-    expect(json).toMatchObject({ stopped: true, confirmed: false, state: 'no_replicas' })
-    expect(err).toContain('No device fits')
+  test('a surface that no device has is locked all the same, and is no success: most often it is mistyped', async () => {
+    const args = ['panic', '--surface', 'paymnts', '--yes', '--wait', '1']
+    const { status, json, err } = await world.run([...args, '--json'])
+    expect(status).toBe(1)
+    expect(json).toMatchObject({
+      stopped: false,
+      deviceCount: 0,
+      pattern: '*:*:paymnts:*',
+      confirmed: false,
+      state: 'no_replicas',
+    })
+    expect(JSON.parse(err).error).toMatchObject({
+      code: 'NO_DEVICE_FITS',
+      message: expect.stringContaining('stops nothing that runs'),
+    })
+    const words = await world.run(args)
+    expect(words.status).toBe(1)
+    expect(words.out).toMatch(/^NOTHING that runs was stopped: no device has this surface now\./)
+    expect(words.out).not.toContain('STOPPED')
+    expect((await world.run(['lock', 'ls'])).out).toContain('*:*:paymnts:*')
     await world.run(['surface', 'restore', 'paymnts'])
   })
 
@@ -184,6 +193,15 @@ describe('panic when things go wrong', () => {
     expect(err).toContain('NOT stopped.')
     expect(err).toContain('Retry: holdpoint panic --yes')
     expect(out).toBe('')
+  })
+
+  test('what to retry is the whole command, whatever is in its reason, after a full stop', async () => {
+    const env = { CONSOLE_URL: 'http://127.0.0.1:9', HOLDPOINT_KEY: world.secrets.stop }
+    const args = ['--surface', 'payments', '--reason', "it's $HOME", '--wait', '0', '--wait-confirmed']
+    const { err } = await hp(['panic', '--yes', ...args], env)
+    expect(err).toContain(
+      String.raw`npx holdpoint start. Retry: holdpoint panic --yes --surface payments --reason 'it'\''s $HOME' --wait 0 --wait-confirmed`,
+    )
   })
 
   test('an ack that got lost is unknown, never done: status 1', async () => {

@@ -60,6 +60,25 @@ describe('status', () => {
     ])
   })
 
+  test('a tool server that denies everything by itself is in the headline: nothing is green then', async () => {
+    await using lost = await startWorld()
+    await lost.controlPlane.close()
+    await lost.pay('lost', 'INV-1001', 12_550)
+    const args = ['status', '--tool-server', lost.toolServer.url]
+    const { status, out } = await world.run(args)
+    expect(status).toBe(0)
+    expect(out).not.toContain('Everything is allowed')
+    expect(out).toMatch(/^Nothing is stopped in org \w+, and yet not everything is allowed\.\n/)
+    expect(out).toContain(
+      `The tool server at ${lost.toolServer.url} denies every call: it got no answer from its control plane (AUTHORITY_UNREACHABLE).\nSee: holdpoint doctor\n`,
+    )
+    const { json } = await world.run([...args, '--json'])
+    expect(json).toMatchObject({
+      allAllowed: false,
+      toolServers: [{ status: 'degraded', deniesAll: expect.stringContaining('no answer') }],
+    })
+  })
+
   test('a control plane that is away is one: status 1; a key that is none: status 3', async () => {
     const away = await hp(['status'], AWAY)
     expect({ status: away.status, err: away.err }).toMatchObject({

@@ -99,9 +99,10 @@ describe('surface', () => {
     for (const id of ids) await run(['devices', 'rm', id])
   })
 
-  test('one that no device has is locked all the same, and said', async () => {
-    const { status, stderr } = await run(['surface', 'stop', 'records', '--yes'])
-    expect(status).toBe(0)
+  test('one that no device has is locked all the same, and is no success', async () => {
+    const { status, stdout, stderr } = await run(['surface', 'stop', 'records', '--yes'])
+    expect(status).toBe(1)
+    expect(stdout).toContain('NOTHING that runs was stopped')
     expect(stderr).toContain("No device fits '*:*:records:*' now")
     await run(['surface', 'restore', 'records'])
   })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
 import { bindingLines, judgeBindings, suggestedBindings } from '../../src/console/pages/keys/bindings.ts'
-import { aboutKind } from '../../src/console/pages/keys/key-kinds.ts'
+import { aboutKind, isLastWayIn } from '../../src/console/pages/keys/key-kinds.ts'
 import { KEY_KINDS } from '../../src/machineid/wire.ts'
 
 describe('the bindings of a new key', () => {
@@ -24,6 +24,17 @@ describe('the bindings of a new key', () => {
     expect(suggestedBindings(deviceIds, 2)).toEqual(['a:prod:*', 'b:prod:*'])
     expect(suggestedBindings(['solo'], 2)).toEqual(['solo'])
   })
+})
+
+it('knows the key without which nobody gets in again', () => {
+  const admin = { keyId: 'k1', kind: 'admin', state: 'active' } as const
+  const viewer = { keyId: 'k2', kind: 'viewer', state: 'active' } as const
+  const ending = { keyId: 'k3', kind: 'admin', state: 'ending' } as const
+  expect(isLastWayIn(admin, [admin, viewer, ending], [])).toBe(true)
+  expect(isLastWayIn(viewer, [admin, viewer], [])).toBe(false)
+  expect(isLastWayIn(admin, [admin, { ...admin, keyId: 'k4', kind: 'full' }], [])).toBe(false)
+  expect(isLastWayIn(admin, [admin], ['ann@example.com'])).toBe(false)
+  expect(isLastWayIn(admin, [admin], undefined)).toBe(false)
 })
 
 it('says of every kind of key what it may do', () => {

@@ -3,6 +3,7 @@ import { useDisclosure } from '@mantine/hooks'
 
 import { useConnection } from '../api/connection.ts'
 import { Failed } from '../ui/answer.tsx'
+import { WAY_ROUND } from '../ui/way-round.ts'
 import { timeOfLate } from '../ui/when.tsx'
 import { LockedBanner } from './locked-banner.tsx'
 import { OrgDisabledBanner } from './org-disabled-banner.tsx'
@@ -56,7 +57,7 @@ function UnreachableBanner() {
       className="unreachable"
     >
       <Text size="sm">
-        {`Whether anything is allowed or stopped right now is not known here.${from} The console tries again every few seconds. To stop without it: npx holdpoint panic`}
+        {`Whether anything is allowed or stopped right now is not known here.${from} The console tries again every few seconds. ${WAY_ROUND}`}
       </Text>
     </Alert>
   )

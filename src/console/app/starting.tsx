@@ -2,6 +2,7 @@ import { Alert, Button, Center, Code, Group, Loader, Stack, Text } from '@mantin
 
 import type { ApiError } from '../api/api-error.ts'
 import { plain } from '../ui/plain.ts'
+import { WAY_ROUND } from '../ui/way-round.ts'
 
 /** Before it is known who is signed in. That nobody answers is said, and not taken for being signed out. */
 export function Starting({
@@ -30,7 +31,7 @@ export function Starting({
           <Stack gap="sm">
             <Text size="sm">
               {trouble.status === 0
-                ? 'Whether anything is stopped is not known here. Your session is as it was. This page tries again every few seconds; to stop without it: npx holdpoint panic'
+                ? `Whether anything is stopped is not known here. Your session is as it was. This page tries again every few seconds. ${WAY_ROUND}`
                 : plain(trouble.message)}
             </Text>
             <Group gap="md">

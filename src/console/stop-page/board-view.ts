@@ -2,6 +2,7 @@ import type { Output } from '../api/routes.ts'
 import type { Session } from '../api/session-state.ts'
 import { isPlanActive } from '../app/org-state.ts'
 import { plain } from '../ui/plain.ts'
+import { WAY_ROUND } from '../ui/way-round.ts'
 import { openConfirm } from './confirm-dialog.ts'
 import { button, h, setText } from './dom.ts'
 import { surfacesOf, surfaceWords, type Surface } from './surfaces.ts'
@@ -99,7 +100,7 @@ export function createBoard(
       const from = fromMs === undefined ? '' : ` What stands below is from ${clock.format(fromMs)}.`
       setText(
         detail,
-        `The control plane cannot be reached: whether anything is stopped is not known.${from} This page tries again by itself. You can stop all the same, or from a computer: npx holdpoint panic`,
+        `The control plane cannot be reached: whether anything is stopped is not known.${from} This page tries again by itself. ${WAY_ROUND}`,
       )
     },
   }

@@ -1,5 +1,6 @@
 import { ApiError, isOutcomeUnknown } from '../api/api-error.ts'
 import { plain } from '../ui/plain.ts'
+import { WAY_ROUND } from '../ui/way-round.ts'
 import { confirmationView } from './confirmation-view.ts'
 import { button, h, setText } from './dom.ts'
 import { blastRadius, stop, type Stopped, type Target } from './target.ts'
@@ -99,6 +100,6 @@ function failure(error: unknown): HTMLElement[] {
   }
   return [
     h('p', { class: 'bad' }, 'No answer came: it is not known whether it stopped.'),
-    h('p', {}, 'Try again: stopping twice does no harm. Or from a computer: npx holdpoint panic'),
+    h('p', {}, `Try again: stopping twice does no harm. ${WAY_ROUND}`),
   ]
 }

@@ -4,6 +4,7 @@ import type { Output } from '../api/routes.ts'
 import type { Session } from '../api/session-state.ts'
 import { whyEnded } from '../api/why-ended.ts'
 import { plain } from '../ui/plain.ts'
+import { WAY_ROUND } from '../ui/way-round.ts'
 import { createBoard } from './board-view.ts'
 import { button, h } from './dom.ts'
 import { get, isOtherOrg, keepSession, lookAtSession, signOut } from './session.ts'
@@ -60,7 +61,7 @@ function showTrouble(error: unknown): void {
         {},
         plain(message ?? 'Whether anything is stopped is not known. This page tries again by itself.'),
       ),
-      h('p', {}, 'To stop from a computer: npx holdpoint panic'),
+      h('p', {}, WAY_ROUND),
       button('Try again now', () => void start(), { class: 'primary' }),
     ),
   )

@@ -23,6 +23,7 @@ export function ScrollTable({
       type="native"
       tabIndex={0}
       role="region"
+      className="scrolls-sideways"
       aria-label={label}
     >
       <Table aria-label={label} verticalSpacing="xs" stickyHeader={maxHeight !== undefined}>

@@ -90,7 +90,9 @@ describe.skipIf(!hasChromium('the console during an outage'))(
       for (const of of [page, decisions]) {
         await unreachable(of).waitFor(NEXT_LOOK)
         await unreachable(of)
-          .getByText(/is not known here\. What you see is from \d\d:\d\d:\d\d\./)
+          .getByText(
+            /is not known here\. What you see is from \d\d:\d\d:\d\d\..* every hold point denies already\./,
+          )
           .waitFor()
       }
       await stopPage.getByRole('heading', { name: '▲ No answer' }).waitFor(NEXT_LOOK)

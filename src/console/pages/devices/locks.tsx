@@ -54,7 +54,14 @@ function LockTable({
   const session = useSession()
   const mayRelease = mayRestore(session)
   return (
-    <Table.ScrollContainer minWidth={860} type="native" tabIndex={0} role="region" aria-label="Locks">
+    <Table.ScrollContainer
+      minWidth={860}
+      type="native"
+      tabIndex={0}
+      role="region"
+      className="scrolls-sideways"
+      aria-label="Locks"
+    >
       <Table aria-label="Locks" verticalSpacing="xs">
         <Table.Thead>
           <Table.Tr>

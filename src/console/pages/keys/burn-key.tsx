@@ -2,10 +2,11 @@ import { Alert, Stack, Text } from '@mantine/core'
 import { useQueryClient } from '@tanstack/react-query'
 
 import { call } from '../../api/call.ts'
+import { useCall } from '../../api/use-call.ts'
 import { BlastRadius } from '../../ui/change/blast-radius.tsx'
 import { usePreview } from '../../ui/change/use-preview.ts'
 import { ChangeDialog } from '../../ui/change/change-dialog.tsx'
-import { asksForDevices } from './key-kinds.ts'
+import { asksForDevices, isLastWayIn } from './key-kinds.ts'
 import { KeyName } from './key-name.tsx'
 import type { KeyChangeProps } from './rotate-key.tsx'
 
@@ -43,6 +44,7 @@ export function BurnKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
           <KeyName row={row} /> ({row.kind}) ends at once and for good. Burning is a stop: nobody is let in
           with it once this is answered. Sessions that were opened with it end, streams are closed.
         </Text>
+        <LastWayIn row={row} />
         {isOwn && (
           <Alert color="red" variant="outline" title="This is the key that you are signed in with">
             <Text size="sm">Burning it signs you out. Have another key, or a sign-in link, at hand.</Text>
@@ -59,5 +61,19 @@ export function BurnKey({ row, isOwn, opened, onClose }: KeyChangeProps) {
         )}
       </Stack>
     </ChangeDialog>
+  )
+}
+
+function LastWayIn({ row }: Pick<KeyChangeProps, 'row'>) {
+  const { data: known } = useCall('keys', {})
+  const { data: owned } = useCall('owners', {})
+  if (!isLastWayIn(row, known?.keys ?? [], owned?.owners)) return null
+  return (
+    <Alert color="red" variant="filled" title="This locks everybody out for good">
+      <Text size="sm">
+        It is the only admin key, and the org has no owner: nobody can make keys or enable the org again. Make
+        another admin key or add an owner first, even if this one leaked.
+      </Text>
+    </Alert>
   )
 }

@@ -62,6 +62,16 @@ export function asksForDevices(kind: KeyKind): boolean {
   return kind === 'runtime' || kind === 'full'
 }
 
+/** Whether nobody could get in again once this key is burned. */
+export function isLastWayIn(
+  row: Pick<KeyRow, 'keyId' | 'kind' | 'state'>,
+  all: readonly Pick<KeyRow, 'keyId' | 'kind' | 'state'>[],
+  owners: readonly string[] | undefined,
+): boolean {
+  const admins = all.filter(({ kind, state }) => (kind === 'admin' || kind === 'full') && state === 'active')
+  return owners?.length === 0 && admins.length === 1 && admins[0]?.keyId === row.keyId
+}
+
 export function hasEnded({ state }: Pick<KeyRow, 'state'>): boolean {
   return state === 'burned' || state === 'expired'
 }

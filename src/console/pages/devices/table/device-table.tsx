@@ -71,7 +71,7 @@ export const DeviceTable = memo(function DeviceTable(props: DeviceTableProps) {
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <div
       ref={area}
-      className={styles.area}
+      className={`${styles.area} scrolls-sideways`}
       role="region"
       aria-label="List of devices"
       // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex
