@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 // Plain JavaScript, and all of it is loaded later, so that an old Node can read it and say one clear line.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+const { existsSync } = await import('node:fs')
+const main = new URL('../src/main.ts', import.meta.url)
 if (major < 22 || (major === 22 && minor < 19)) {
-  process.stderr.write(
-    `holdpoint needs Node 22.19 or newer; this is ${process.versions.node}. In a checkout npm ci brings Node 24: ` +
-      'use npm run -s holdpoint -- ARGUMENTS.\n',
-  )
+  const next = existsSync(main)
+    ? 'In a checkout npm ci brings Node 24: use npm run -s holdpoint -- ARGUMENTS.'
+    : 'Install a newer one, or only for this project: npm install --save-dev node@24, then npx holdpoint ARGUMENTS.'
+  process.stderr.write(`holdpoint needs Node 22.19 or newer; this is ${process.versions.node}. ${next}\n`)
   process.exit(1)
 }
 
-const { existsSync } = await import('node:fs')
-const main = new URL('../src/main.ts', import.meta.url)
 if (process.argv.length === 2) process.argv.push('--help')
 // A published package has no sources: Node strips no types below node_modules.
 if (existsSync(main)) await runSource()

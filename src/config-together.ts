@@ -8,6 +8,21 @@ export function oneKey(env: Env, problems: string[]): void {
   }
 }
 
+/** Where each listens unless it is told otherwise. */
+export const PORTS = { CONTROL_PLANE_PORT: 4100, OPERATOR_PORT: 4101, TOOL_SERVER_PORT: 4200 }
+
+/** What runs on one machine needs a port each; 0 is any that is free. */
+export function differentPorts(env: Env, problems: string[], names: readonly (keyof typeof PORTS)[]): void {
+  const portOf = (name: keyof typeof PORTS) => Number(env[name] || PORTS[name])
+  for (const [index, name] of names.entries()) {
+    const other = names
+      .slice(0, index)
+      .find((before) => portOf(before) === portOf(name) && portOf(name) !== 0)
+    if (other !== undefined)
+      problems.push(`${name}: the same as ${other}, ${portOf(name)}; take another port`)
+  }
+}
+
 export function drills(env: Env, problems: string[]): void {
   if (env['DRILL_TOKEN'] && env['DRILL_TOKEN_FILE'])
     problems.push('DRILL_TOKEN and DRILL_TOKEN_FILE: set only one')

@@ -2,7 +2,16 @@ import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { alertsShape, readAlerts, readTls, type AlertSettings } from './config-files.ts'
 import { poolSize, postgres, postgresUrl } from './config-postgres.ts'
-import { drills, mailFrom, oneKey, realMoney, sharedRuns, sharedStore } from './config-together.ts'
+import {
+  differentPorts,
+  drills,
+  mailFrom,
+  oneKey,
+  PORTS,
+  realMoney,
+  sharedRuns,
+  sharedStore,
+} from './config-together.ts'
 import { HoldpointError } from './errors.ts'
 import type { TlsOptions } from './http.ts'
 import { TIMEOUT_MS } from './guard/time-budget.ts'
@@ -28,6 +37,7 @@ const deviceId = z.string().superRefine((value, context) => {
   const problem = deviceIdProblem(value)
   if (problem !== undefined) context.addIssue(problem)
 })
+const httpUrl = () => z.url({ protocol: /^https?$/, error: 'an http or https URL, as http://127.0.0.1:4100' })
 const list = z.string().transform((text) =>
   text
     .split(',')
@@ -71,20 +81,25 @@ const common = {
 }
 
 const toolServerUrls = list.pipe(
-  z.array(z.url({ protocol: /^https?$/, error: 'http or https URLs with commas between' })),
+  z.array(
+    z.url({
+      protocol: /^https?$/,
+      error: 'http or https URLs with commas between, as http://127.0.0.1:4200',
+    }),
+  ),
 )
 
 const controlPlaneShape = z.object({
   ...common,
-  CONTROL_PLANE_PORT: port(4100),
-  OPERATOR_PORT: port(4101),
+  CONTROL_PLANE_PORT: port(PORTS.CONTROL_PLANE_PORT),
+  OPERATOR_PORT: port(PORTS.OPERATOR_PORT),
   PLATFORM_TOKEN: secret.optional(),
   VALIDATE_WORKERS: z.coerce.number('how many threads, 1 to 64').int().min(1).max(64).default(1),
   VALIDATES_PER_SECOND_PER_KEY: perSecond(5000),
   VALIDATES_PER_SECOND_PER_ORG: perSecond(20_000),
   DECISION_LOG: z.enum(['denials', 'all'], 'denials or all').default('denials'),
   DECISION_RETENTION_DAYS: z.coerce.number('a number of days, 1 to 3650').int().min(1).max(3650).default(30),
-  CONSOLE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  CONSOLE_URL: httpUrl().optional(),
   DRILL_TOOL_SERVER_URL: toolServerUrls.optional(),
   DRILL_TOKEN: z.string().optional(),
   DRILL_TOKEN_FILE: z.string().optional(),
@@ -101,7 +116,7 @@ const controlPlaneShape = z.object({
 const guardShape = z.object({
   MACHINEID_ORG_KEY: z.string().optional(),
   MACHINEID_ORG_KEY_FILE: z.string().optional(),
-  MACHINEID_BASE_URL: z.url().optional(),
+  MACHINEID_BASE_URL: httpUrl().optional(),
   MACHINEID_CA_FILE: z.string().optional(),
   MACHINEID_DEVICE_ID: deviceId.default('openai-agent:dev:tool-server:01'),
   MACHINEID_SURFACES: z.string().optional(),
@@ -117,17 +132,17 @@ const guardShape = z.object({
 
 const modelShape = z.object({
   OPENAI_API_KEY: z.string().optional(),
-  OPENAI_BASE_URL: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  OPENAI_BASE_URL: httpUrl().optional(),
   OPENAI_MODEL: z.string().optional(),
 })
 
 const toolServerShape = guardShape.extend({
   ...common,
-  TOOL_SERVER_PORT: port(4200),
-  CONTROL_PLANE_PORT: port(4100),
+  TOOL_SERVER_PORT: port(PORTS.TOOL_SERVER_PORT),
+  CONTROL_PLANE_PORT: port(PORTS.CONTROL_PLANE_PORT),
   ON_STARTUP_DENIED: z.enum(['exit', 'wait']).default('exit'),
   ON_SERVER_DENIED: z.enum(['deny', 'exit']).default('deny'),
-  PUBLIC_URL: z.url().optional(),
+  PUBLIC_URL: httpUrl().optional(),
   CALLER_TOKENS_FILE: z.string().optional(),
   RUN_STATE_KEY: stateKeys.optional(),
   APPROVAL_TTL_SECONDS: z.coerce
@@ -156,7 +171,7 @@ const toolServerShape = guardShape.extend({
     .string()
     .regex(/^cus_\w+$/, 'the id of a customer: cus_…')
     .optional(),
-  STRIPE_API_BASE: z.url({ protocol: /^https?$/, error: 'an http or https URL' }).optional(),
+  STRIPE_API_BASE: httpUrl().optional(),
   ...alertsShape,
   TOOL_DATABASE_URL: postgresUrl,
   TOOL_DATABASE_POOL_SIZE: poolSize(10),
@@ -170,8 +185,8 @@ const cliShape = z.object({
   PLATFORM_TOKEN: z.string().optional(),
   TOOL_SERVER_URL: toolServerUrls.optional(),
   CONSOLE_URL: controlPlaneShape.shape.CONSOLE_URL,
-  OPERATOR_PORT: port(4101),
-  TOOL_SERVER_PORT: port(4200),
+  OPERATOR_PORT: port(PORTS.OPERATOR_PORT),
+  TOOL_SERVER_PORT: port(PORTS.TOOL_SERVER_PORT),
   CALLER_TOKENS_FILE: z.string().optional(),
   MACHINEID_CA_FILE: z.string().optional(),
   TLS_CERT_FILE: z.string().optional(),
@@ -192,6 +207,7 @@ export type ToolServerConfig = z.infer<typeof toolServerShape> &
 export function readControlPlaneConfig(env: Env = process.env): ControlPlaneConfig {
   const problems: string[] = []
   const config = parse(controlPlaneShape, env, problems)
+  differentPorts(env, problems, ['CONTROL_PLANE_PORT', 'OPERATOR_PORT'])
   sharedStore(env, problems)
   mailFrom(env, problems)
   drills(env, problems)
@@ -221,6 +237,9 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   const config = parse(toolServerShape, env, problems)
   const surfaces = readSurfaces(env, problems)
   const tls = readTls(env, problems)
+  // Else the control plane is on another machine.
+  if (!env['MACHINEID_BASE_URL'])
+    differentPorts(env, problems, ['CONTROL_PLANE_PORT', 'OPERATOR_PORT', 'TOOL_SERVER_PORT'])
   oneKey(env, problems)
   sharedRuns(env, problems)
   mailFrom(env, problems)

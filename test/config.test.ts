@@ -185,3 +185,40 @@ describe('Postgres', () => {
     expect(problemsOf({ TOOL_DATABASE_URL: DATABASE_URL, RUN_STATE_KEY: one.toString('hex') })).toBe('')
   })
 })
+
+describe('what a newcomer gets wrong', () => {
+  const example = 'an http or https URL, as http://127.0.0.1:4100'
+  test.each(['MACHINEID_BASE_URL', 'PUBLIC_URL', 'OPENAI_BASE_URL', 'STRIPE_API_BASE'])(
+    '%s without its scheme: the message shows how one looks',
+    (name) => {
+      for (const url of ['127.0.0.1:4100', 'localhost:4100'])
+        expect(problemsOf({ [name]: url })).toContain(`  ${name}: ${example}\n`)
+    },
+  )
+
+  test('CONSOLE_URL too', () => {
+    expect(() => readControlPlaneConfig({ CONSOLE_URL: 'localhost:4101' })).toThrow(
+      `  CONSOLE_URL: ${example}\n`,
+    )
+  })
+
+  test('two ports that are one: both are named', () => {
+    expect(problemsOf({ TOOL_SERVER_PORT: '4100' })).toContain(
+      '  TOOL_SERVER_PORT: the same as CONTROL_PLANE_PORT, 4100; take another port\n',
+    )
+    expect(problemsOf({ OPERATOR_PORT: '4200' })).toContain(
+      'TOOL_SERVER_PORT: the same as OPERATOR_PORT, 4200',
+    )
+    expect(() => readControlPlaneConfig({ OPERATOR_PORT: '4100' })).toThrow(
+      '  OPERATOR_PORT: the same as CONTROL_PLANE_PORT, 4100; take another port\n',
+    )
+  })
+
+  test('any free port, or a control plane on another machine: nothing is the same', () => {
+    const free = { CONTROL_PLANE_PORT: '0', OPERATOR_PORT: '0', TOOL_SERVER_PORT: '0' }
+    expect(problemsOf(free)).toBe('')
+    expect(() => readControlPlaneConfig(free)).not.toThrow()
+    const elsewhere = { MACHINEID_BASE_URL: 'https://authority.example.com', TOOL_SERVER_PORT: '4100' }
+    expect(problemsOf(elsewhere)).toBe('')
+  })
+})

@@ -95,11 +95,11 @@ async function timed<T extends { readonly now: string }>(
   return { answer, roundTripMs, clockAheadMs: Date.parse(answer.now) - (wallMs + roundTripMs / 2) }
 }
 
-/** Beside the tools: in the folder of this machine's control plane, with a tool server on this machine that uses it too. */
+/** Beside the tools: in a folder that a tool server on this machine writes to as well, which the journal shows. */
 function operatorFile({ dataDir }: Cli, servers: readonly ToolServerClient[]): string | undefined {
   const file = join(dataDir, 'operator.json')
   const isHere = servers.some(({ url }) => isLoopback(new URL(url).hostname))
-  return isHere && existsSync(file) && existsSync(join(dataDir, 'tool-server.json')) ? file : undefined
+  return isHere && existsSync(file) && existsSync(join(dataDir, 'journal.sqlite')) ? file : undefined
 }
 
 function troubleOf(error: unknown): Trouble {

@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
 
 import type { Clock } from '../clock.ts'
 import { GuardMisconfiguredError, messageOf } from '../errors.ts'
@@ -30,7 +31,7 @@ export class OrgKey {
         this.#key = readKeyFile(this.#path)
       } catch (cause) {
         throw new GuardMisconfiguredError(
-          `orgKeyFile (MACHINEID_ORG_KEY_FILE) gives no key: ${messageOf(cause)}`,
+          `orgKeyFile (MACHINEID_ORG_KEY_FILE) gives no key: ${problemOf(cause, resolve(this.#path))}`,
           // A parser's error would quote the file.
           cause instanceof SyntaxError ? {} : { cause },
         )
@@ -64,6 +65,15 @@ export class OrgKey {
       // Being replaced at this moment. Whether the last key still counts is for the authority to say.
     }
   }
+}
+
+function problemOf(cause: unknown, file: string): string {
+  const { code } = cause as { code?: unknown }
+  const next =
+    'Name the file that holds a runtime key; npx holdpoint start writes one, tool-server.json in its DATA_DIR.'
+  if (code === 'ENOENT') return `there is no file ${file}. ${next}`
+  if (code === 'EACCES') return `this user may not read ${file}. Check its owner and mode.`
+  return `${file}: ${messageOf(cause)}`
 }
 
 function versionOf(path: string): string {

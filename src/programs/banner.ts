@@ -1,6 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { INVOICES } from '../../tools/invoices.ts'
+import { INVOICES, type Invoice } from '../../tools/invoices.ts'
+import { createLedger } from '../../tools/ledger.ts'
 import { isSource } from '../package-root.ts'
 import { fromHere, type ProgramEndedError } from './lifecycle.ts'
 import type { Child } from './supervisor.ts'
@@ -24,7 +26,12 @@ export function writeCurlFiles(dataDir: string, certificateFile: string | undefi
   const approverToken = readApproverToken(dataDir)
   if (approverToken !== undefined)
     writeSecret(approverCurl(dataDir), curlConfig(`authorization: Bearer ${approverToken}`, certificateFile))
-  if (!existsSync(operatorFile(dataDir))) return
+  if (!existsSync(operatorFile(dataDir))) {
+    // They hold what its owner has moved away.
+    for (const key of OPERATOR_KEYS) rmSync(operatorCurl(dataDir, key), { force: true })
+    if (approverToken === undefined) rmSync(approverCurl(dataDir), { force: true })
+    return
+  }
   const keys = JSON.parse(readFileSync(operatorFile(dataDir), 'utf8')) as OperatorSecrets
   for (const key of OPERATOR_KEYS) {
     writeSecret(operatorCurl(dataDir, key), curlConfig(`x-org-key: ${keys[key]}`, certificateFile))
@@ -53,10 +60,17 @@ export function banner(options: BannerOptions): string {
   const lines = children.map((child) => whatRuns(child, dataDir))
   if (scriptedModel) lines.push(`${lines.pop()}  (agent on a scripted model: OPENAI_API_KEY is not set)`)
   const run = [curl.start, curl.approve, curl.resume]
-  if (paymentsDevice === undefined || !curl.hasControlPlane) {
+  if (!curl.hasInvoices) {
+    lines.push(`Every invoice is paid: to try it again, start with another DATA_DIR.${ALL_IN_ONE}`)
+  } else if (readApproverToken(dataDir) === undefined) {
+    lines.push(
+      `${HERE}: pay. (Approving, stopping and restoring take the operator's secrets, which are not in ${dataDir}.${ALL_IN_ONE})`,
+      curl.pay,
+    )
+  } else if (paymentsDevice === undefined || !curl.hasControlPlane) {
     lines.push(
       `${HERE}: pay; let the agent pay, approve, resume. (CALL and DIGEST stand in its answer.${ALL_IN_ONE})`,
-      curl.pay(0),
+      curl.pay,
       ...run,
     )
   } else {
@@ -64,7 +78,7 @@ export function banner(options: BannerOptions): string {
       `${HERE}: let the agent pay, approve, resume; stop payments, try to pay, restore. (CALL and DIGEST stand in the first answer.${ALL_IN_ONE})`,
       ...run,
       holdpoint(`devices revoke ${paymentsDevice}`),
-      curl.pay(1),
+      curl.pay,
       holdpoint(`devices restore ${paymentsDevice}`),
     )
   }
@@ -111,16 +125,24 @@ function commands(children: readonly Child[], dataDir: string) {
   const toolServer = children.find((child) => child.program === 'tool-server')?.url
   const call = (file: string, path: string, body: string) =>
     `  curl -K ${quoted(file)} ${toolServer}${path} -d '${body}'`
+  // Of this start: the commands go together, and repeated they show what is there.
+  const id = randomUUID().slice(0, 8)
+  const [first, second] = unpaidInvoices(dataDir)
+  const runId = `run-${id}`
+  const run = { agent: 'accounts-assistant', runId, input: `Pay ${first?.invoiceId}` }
+  const { invoiceId, amountCents } = second ?? {}
+  const payment = { call_id: `call-${id}`, arguments: { invoiceId, amountCents } }
   return {
+    hasInvoices: second !== undefined,
     hasControlPlane: children.some((child) => child.program === 'control-plane'),
-    pay: (index: number) => call(callerCurl(dataDir), '/tools/send_payment', JSON.stringify(payment(index))),
-    start: call(callerCurl(dataDir), '/runs', JSON.stringify(FIRST_RUN)),
+    pay: call(callerCurl(dataDir), '/tools/send_payment', JSON.stringify(payment)),
+    start: call(callerCurl(dataDir), '/runs', JSON.stringify(run)),
     approve: call(
       approverCurl(dataDir),
-      `/runs/${FIRST_RUN.runId}/decisions`,
+      `/runs/${runId}/decisions`,
       '{"decisions":[{"callId":"CALL","digest":"DIGEST","approve":true}]}',
     ),
-    resume: call(callerCurl(dataDir), `/runs/${FIRST_RUN.runId}/resume`, '{}'),
+    resume: call(callerCurl(dataDir), `/runs/${runId}/resume`, '{}'),
   }
 }
 
@@ -131,12 +153,16 @@ function commandLine(here: Pick<BannerOptions, 'dataDir' | 'certificateFile'>) {
   return (args: string) => `  ${dataDir}${trust}npx holdpoint ${args}`
 }
 
-/** Its id is fixed, so that the commands go together; repeated, the first one shows the run that is there. */
-const FIRST_RUN = { agent: 'accounts-assistant', runId: 'first-run', input: 'Pay INV-1001' }
-
-function payment(index: number) {
-  const { invoiceId, amountCents } = INVOICES[index] ?? {}
-  return { call_id: `call_${index + 1}`, arguments: { invoiceId, amountCents } }
+/** Earlier starts may have paid some. With a ledger in Postgres nobody looks there. */
+function unpaidInvoices(dataDir: string): readonly Invoice[] {
+  const file = join(dataDir, 'ledger.sqlite')
+  if (!existsSync(file)) return INVOICES
+  const ledger = createLedger({ file })
+  try {
+    return INVOICES.filter(({ invoiceId }) => ledger.invoice(invoiceId)?.status === 'open')
+  } finally {
+    ledger.close()
+  }
 }
 
 /** For a shell, where the path needs it. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createService } from '../control-plane/service.ts'
 import type { ControlPlaneStore } from '../control-plane/store.ts'
 import { PATHS } from '../machineid/paths.ts'
-import { timeInName } from '../store/sqlite/files.ts'
+import { giveToDirectoryOwner, timeInName } from '../store/sqlite/files.ts'
 import type { CommandContext } from './backup.ts'
 import { renewSecrets } from './renew-secrets.ts'
 import { operatorFile, readSecrets, toolServerFile, writeSecret } from './secrets.ts'
@@ -25,6 +25,7 @@ export async function handOutKeys(store: ControlPlaneStore, { dataDir, say }: Co
   }
   const keysFile = join(dataDir, `restored-admin-keys-${timeInName(service.nowMs())}.json`)
   writeSecret(keysFile, Object.fromEntries(admins))
+  giveToDirectoryOwner(keysFile)
   say(
     'Every org is disabled, and every key has ended, so that none that was burned after the backup works again.\n' +
       `New admin keys, one for each org, are in ${keysFile}. Hand them out, then delete it.`,
@@ -33,6 +34,7 @@ export async function handOutKeys(store: ControlPlaneStore, { dataDir, say }: Co
   const admin = admins.get(orgId ?? '')
   if (orgId !== undefined && admin !== undefined) {
     await renewSecrets({ dataDir, store, service, orgId, admin })
+    for (const file of [operatorFile(dataDir), toolServerFile(dataDir)]) giveToDirectoryOwner(file)
     say(
       `New keys of ${orgId}, for npx holdpoint start, are in ${operatorFile(dataDir)} and ${toolServerFile(dataDir)}.`,
     )

@@ -73,18 +73,23 @@ export function readSecrets(dataDir: string): {
 
 /**
  * The first start makes an org on the free plan and writes its secrets to two files, mode 0600; later starts read
- * them. Throws `SECRETS_MISSING`, `SECRETS_UNKNOWN` or `SECRETS_ENDED` when database and files do not belong together.
+ * them. Undefined when the operator keeps `operator.json` elsewhere. Throws `SECRETS_MISSING`, `SECRETS_UNKNOWN` or
+ * `SECRETS_ENDED` when database and files do not belong together.
  */
-export async function ensureSecrets(options: FirstStart): Promise<OperatorSecrets> {
+export async function ensureSecrets(options: FirstStart): Promise<OperatorSecrets | undefined> {
   const { dataDir, service } = options
   const { operator, toolServer } = readSecrets(dataDir)
   if ((await service.countOrgs()) === 0) {
     if (operator === undefined && toolServer?.runtime === undefined) return createSecrets(options, toolServer)
     throw secretsUnknown(dataDir)
   }
-  if (operator === undefined) throw secretsMissing(dataDir, operatorFile(dataDir))
+  if (operator === undefined) {
+    if (toolServer?.runtime !== undefined) await assertKnown(options, [toolServer.runtime], toolServer.orgId)
+    return undefined
+  }
   if (toolServer?.runtime === undefined) throw secretsMissing(dataDir, toolServerFile(dataDir))
-  return knownSecrets(options, operator, { ...toolServer, runtime: toolServer.runtime })
+  await assertKnown(options, [operator.admin, operator.stop, toolServer.runtime], operator.orgId)
+  return completeSecrets(dataDir, operator, toolServer)
 }
 
 /**
@@ -97,18 +102,18 @@ export async function ensureSharedSecrets(options: FirstStart): Promise<Operator
   return ensureSecrets(options)
 }
 
-async function knownSecrets(
+/** `orgId`: undefined in a `tool-server.json` of an earlier version. */
+async function assertKnown(
   { dataDir, store, service }: FirstStart,
-  operator: OperatorSecrets,
-  toolServer: ToolServerSecrets & { readonly runtime: string },
-): Promise<OperatorSecrets> {
-  for (const key of [operator.admin, operator.stop, toolServer.runtime]) {
+  keys: readonly string[],
+  orgId: string | undefined,
+): Promise<void> {
+  for (const key of keys) {
     const record = await service.findKey(key)
-    if (record === undefined || record.orgId !== operator.orgId) throw secretsUnknown(dataDir)
+    if (record === undefined || record.orgId !== (orgId ?? record.orgId)) throw secretsUnknown(dataDir)
     // Burned by an operator is another matter: the control plane starts, so that one can go on.
     if (await endedByRestore(store, record)) throw secretsEnded(dataDir, record)
   }
-  return completeSecrets(dataDir, operator, toolServer)
 }
 
 /** Writes both files, with what an earlier version did not put there: the approver's token and the key that seals runs. */

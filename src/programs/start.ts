@@ -122,12 +122,12 @@ function withAuthority(env: Env, url: string, dataDir: string): Env {
   }
 }
 
-/** Only with a database that several nodes share: one that finds an org there needs no secrets itself. */
+/** A control plane that finds an org in its database needs no secrets itself. */
 function keyIsElsewhere(dataDir: string): HoldpointError {
   return new HoldpointError(
     'SECRETS_MISSING',
-    `The database has an org already, and ${toolServerFile(dataDir)} has no key of it: that was made with another DATA_DIR. ` +
-      'Take that one, or set MACHINEID_ORG_KEY_FILE to the tool-server.json in it. ' +
+    `The database has an org already, and ${toolServerFile(dataDir)} has no key of it: that was moved away, or made with another DATA_DIR. ` +
+      'Put it back or take that DATA_DIR, or set MACHINEID_ORG_KEY_FILE to the tool-server.json that was made. ' +
       'One more control plane needs none, and no tool server beside it: npx holdpoint control-plane.',
   )
 }

@@ -10,6 +10,7 @@ import type { RunStore } from '../agents/hosted/run-store.ts'
 import type { ToolServerConfig } from '../config.ts'
 import { createAlerts, type Alerts } from '../gates/alerts.ts'
 import type { Guard } from '../guard/guard.ts'
+import { GuardMisconfiguredError } from '../errors.ts'
 import { exit } from '../exit.ts'
 import { surfaceDeviceId } from '../guard/device.ts'
 import { shippedSurfaces } from '../guard/surface.ts'
@@ -35,8 +36,8 @@ import { ensureToolServerSecrets, toolServerFile, type ToolServerSecrets } from 
 export async function startToolServer(config: ToolServerConfig, log: Logger): Promise<Running> {
   const alerts = alertsOf(config, log)
   const secrets = ensureToolServerSecrets(config.DATA_DIR, { tokensCount: tokensCount(config) })
-  const store = await openStore(config)
   const guardConfig = withDefaults(config, secrets.runtime)
+  const store = await openStore(config)
   const authority = new URL(guardConfig.MACHINEID_BASE_URL)
   const client = clientFromConfig(guardConfig)
   const guard = guardFromConfig(guardConfig, {
@@ -169,18 +170,26 @@ async function openSinks(config: ToolServerConfig): Promise<Sinks> {
   return createPostgresSinks({ ...options, database: { url, timeoutMs, poolSize: poolsOf(config).tables } })
 }
 
-/** Without settings: the control plane that `npm start` runs beside it, and the key that it wrote. */
+/**
+ * Without settings: the control plane that `npm start` runs beside it, and the key that it wrote. That key goes to this
+ * machine alone, whatever a `.env` says. Throws `GUARD_MISCONFIGURED`.
+ */
 function withDefaults(
   config: ToolServerConfig,
   runtime: string | undefined,
 ): ToolServerConfig & { readonly MACHINEID_BASE_URL: string } {
   const hasKey = config.MACHINEID_ORG_KEY !== undefined || config.MACHINEID_ORG_KEY_FILE !== undefined
-  return {
-    ...config,
-    MACHINEID_BASE_URL: config.MACHINEID_BASE_URL ?? `http://127.0.0.1:${config.CONTROL_PLANE_PORT}`,
-    MACHINEID_ORG_KEY_FILE:
-      hasKey || runtime === undefined ? config.MACHINEID_ORG_KEY_FILE : toolServerFile(config.DATA_DIR),
+  const authority = config.MACHINEID_BASE_URL ?? `http://127.0.0.1:${config.CONTROL_PLANE_PORT}`
+  if (hasKey || runtime === undefined) return { ...config, MACHINEID_BASE_URL: authority }
+  const keyFile = toolServerFile(config.DATA_DIR)
+  const { origin, hostname } = new URL(authority)
+  if (!isLoopback(hostname)) {
+    throw new GuardMisconfiguredError(
+      `MACHINEID_BASE_URL is ${origin}, and no key for it is set. The one in ${keyFile} goes to another machine only when ` +
+        `you say so: set MACHINEID_ORG_KEY_FILE to the file of its key, be it ${keyFile}.`,
+    )
   }
+  return { ...config, MACHINEID_BASE_URL: authority, MACHINEID_ORG_KEY_FILE: keyFile }
 }
 
 /** Off loopback only a file counts: the token of the first start lies beside the tools. */

@@ -45,12 +45,16 @@ describe('a start that cannot work: one message with the next step, status 1, no
     expect(readFileSync(file).equals(damaged)).toBe(true)
   })
 
-  test('the database has an org, but its secrets are gone', async () => {
+  test("the database has an org, but the tool server's key is gone", async () => {
     await using dir = await temporaryDirectory()
     await startOnce(dir.path)
+    rmSync(join(dir.path, 'tool-server.json'))
+    expect(await fails({ DATA_DIR: dir.path })).toMatch(
+      /tool-server\.json is not there or holds no keys. Put the file back/,
+    )
     rmSync(join(dir.path, 'operator.json'))
     expect(await fails({ DATA_DIR: dir.path })).toMatch(
-      /operator\.json is not there or holds no keys. Put the file back/,
+      /tool-server\.json has no key of it: that was moved away, .* set MACHINEID_ORG_KEY_FILE/,
     )
   })
 
@@ -112,6 +116,18 @@ describe('a start that cannot work: one message with the next step, status 1, no
   test('off loopback without callers', async () => {
     await using dir = await temporaryDirectory()
     expect(await fails({ DATA_DIR: dir.path, HOST: '0.0.0.0' })).toContain('Set CALLER_TOKENS_FILE')
+  })
+
+  test('an address of another machine, and no key for it: the key of this one is not sent there', async () => {
+    await using dir = await temporaryDirectory()
+    await startOnce(dir.path)
+    const env = { DATA_DIR: dir.path, MACHINEID_BASE_URL: 'https://elsewhere.invalid:4100' }
+    const asked =
+      /MACHINEID_BASE_URL is https:\/\/elsewhere\.invalid:4100, .* set MACHINEID_ORG_KEY_FILE .*GUARD_MISCONFIGURED/
+    expect(await fails(env, ['tool-server'])).toMatch(asked)
+    expect(await fails(env)).toMatch(asked)
+    const named = { ...env, MACHINEID_ORG_KEY_FILE: join(dir.path, 'tool-server.json') }
+    expect(await fails(named, ['tool-server'])).toContain('was denied: AUTHORITY_UNREACHABLE')
   })
 
   test('a program that does not exist: status 2 and the names of those that do', async () => {

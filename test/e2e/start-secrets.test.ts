@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
+import { PATHS } from '../../src/machineid/paths.ts'
 import { startTestControlPlane, type TestControlPlane } from '../fixtures/control-plane.ts'
 import { runMain, temporaryDirectory, type Program } from '../fixtures/program.ts'
 
@@ -76,6 +77,49 @@ test('an approver token that was taken out of operator.json is replaced, and the
   const { approverToken } = read(dir.path, 'operator.json')
   expect(approverToken).not.toBe(old)
   expect(read(dir.path, 'tool-server.json').approverSha256).toBe(sha256(approverToken))
+})
+
+test('with operator.json moved away it starts again: same org and keys, and none of its secrets left behind', async () => {
+  await using dir = await temporaryDirectory()
+  await startAndStop(dir.path)
+  const operator = read(dir.path, 'operator.json') as Record<string, string>
+  const toolServerSecrets = read(dir.path, 'tool-server.json')
+  rmSync(join(dir.path, 'operator.json'))
+
+  const again = runMain([], { ...PORTS, DATA_DIR: dir.path, PLATFORM_TOKEN: operator['platformToken'] ?? '' })
+  await again.printed(READY)
+  const said = again.output()
+  expect(said).toContain(`the operator's secrets, which are not in ${dir.path}`)
+  expect(said).not.toMatch(/approver\.curl|holdpoint devices/)
+  for (const name of ['operator', 'approver', 'stop', 'admin'])
+    expect(existsSync(join(dir.path, `${name}.curl`)), name).toBe(false)
+  expect(existsSync(join(dir.path, 'operator.json'))).toBe(false)
+  expect(read(dir.path, 'tool-server.json')).toEqual(toolServerSecrets)
+
+  const [controlPlane = '', tools = ''] = [...said.matchAll(/^\S+ +(http:\S+)/gm)].map(([, url]) => url ?? '')
+  const operators = /for operators (http:\S+)/.exec(said)?.[1] ?? ''
+  expect(controlPlane).not.toBe('')
+  const usage = await fetch(`${operators}${PATHS.usage}`, {
+    headers: { 'x-org-key': operator['admin'] ?? '' },
+  })
+  expect(usage.status).toBe(200)
+  const approvals = { authorization: `Bearer ${operator['approverToken']}` }
+  expect((await fetch(`${tools}/approvals`, { headers: approvals })).status).toBe(200)
+  again.process.kill('SIGTERM')
+  expect(await again.ended).toBe(0)
+})
+
+test('without operator.json the control plane says what that turns off, and starts', async () => {
+  await using dir = await temporaryDirectory()
+  await startAndStop(dir.path)
+  rmSync(join(dir.path, 'operator.json'))
+  const DRILL_TOOL_SERVER_URL = 'http://127.0.0.1:9'
+  const program = runMain(['control-plane'], { ...PORTS, DATA_DIR: dir.path, DRILL_TOOL_SERVER_URL })
+  await program.printed('control plane is listening')
+  expect(program.output()).toMatch(/operator\.json is not there: nobody makes new keys/)
+  expect(program.output()).toMatch(/set PLATFORM_TOKEN .*set DRILL_TOKEN_FILE and DRILL_ORG_ID/)
+  program.process.kill('SIGTERM')
+  expect(await program.ended).toBe(0)
 })
 
 test('where only a tool server is started, the token is in approver.json once, and works', async () => {

@@ -1,3 +1,5 @@
+import { resolve } from 'node:path'
+
 import { beforeAll, afterAll, expect, onTestFinished, test } from 'vitest'
 
 import { createGuard } from '../../src/guard/guard.ts'
@@ -63,4 +65,14 @@ test('nobody there: that is no answer, and not about the key', async () => {
   const { decision, lines } = await start('http://127.0.0.1:9', authority.keys.runtime)
   expect(decision).toMatchObject({ allowed: false, code: 'AUTHORITY_UNREACHABLE' })
   expect(lines[0]).toMatchObject({ msg: 'registration got no usable answer' })
+})
+
+test('MACHINEID_ORG_KEY_FILE that is not there: the whole path, and where there is one', () => {
+  const env = {
+    MACHINEID_BASE_URL: 'http://127.0.0.1:4100',
+    MACHINEID_ORG_KEY_FILE: 'nowhere/tool-server.json',
+  }
+  expect(() => MachineID.fromEnv(env)).toThrow(
+    `gives no key: there is no file ${resolve('nowhere/tool-server.json')}. Name the file that holds a runtime key; npx holdpoint start writes one`,
+  )
 })

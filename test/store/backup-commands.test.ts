@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -12,6 +22,9 @@ import type { ControlPlaneStore } from '../../src/control-plane/store.ts'
 import { PATHS } from '../../src/machineid/paths.ts'
 import { openControlPlaneStore } from '../../src/store/sqlite/control-plane.ts'
 import { auditEntry, ORG } from '../contract/control-plane-records.ts'
+
+const isRoot = process.getuid?.() === 0
+if (!isRoot) console.warn('skipped: who owns what root has restored is looked at as root')
 
 const LOCAL: Caller = { actor: 'local', kind: 'local', requestId: null, origin: null }
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
@@ -181,6 +194,27 @@ describe('main.ts backup and restore-backup', () => {
       })
     })
   })
+
+  test.skipIf(!isRoot)(
+    "restored by root, all of it belongs to the data folder's owner, as before",
+    async () => {
+      const SERVICE = 12_345
+      await opened((service) => service.createOrg({ kinds: ['admin'] }))
+      await run('backup', 'monday.db')
+      rmSync(join(dir, 'data'), { recursive: true })
+      mkdirSync(join(dir, 'data'))
+      chownSync(join(dir, 'data'), SERVICE, SERVICE)
+      for (const times of ['nothing there', 'all there']) {
+        expect((await run('restore-backup', 'monday.db')).status).toBe(0)
+        const names = readdirSync(join(dir, 'data'))
+        expect(names, times).toEqual(
+          expect.arrayContaining(['control-plane.db', 'operator.json', 'tool-server.json']),
+        )
+        const owners = names.map((name) => [name, statSync(data(name)).uid, statSync(data(name)).gid])
+        expect(owners, times).toEqual(names.map((name) => [name, SERVICE, SERVICE]))
+      }
+    },
+  )
 
   test('nothing is moved when a file of npm start could not be written anew', async () => {
     await run('backup', 'monday.db')

@@ -140,4 +140,14 @@ describe('a disk that fails', { timeout: 60_000 }, () => {
       { refused: 'STORE_NOT_WRITABLE', message: expect.stringMatching(/Check the owner and mode/) },
     ])
   })
+
+  test.skipIf(!root)('a file of another user: its owner and mode are named, and who asked', async () => {
+    await openControlPlaneStore({ file }).close()
+    chmodSync(`${file}.lock`, 0o666)
+    chownSync(dir, NOBODY, NOBODY)
+    const message = `Check the owner and mode of ${file}: it belongs to user 0 with mode 600, and this runs as user ${NOBODY}.`
+    expect(await run(PROGRAM, NOBODY)).toEqual([
+      { refused: 'STORE_NOT_WRITABLE', message: expect.stringContaining(message) },
+    ])
+  })
 })

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, lchownSync, openSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
 import { HoldpointError } from '../../errors.ts'
@@ -13,6 +13,14 @@ export function removeDatabase(file: string): void {
 /** Creates an empty file that only its owner may read. Throws when there is one. */
 export function createNewFile(file: string): void {
   closeSync(openSync(file, 'wx', 0o600))
+}
+
+/** What root makes for a service that runs as another user: gives the file to the owner of its directory. */
+export function giveToDirectoryOwner(file: string): void {
+  if (process.getuid?.() !== 0 || !existsSync(file)) return
+  const { uid, gid } = statSync(dirname(resolve(file)))
+  // Never through a link, which that owner could have put there.
+  lchownSync(file, uid, gid)
 }
 
 export function syncFile(file: string): void {

@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 import { HoldpointError, messageOf } from '../../errors.ts'
-import { createNewFile } from './files.ts'
+import { createNewFile, SUFFIXES } from './files.ts'
 import { assertLocalDisk, type Statfs } from './local-disk.ts'
 
 /** Below this, two connections on one WAL file could corrupt it (sqlite.org/wal.html#walresetbug). */
@@ -141,8 +141,30 @@ export function storeError(thrown: unknown, file: string): HoldpointError {
     errcode === undefined
       ? (['STORE_NOT_WRITABLE', 'cannot be created', 'Check that its directory can be written.'] as const)
       : (['STORE_FAILED', 'could not be used', 'Check the file and the disk, then start again.'] as const)
-  const [name, problem, next] = known ?? fallback
+  const [name, problem, usual] = known ?? fallback
+  const next = (name === 'STORE_NOT_WRITABLE' && ownerProblem(file)) || usual
   return new HoldpointError(name, `The database ${file} ${problem} (${messageOf(thrown)}). ${next}`, {
     cause: thrown,
   })
+}
+
+/** Undefined unless the file, or one that lies beside it, belongs to somebody who lets this user not write it. */
+function ownerProblem(file: string): string | undefined {
+  for (const path of SUFFIXES.map((suffix) => `${file}${suffix}`)) {
+    const stats = statSync(path, { throwIfNoEntry: false })
+    if (stats === undefined || mayWrite(path)) continue
+    const mode = (stats.mode & 0o777).toString(8)
+    const user = process.getuid?.()
+    return `Check the owner and mode of ${path}: it belongs to user ${stats.uid} with mode ${mode}, and this runs as user ${user}.`
+  }
+  return undefined
+}
+
+function mayWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
 }

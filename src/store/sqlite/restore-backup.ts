@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { HoldpointError } from '../../errors.ts'
 import { damageOf } from './backup.ts'
 import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
-import { assertThere, removeDatabase, SUFFIXES, syncDirectoryOf, syncFile, timeInName } from './files.ts'
+import { assertThere, giveToDirectoryOwner, removeDatabase, SUFFIXES, syncDirectoryOf, syncFile, timeInName } from './files.ts' // prettier-ignore
 import { holdExclusively } from './lock.ts'
 import { storeError } from './open.ts'
 import { BACKUP_MARK, KEEP_KEYS_MARK } from './restored.ts'
@@ -39,6 +39,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
     await pipeline(createReadStream(backup), createWriteStream(copy, { flags: 'wx', mode: 0o600 }))
     assertBackup(copy, backup)
     markKeepKeys(copy, keepKeys)
+    for (const made of [copy, `${file}.lock`]) giveToDirectoryOwner(made)
     syncFile(copy)
     const movedTo = moveAside(file, nowMs())
     renameSync(copy, file)
