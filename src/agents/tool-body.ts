@@ -3,7 +3,7 @@ import { digestOf } from '../canonical-json.ts'
 import { GuardMisconfiguredError } from '../errors.ts'
 import type { ActiveCall } from '../guard/call.ts'
 import { assertEffects, effectFunctions, type DeclaredEffects } from '../guard/declared-effects.ts'
-import { defineEffect, type Effect } from '../guard/effect.ts'
+import { defineEffect, withRun, type Effect } from '../guard/effect.ts'
 import type { Guard } from '../guard/guard.ts'
 import type {
   OneEffectToolOptions,
@@ -66,10 +66,7 @@ function oneEffect(options: OneEffectToolOptions<ToolInputParameters, unknown, u
           `Tool "${name}": prepare changed the arguments. Return what it prepares; commit gets it as \`prepared\`.`,
         )
       // The same effect, with what was prepared for this call only: it is no part of the key or the digest.
-      const own: Effect<unknown, unknown> = {
-        ...effect,
-        run: (input, context) => commit(input, { ...context, prepared }),
-      }
+      const own = withRun(effect, (input, context) => commit(input, { ...context, prepared }))
       return (await call.commit(own, args)).result
     },
   }

@@ -12,7 +12,14 @@ import {
 import { beginIntent, type IntentAnswer } from './begin-intent.ts'
 import type { EffectReport } from './call.ts'
 import type { Allowed, Denied, LocalDenialCode } from './decision.ts'
-import { EffectNotPerformed, effectSurface, isEffect, type Effect, type Reconciled } from './effect.ts'
+import {
+  codeOf,
+  EffectNotPerformed,
+  effectSurface,
+  isEffect,
+  type Effect,
+  type Reconciled,
+} from './effect.ts'
 import {
   absentCounts,
   afterUnknown,
@@ -231,7 +238,8 @@ export class Commits {
     askedAt: Instant,
   ): Promise<Committed<unknown>> {
     if (this.#guard.overdueKeys.has(attempt.intent.key)) return this.#stop(attempt, 'running')
-    const { reconcile, sinkKeyTtlMs = 0 } = attempt.effect
+    const { sinkKeyTtlMs = 0 } = attempt.effect
+    const { reconcile } = codeOf(attempt.effect)
     // A store whose clock was set back cannot tell how long ago it was. What is asked now may start as late as a lease later.
     const sinkRepeatsNothing = sinceFirstAttemptMs >= 0 && sinceFirstAttemptMs + LEASE_MS < sinkKeyTtlMs
     const mayRepeat = notPerformed === true || sinkRepeatsNothing
@@ -250,7 +258,7 @@ export class Commits {
     const controller = new AbortController()
     const sources = abortSources(this.#guard, effect, attempt.body.signal)
     const context = effectContext(attempt, this.#call, controller.signal, this.#allowed.epoch)
-    const asking = withAborts(controller, sources, async () => effect.reconcile?.(input, context))
+    const asking = withAborts(controller, sources, async () => codeOf(effect).reconcile?.(input, context))
     const { journal } = this.#guard
     const renew = () => journal.renew(token, LEASE_MS)
     const { end } = await superviseEffect(asking, { effect, controller, renew })

@@ -10,6 +10,7 @@ import {
   type AnyEffect,
   type EffectEnd,
 } from './effect-run.ts'
+import { codeOf } from './effect.ts'
 import { withAborts } from './forward-aborts.ts'
 import type { Guard } from './guard.ts'
 import { Running, underOf } from './in-flight.ts'
@@ -57,7 +58,7 @@ export async function startEffect(guard: Guard, start: EffectStart): Promise<Eff
     guard.reach('effect.allowed')
     const { effect, input } = attempt
     return withAborts(controller, abortSources(guard, effect, running.signal), () =>
-      effect.run(input, transaction === undefined ? context : { ...context, transaction }),
+      codeOf(effect).run(input, transaction === undefined ? context : { ...context, transaction }),
     )
   }
   if (attempt.effect.transactional === true && hasTransactions(guard.journal)) {

@@ -80,13 +80,34 @@ export interface EffectSurfaces<Input> {
   readonly choose: (input: Input) => string
 }
 
-const EFFECT = Symbol('holdpoint effect')
+type EffectCode<Input, Result, Context> = Pick<EffectOptions<Input, Result, Context>, 'run' | 'reconcile'>
 
-/** An effect that only a guard can run. Made by `defineEffect`. */
-export interface Effect<Input, Result, Context = unknown> extends EffectOptions<Input, Result, Context> {
-  readonly [EFFECT]: true
+/** Named in this file alone, so that whoever holds an effect cannot run it past its hold point. */
+const CODE = Symbol('holdpoint effect')
+
+/** An effect that only a guard can run: its code is no member that could be called. Made by `defineEffect`. */
+export interface Effect<Input, Result, Context = unknown> extends Omit<
+  EffectOptions<Input, Result, Context>,
+  keyof EffectCode<Input, Result, Context>
+> {
+  readonly [CODE]: EffectCode<Input, Result, Context>
   readonly onStop: 'finish' | 'abort'
   readonly deadlineMs: number
+}
+
+/** The same effect, with other code that does it: name, key and all that follows from them stay. */
+export function withRun<Input, Result, Context>(
+  effect: Effect<Input, Result, Context>,
+  run: EffectOptions<Input, Result, Context>['run'],
+): Effect<Input, Result, Context> {
+  return Object.freeze({ ...effect, [CODE]: { ...effect[CODE], run } })
+}
+
+/** For the guard. */
+export function codeOf<Input, Result, Context>(
+  effect: Effect<Input, Result, Context>,
+): EffectCode<Input, Result, Context> {
+  return effect[CODE]
 }
 
 const DEFAULT_DEADLINE_MS = 30_000
@@ -108,9 +129,10 @@ export function defineEffect<Input, Result, Context = unknown>(
       `Effect "${options.name}": deadlineMs must be a positive number of milliseconds.`,
     )
   }
+  const { run, reconcile, ...others } = options
   return Object.freeze({
-    ...options,
-    [EFFECT]: true as const,
+    ...others,
+    [CODE]: reconcile === undefined ? { run } : { run, reconcile },
     onStop: options.onStop ?? 'finish',
     deadlineMs,
   })
@@ -138,7 +160,7 @@ export function effectSurface<Input>(
 }
 
 export function isEffect(value: unknown): value is Effect<unknown, unknown> {
-  return typeof value === 'object' && value !== null && EFFECT in value
+  return typeof value === 'object' && value !== null && CODE in value
 }
 
 /** Thrown by an effect that surely did not happen (a card declined). Frees the key; the message is shown to the model. */

@@ -1,6 +1,6 @@
 import { digestOfText } from '../canonical-json.ts'
 import { messageOf } from '../errors.ts'
-import { idempotencyKeyOf, type EffectContext, type Reconciled } from './effect.ts'
+import { codeOf, idempotencyKeyOf, type EffectContext, type Reconciled } from './effect.ts'
 import { absentCounts, LEASE_MS, resultJson, superviseEffect, type AnyEffect } from './effect-run.ts'
 import { withAborts } from './forward-aborts.ts'
 import type { Guard } from './guard.ts'
@@ -30,7 +30,7 @@ export async function reconcileUnknown(
 ): Promise<SettledUnknown> {
   const { journal } = guard
   const { key, input } = entry
-  const { reconcile } = effect
+  const { reconcile } = codeOf(effect)
   const isWhole = input !== undefined && digestOfText(input) === entry.inputDigest
   if (reconcile === undefined || !isWhole) return { settled: false, why: 'impossible' }
   // It may still be at it, past its deadline.

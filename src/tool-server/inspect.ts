@@ -8,7 +8,7 @@ import type { HostedAgent } from '../agents/hosted/hosted-agent.ts'
 import type { AnyAgent } from '../agents/session.ts'
 import { guardedToolCore } from '../agents/tool-core.ts'
 import type { GuardedToolCore } from '../agents/tool-answer.ts'
-import { effectSurfaces } from '../guard/effect.ts'
+import { codeOf, effectSurfaces } from '../guard/effect.ts'
 import type { Guard } from '../guard/guard.ts'
 import { sendJson } from '../http.ts'
 import { TOOL_SERVER_PATHS, type InspectBody } from '../tool-server-wire.ts'
@@ -84,7 +84,7 @@ function guardedTool(core: GuardedToolCore, agent: string | null): InspectedTool
       kind: effect.kind,
       surfaces: effect.surface === undefined ? surfaces : [...effectSurfaces(effect)],
       key: effect.key === 'each-call' ? 'each-call' : 'business',
-      reconcile: effect.reconcile !== undefined,
+      reconcile: codeOf(effect).reconcile !== undefined,
       onStop: effect.onStop,
     })),
   }

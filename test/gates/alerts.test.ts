@@ -285,14 +285,14 @@ test('what the guard denied by itself is not over by an allow, which may have co
 
 test('effects whose outcome nobody knows are told by effect, with the keys they are known by', async () => {
   const { guard, got, pass } = await watched()
-  const charge = defineEffect<{ no: number }, void>({
+  const paying = {
     kind: 'payment',
-    name: 'charge_card',
-    key: ({ no }) => String(no),
-    run: () => {
+    key: ({ no }: { no: number }) => String(no),
+    run: (): void => {
       throw new Error('the line went dead')
     },
-  })
+  } as const
+  const charge = defineEffect({ ...paying, name: 'charge_card' })
   const surface = guard.surface('payments')
   for (const no of [1, 2, 2])
     await guard.call({ surface, tool: 'pay', callId: 'c' }, (call) => call.commit(charge, { no }))
@@ -306,7 +306,7 @@ test('effects whose outcome nobody knows are told by effect, with the keys they 
   const [, second] = await got(2)
   expect(second?.alert.data.count).toBe(3)
   expect(new Set(second?.alert.data.idempotency_keys).size).toBe(2)
-  const refund = defineEffect({ ...charge, name: 'refund_card' })
+  const refund = defineEffect({ ...paying, name: 'refund_card' })
   await guard.call({ surface, tool: 'pay', callId: 'c' }, (call) => call.commit(refund, { no: 1 }))
   expect((await got(3))[2]?.alert.data).toMatchObject({ effect: 'refund_card', count: 1 })
 })

@@ -68,8 +68,9 @@ test('a call without an id is refused before anything is asked', async () => {
 
 test('what an object only pretends to be is no effect', async () => {
   await using world = await consumerWorld(plane)
-  const { ...copy } = defineEffect({ kind: 'payment', name: 'pretends', key: 'each-call', run: () => 'paid' })
-  const pretending = { ...copy, name: 'pretends' } as typeof copy
+  const pretending = {
+    ...defineEffect({ kind: 'payment', name: 'pretends', key: 'each-call', run: () => 'paid' }),
+  }
   for (const symbol of Object.getOwnPropertySymbols(pretending)) Reflect.deleteProperty(pretending, symbol)
   await expect(commitSideEffect(world.guard, pretending, {}, { callId: 'f' })).rejects.toMatchObject({
     code: 'GUARD_MISCONFIGURED',

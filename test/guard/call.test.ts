@@ -341,3 +341,20 @@ describe('ending', () => {
     })
   })
 })
+
+test('whoever holds an effect cannot run it past its hold point: its code is no member', () => {
+  const run = vi.fn(() => 'sent')
+  const effect = defineEffect({
+    kind: 'email',
+    name: 'mail',
+    key: 'each-call',
+    run,
+    reconcile: async () => ({ state: 'absent' }),
+  })
+  expect(Object.values(effect).filter((value) => typeof value === 'function')).toEqual([])
+  // @ts-expect-error -- nor is it one that types know
+  expect(effect.run).toBeUndefined()
+  // @ts-expect-error -- nor this
+  expect(effect.reconcile).toBeUndefined()
+  expect(run).not.toHaveBeenCalled()
+})
