@@ -239,7 +239,7 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   const tls = readTls(env, problems)
   // Else the control plane is on another machine.
   if (!env['MACHINEID_BASE_URL'])
-    differentPorts(env, problems, ['CONTROL_PLANE_PORT', 'OPERATOR_PORT', 'TOOL_SERVER_PORT'])
+    differentPorts(env, problems, ['CONTROL_PLANE_PORT', 'TOOL_SERVER_PORT'])
   oneKey(env, problems)
   sharedRuns(env, problems)
   mailFrom(env, problems)

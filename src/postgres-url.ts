@@ -16,8 +16,12 @@ export function postgresUrlProblem(url: string): string | undefined {
   const names = new Set(new URL(url).searchParams.keys())
   const others = [...names].filter((name) => !PARAMETERS.includes(name))
   if (others.length === 0) return undefined
+  // A password with a ? in it reads as parameters.
+  const named = others.map((name) =>
+    /^[a-z_]+$/i.test(name) ? name : 'what is no name of one (%3F is a ? in a password)',
+  )
   return (
-    `after the ? it takes ${PARAMETERS.join(', ')} alone: take out ${others.join(', ')}. ` +
+    `after the ? it takes ${PARAMETERS.join(', ')} alone: take out ${named.join(', ')}. ` +
     "What the server should do otherwise is set there: ALTER ROLE … SET work_mem = '8MB'"
   )
 }

@@ -185,10 +185,10 @@ export const PostgresStore = z.object({
   consistency: z.enum(['primary', 'quorum']),
   /**
    * Which guarantees hold when a standby is promoted. `promotion`: when one is promoted that has confirmed every commit.
-   * `fencing`: when g5 does, and the old primary is fenced off.
+   * `fencing`: when g5 does, and the old primary is fenced off. Nodes before this version may say `promotion` for g1, too.
    */
   failover: z.object({
-    g1: z.enum(['holds', 'fencing', 'no']),
+    g1: z.enum(['holds', 'fencing', 'promotion', 'no']),
     g5: z.enum(['holds', 'promotion', 'no']),
   }),
   generation: z.number().int(),

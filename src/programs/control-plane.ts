@@ -23,6 +23,7 @@ import {
   operatorFile,
   writeConsoleUrl,
   type OperatorSecrets,
+  newPlatformToken,
 } from './secrets.ts'
 import { serveControlPlane } from './serve-control-plane.ts'
 
@@ -55,7 +56,8 @@ export async function startControlPlane(
     recordAllows: config.DECISION_LOG === 'all',
     retentionDays: config.DECISION_RETENTION_DAYS,
     loopback: isLoopback(host),
-    platformToken: platformToken ?? secrets?.platformToken,
+    // Where operator.json was taken away: one that nobody has. Without any, a listener on loopback makes orgs for everybody.
+    platformToken: platformToken ?? secrets?.platformToken ?? newPlatformToken(),
     metricsToken: config.METRICS_TOKEN,
     hosts: hostsOf(config),
     trustedProxies: config.TRUST_PROXY,

@@ -118,6 +118,13 @@ test('without operator.json the control plane says what that turns off, and star
   await program.printed('control plane is listening')
   expect(program.output()).toMatch(/operator\.json is not there: nobody makes new keys/)
   expect(program.output()).toMatch(/set PLATFORM_TOKEN .*set DRILL_TOKEN_FILE and DRILL_ORG_ID/)
+  const [, url = ''] = /"url":"([^"]+)"/.exec(program.output()) ?? []
+  const made = await fetch(`${url}/api/v1/org/create`, {
+    method: 'POST',
+    body: '{}',
+    headers: { 'content-type': 'application/json' },
+  })
+  expect(await made.json()).toMatchObject({ code: 'PLATFORM_TOKEN_INVALID' })
   program.process.kill('SIGTERM')
   expect(await program.ended).toBe(0)
 })
