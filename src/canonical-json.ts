@@ -58,7 +58,7 @@ const HIDING = [
   types.isWeakSet,
   types.isWeakMap,
   types.isAnyArrayBuffer,
-  types.isArrayBufferView,
+  types.isDataView,
   types.isPromise,
   types.isRegExp,
   types.isNativeError,
@@ -70,7 +70,7 @@ function hidesContent(value: object): boolean {
   const isRoot = prototype === null || Object.getPrototypeOf(prototype) === null
   if (isRoot || prototype === Array.prototype) return false
   // With a class of its own, and nothing to show.
-  const isBare = !Array.isArray(value) && Object.keys(value).length === 0
+  const isBare = !Array.isArray(value) && !types.isTypedArray(value) && Object.keys(value).length === 0
   return isBare || HIDING.some((isOne) => isOne(value))
 }
 

@@ -20,10 +20,15 @@ export function replaceMethods(
     const own = methodOf(target, name)
     if (own === undefined || replaced.has(own)) continue
     const value = make(own, name)
+    const before = Object.getOwnPropertyDescriptor(target, name)
     replaced.add(value)
     Object.defineProperty(target, name, { value, writable: true, configurable: true, enumerable: true })
     // A proxy may go on giving its own: nothing of it may run then.
-    if (methodOf(target, name) !== value) throw new GuardMisconfiguredError(refusal(name))
+    if (methodOf(target, name) !== value) {
+      if (before === undefined) Reflect.deleteProperty(target, name)
+      else Object.defineProperty(target, name, before)
+      throw new GuardMisconfiguredError(refusal(name))
+    }
   }
 }
 

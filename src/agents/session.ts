@@ -140,7 +140,8 @@ export class Session {
   async startModelCall<T>(asked: Permitted | undefined, request: () => T): Promise<Awaited<T>> {
     if (this.denial !== undefined) throw this.denial
     this.signal.throwIfAborted()
-    const started = asked && this.#start(asked, request)
+    // One that has aged is no denial: nothing was refused yet.
+    const started = asked?.permit.isGood === true ? this.#start(asked, request) : undefined
     if (started?.started === true) return await started.value
     const anew = this.#start(await this.beforeModelCall(), request)
     if (anew.started) return await anew.value

@@ -1,6 +1,6 @@
 import { CALLS } from '../machineid/calls.ts'
 import { CliError } from './cli-error.ts'
-import type { OperatorClient } from './operator-client.ts'
+import type { CallOptions, OperatorClient } from './operator-client.ts'
 
 /** Who could still make keys and enable the org. */
 export interface Admins {
@@ -11,11 +11,14 @@ export interface Admins {
 }
 
 /** Undefined with a key that may not see it, which is no admin key itself. */
-export async function adminsOf(operator: OperatorClient): Promise<Admins | undefined> {
+export async function adminsOf(
+  operator: OperatorClient,
+  options: CallOptions = {},
+): Promise<Admins | undefined> {
   try {
     const [{ keys }, { owners }] = await Promise.all([
-      operator.call(CALLS.keys, {}),
-      operator.call(CALLS.owners, {}),
+      operator.call(CALLS.keys, {}, options),
+      operator.call(CALLS.owners, {}, options),
     ])
     const isAdmin = ({ kind, state }: (typeof keys)[number]) =>
       (kind === 'admin' || kind === 'full') && state === 'active'

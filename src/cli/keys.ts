@@ -2,10 +2,11 @@ import { Option } from 'commander'
 
 import { CALLS, type CallOutput } from '../machineid/calls.ts'
 import { KEY_KINDS, type KeyKind } from '../machineid/wire.ts'
-import { adminsOf, lockOutOf } from './admins.ts'
+import { adminsOf, lockOutOf, type Admins } from './admins.ts'
 import type { Cli, Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 import { collected } from './devices.ts'
+import type { OperatorClient } from './operator-client.ts'
 import { madeSecret } from './secret-file.ts'
 import { confirmed, stopAfterAsking, underway, withStopOptions, type StopOptions } from './stop-asking.ts'
 import { table } from './table.ts'
@@ -129,10 +130,21 @@ function showNew(cli: Cli, made: { readonly key: string }, out: string | undefin
   cli.show({ json: made, text: '', secret: made.key })
 }
 
+/** A look that fails holds up no burn. */
+async function adminsAtHand(cli: Cli, operator: OperatorClient): Promise<Admins | undefined> {
+  try {
+    return await adminsOf(operator, { timeoutMs: 2000 })
+  } catch (error) {
+    if (!(error instanceof CliError) || error.code === 'INTERRUPTED') throw error
+    cli.note(`Whether it is the last admin key is not known: ${error.message}`)
+    return undefined
+  }
+}
+
 async function burn(cli: Cli, keyId: string, { reason, dryRun, lastAdmin }: BurnOptions): Promise<void> {
   const operator = cli.operator('manage')
   // Looked at only here, so that the control plane never hinders the burn of a key that leaked.
-  const lockOut = lastAdmin === true ? undefined : lockOutOf(await adminsOf(operator), keyId)
+  const lockOut = lastAdmin === true ? undefined : lockOutOf(await adminsAtHand(cli, operator), keyId)
   if (lockOut !== undefined) {
     const refused = `${lockOut}. To burn it all the same: --last-admin`
     if (dryRun !== true) throw new CliError('LAST_ADMIN_KEY', refused)

@@ -43,6 +43,11 @@ export class Permit {
     return { started: true, value: body() }
   }
 
+  /** Whether it could start a body in this tick. Asking says nothing to the log. */
+  get isGood(): boolean {
+    return this.#refusal() === undefined
+  }
+
   #refusal(): LocalDenialCode | undefined {
     if (this.#used) return 'PERMIT_REUSED'
     const { sentAt, maxAgeMs, clock } = this.#options

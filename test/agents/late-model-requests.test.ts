@@ -73,15 +73,20 @@ describe('a request that waits for the storage of the app after its question', (
     const approvals = [{ callId: 'c1', approve: true }]
     const text = state === undefined ? '' : serializeState(state)
     const before = authority.questions.length
+    const denials: unknown[] = []
+    guard.subscribe((event) => {
+      if (event.kind === 'decision' && !event.decision.allowed) denials.push(event.decision)
+    })
     const ended = await resumeAgent(guard, agent, text, { runId: 'run_1', approvals, runOptions })
-    return { ended, sent: model.calls.length - 1, asked: authority.boundaries.slice(before) }
+    return { ended, denials, sent: model.calls.length - 1, asked: authority.boundaries.slice(before) }
   }
 
   test('G3: its allow is too old by then, and it is asked for anew', async () => {
-    const { ended, sent, asked } = await slowStorage(() => {})
+    const { ended, denials, sent, asked } = await slowStorage(() => {})
     expect(ended).toMatchObject({ status: 'completed' })
     expect(sent).toBe(1)
     expect(asked).toEqual(['resume', 'tool', 'side_effect', 'task', 'task'])
+    expect(denials).toEqual([])
   })
 
   test('G1: it is not sent after a stop', async () => {

@@ -23,7 +23,6 @@ test.each([
   ['an ArrayBuffer', new ArrayBuffer(8)],
   ['a SharedArrayBuffer', new SharedArrayBuffer(8)],
   ['a view', new DataView(new ArrayBuffer(8))],
-  ['bytes that are no Buffer', Uint8Array.of(1, 2)],
   ['a promise', Promise.resolve('a')],
   ['a regular expression', /a/u],
   ['an Error', new Error('a')],
@@ -50,6 +49,8 @@ test.each([
   ['a class with fields', new Money(), '{"cents":500}'],
   ['a date', new Date(0), '"1970-01-01T00:00:00.000Z"'],
   ['a Buffer', Buffer.from([1, 2]), '{"data":[1,2],"type":"Buffer"}'],
+  ['bytes', Uint8Array.of(1, 2), '{"0":1,"1":2}'],
+  ['no bytes', new Uint8Array(0), '{}'],
   ['a URL', new URL('https://example.com/'), '"https://example.com/"'],
   [
     'a Set that says how it is shown',
