@@ -11,7 +11,7 @@ import { look, type Found } from './identity.ts'
 import type { Knowledge } from './learned.ts'
 import { migrate } from './migrate.ts'
 import { acceptPlace, markRestored, settle, type Settled } from './restored.ts'
-import { readSeen, writeSeen } from './seen-file.ts'
+import { NOTHING_SEEN, readSeen, writeSeen, type Seen } from './seen-file.ts'
 import { otherStore, type Known } from './verdict.ts'
 
 export interface EnterOptions {
@@ -56,19 +56,24 @@ const SETTLE_TIMEOUT_MS = 600_000
  */
 export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
   const { consistency, log, seenFile, clock } = options
-  const seen = seenFile === undefined ? undefined : readSeen(seenFile)
-  const note = (known: Known | undefined) => {
-    if (seenFile !== undefined) remember(seenFile, known, log)
+  const seen = seenFile === undefined ? NOTHING_SEEN : readSeen(seenFile)
+  let { begun } = seen
+  const note = () => {
+    if (seenFile !== undefined) remember(seenFile, { known: admission.known(), begun }, log)
+  }
+  const onBegin = (generation: number) => {
+    begun = generation
+    note()
   }
   const label = labelOf(options.url)
   const admission: Admission = createAdmission({
     label,
     clock,
-    known: seen,
-    settle: (known) => withSetup(options, (setup) => settle(setup, known, note)),
+    known: seen.known,
+    settle: (known) => withSetup(options, (setup) => settle(setup, known, begun, onBegin)),
     onEntered: (settled, before) => {
       logEntered(log, settled, before)
-      note(admission.known())
+      note()
     },
   })
   await withSetup(options, async (setup) => {
@@ -88,7 +93,7 @@ export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
       if (last !== undefined) admission.noteChange({ orgId, seq: last.seq, hash: last.hash })
       return committed
     },
-    watch: (database) => watch(database, admission, options),
+    watch: (database) => watch(database, admission, note, options),
   }
 }
 
@@ -101,11 +106,11 @@ export async function tellStore(
   options: Pick<EnterOptions, 'url' | 'timeoutMs' | 'seenFile'>,
   what: { readonly restored: { readonly keepKeys: boolean } } | 'nothing lost',
 ): Promise<boolean> {
-  const seen = options.seenFile === undefined ? undefined : readSeen(options.seenFile)
+  const { known } = options.seenFile === undefined ? NOTHING_SEEN : readSeen(options.seenFile)
   return withSetup(options, async (setup) => {
     await migrate(setup, 'holdpoint_control_plane', CONTROL_PLANE_MIGRATIONS)
     const { storeId } = await setup.read((session) => look(session))
-    if (seen !== undefined && seen.storeId !== storeId) throw otherStore(setup.label)
+    if (known !== undefined && known.storeId !== storeId) throw otherStore(setup.label)
     if (what !== 'nothing lost') return markRestored(setup, what.restored.keepKeys)
     await acceptPlace(setup)
     return true
@@ -132,8 +137,12 @@ async function withSetup<T>(
   }
 }
 
-function watch(database: Database, admission: Admission, options: EnterOptions): StoreWatch {
-  const { consistency, log, seenFile } = options
+function watch(
+  database: Database,
+  admission: Admission,
+  note: () => void,
+  { consistency, log }: EnterOptions,
+): StoreWatch {
   let said: string | undefined
   let failing = false
 
@@ -156,7 +165,7 @@ function watch(database: Database, admission: Admission, options: EnterOptions):
   const lookOnce = async () => {
     try {
       tellSettings(await check())
-      if (seenFile !== undefined) remember(seenFile, admission.known(), log)
+      note()
       if (failing) log.info('the database can be used again')
       failing = false
     } catch (error) {
@@ -191,9 +200,9 @@ async function noteSynchronous(database: Database, found: Found, synchronous: bo
   )
 }
 
-function remember(file: string, known: Known | undefined, log: Logger): void {
+function remember(file: string, seen: Seen, log: Logger): void {
   try {
-    if (known !== undefined) writeSeen(file, known)
+    writeSeen(file, seen)
   } catch (error) {
     log.warn({ err: messageOf(error) }, 'what was seen of the database cannot be noted under DATA_DIR')
   }

@@ -27,12 +27,14 @@ export interface Settled {
  * Notes where the store is now. One that was restored, or that may lack stops, is given a new generation in the same
  * transaction: every org disabled, every key ended unless they are to be kept, approvals withdrawn, sessions ended, and
  * every epoch raised into it (G6). Of several nodes one does it. Throws what `judge` refuses with. `onBegin` is told of a
- * new generation before it is committed: one that was given once is never given again, whatever happens in between.
+ * new generation right before it is committed, and the next one is above `begun`, the last that it was told of: one that
+ * was given once is never given again, whether its commit went through or not.
  */
 export async function settle(
   database: Database,
   known: Known | undefined,
-  onBegin: (begun: Known) => void,
+  begun: number,
+  onBegin: (generation: number) => void,
 ): Promise<Settled> {
   return database.transact(async (session) => {
     await session.query('SELECT pg_advisory_xact_lock($1)', [SETTLE_LOCK])
@@ -45,14 +47,15 @@ export async function settle(
     if (verdict.kind === 'restored') {
       generation = nextGeneration({
         inFile: generation,
-        seen: known?.generation ?? 0,
+        seen: Math.max(known?.generation ?? 0, begun),
         nowMs: found.nowMs,
       })
-      onBegin({ storeId: found.storeId, generation, place })
       const restore = { generation, nowMs: found.nowMs, what: verdict.what }
       await stopEverything(session, restore, found.keepKeys)
     }
     await notePlace(session, place)
+    // Last: whatever fails before was surely not committed, and may be given again.
+    if (generation !== found.generation) onBegin(generation)
     return {
       found: { ...found, noted: place, generation, restoredAtMs: null, hasChange: true },
       verdict,

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { chown, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
@@ -56,6 +56,22 @@ describe.skipIf(noPostgres)('commands with DATABASE_URL', () => {
       expect.stringMatching(/^org_b: BROKEN at row 1/),
     ])
   })
+
+  test.skipIf(process.getuid?.() !== 0)(
+    "restored by root, all of it belongs to the data folder's owner",
+    async () => {
+      const SERVICE = 12_345
+      await chown(context.dataDir, SERVICE, SERVICE)
+      expect(await runRestoreBackup([], context)).toBe(0)
+      const names = await readdir(context.dataDir)
+      expect(names).toContain('store-seen.json')
+      const owners = names.map(async (name) => {
+        const { uid, gid } = await stat(join(context.dataDir, name))
+        return [name, uid, gid]
+      })
+      expect(await Promise.all(owners)).toEqual(names.map((name) => [name, SERVICE, SERVICE]))
+    },
+  )
 
   test('G6: two restores of one dump, one right after the other, are two generations', async () => {
     const generations: number[] = []

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
@@ -7,6 +7,7 @@ import { createChainVerifier } from '../../../src/control-plane/audit-verify.ts'
 import { firstEpoch } from '../../../src/control-plane/generation.ts'
 import { audit } from '../../../src/store/control-plane-rows.ts'
 import { openDecisionReader } from '../../../src/store/postgres/decision-reader.ts'
+import { tellStore } from '../../../src/store/postgres/enter.ts'
 import { followAdmission } from '../../../src/store/postgres/follow.ts'
 import { copyByRows, enter, ORGS, said, seed, stateOf } from '../../fixtures/entered-store.ts'
 import { noPostgres, startPostgres, type TestPostgres } from '../../fixtures/postgres.ts'
@@ -191,5 +192,63 @@ describe.skipIf(noPostgres)('a database that was restored', () => {
     )
     await node.watch.look()
     expect(node.entered.generation()).toBeGreaterThan(first)
+  })
+
+  describe('and whose new generation could not be committed', () => {
+    let seenFile: string
+    beforeEach(async () => {
+      const dir = await mkdtemp(join(tmpdir(), 'holdpoint-seen-'))
+      onTestFinished(() => rm(dir, { recursive: true }))
+      seenFile = join(dir, 'seen.json')
+    })
+    /** COMMIT itself fails, as with a connection that is lost: a node cannot know of that one whether it went through. */
+    const failingCommits = () =>
+      sql(`CREATE FUNCTION $$fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no commit''; END';
+        CREATE CONSTRAINT TRIGGER fails AFTER UPDATE ON $$orgs DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION $$fail()`)
+    const mended = () => sql('DROP TRIGGER fails ON $$orgs')
+    const begun = async () => Number(JSON.parse(await readFile(seenFile, 'utf8')).begun)
+
+    test.each([
+      ['knew', true],
+      ['had never seen', false],
+    ])('goes on as it was for a node that %s it, when nothing was lost', async (_name, wasHere) => {
+      if (wasHere) await (await enter(url, { seenFile })).close()
+      await sql('UPDATE $$store_identity SET restored_at_ms = 1')
+      await failingCommits()
+      await expect(enter(url, { seenFile })).rejects.toThrow('no commit')
+      await mended()
+      await tellStore({ url, timeoutMs: 1000, seenFile }, 'nothing lost')
+      for (let starts = 0; starts < 2; starts++) {
+        const node = await enter(url, { seenFile })
+        expect(node.entered.generation()).toBe(0)
+        await node.close()
+      }
+      expect(await stateOf(server, url)).toMatchObject({ generation: 0, disabled: [0, 0], live_keys: 2 })
+      expect(await begun()).toBeGreaterThan(0)
+    })
+
+    test('G6: that generation is never given again, neither by the same process nor by the next one', async () => {
+      const node = await enter(url, { seenFile })
+      await sql('UPDATE $$store_identity SET restored_at_ms = 1')
+      await failingCommits()
+      await node.watch.look()
+      const first = await begun()
+      await node.watch.look()
+      const second = await begun()
+      expect(second).toBeGreaterThan(first)
+      await node.close()
+      await mended()
+      expect((await enter(url, { seenFile })).entered.generation()).toBeGreaterThan(second)
+    })
+
+    test('G6: one that failed before its commit uses none up', async () => {
+      const node = await enter(url, { seenFile })
+      await sql('UPDATE $$store_identity SET restored_at_ms = 1; ALTER TABLE $$devices RENAME TO away')
+      await node.watch.look()
+      expect(said(node)).toMatch(/devices/)
+      expect(await begun()).toBe(0)
+      await sql('ALTER TABLE $$away RENAME TO devices')
+    })
   })
 })
