@@ -51,8 +51,11 @@ const MODES: Record<string, (guard: Guard, life: ProcessLife) => unknown> = {
   /** Work that takes most of the grace, and a main that ends later still. */
   late: async (guard, { signal }) => {
     const work = async () => {
+      // A promise alone keeps no process: until its stop stream is open nothing else does.
+      const alive = setInterval(() => {}, 1000)
       say('set up')
       await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      clearInterval(alive)
       await sleep(graceMs * 0.8)
     }
     await guardedLoop(guard, { name: 'bill', effects: 'none', units: [1], work }).run()
