@@ -238,8 +238,7 @@ export function readToolServerConfig(env: Env = process.env): ToolServerConfig {
   const surfaces = readSurfaces(env, problems)
   const tls = readTls(env, problems)
   // Else the control plane is on another machine.
-  if (!env['MACHINEID_BASE_URL'])
-    differentPorts(env, problems, ['CONTROL_PLANE_PORT', 'TOOL_SERVER_PORT'])
+  if (!env['MACHINEID_BASE_URL']) differentPorts(env, problems, ['CONTROL_PLANE_PORT', 'TOOL_SERVER_PORT'])
   oneKey(env, problems)
   sharedRuns(env, problems)
   mailFrom(env, problems)
