@@ -1,11 +1,11 @@
 import type { FunctionTool, Tool, ToolInputParameters } from '@openai/agents'
 import { isActionTool } from './action-call.ts'
-import { gateComputer, gatesOfComputer } from './gate-computer.ts'
+import { gateComputer, gateOfComputer, gatesOfComputer } from './gate-computer.ts'
 import { gateHandoff, HANDOFF_METHODS, handoffsOf, type AnyHandoff } from './gate-handoff.ts'
 import { EDITOR_METHODS, gatePatch } from './gate-patch.ts'
 import { gateShell, SHELL_METHODS } from './gate-shell.ts'
-import { gatesOfMethods, type Gate } from './gates.ts'
-import { gatesOfGuardrails, withGate } from './guard-tool.ts'
+import { gateOfMethods, gatesOfMethods, type Gate } from './gates.ts'
+import { gateOfGuardrails, gatesOfGuardrails, withGate } from './guard-tool.ts'
 import { fixedMethod } from './in-place.ts'
 import type { AnyAgent } from './session.ts'
 import { isGuarded } from './tool-core.ts'
@@ -79,4 +79,12 @@ function gatesOf(tool: Tool<unknown>): readonly Gate[] {
   if (tool.type === 'shell') return tool.shell === undefined ? [] : gatesOfMethods(tool.shell, SHELL_METHODS)
   if (tool.type === 'apply_patch') return gatesOfMethods(tool.editor, EDITOR_METHODS)
   return tool.type === 'computer' ? gatesOfComputer(tool) : []
+}
+
+/** The gate before a tool that `guardedTool` did not make; undefined when there is none, or something goes past it. */
+export function gateOf(tool: Tool<unknown>): Gate | undefined {
+  if (tool.type === 'function') return gateOfGuardrails((tool as unknown as AnyFunctionTool).inputGuardrails)
+  if (tool.type === 'shell') return tool.shell && gateOfMethods(tool.shell, SHELL_METHODS)
+  if (tool.type === 'apply_patch') return gateOfMethods(tool.editor, EDITOR_METHODS)
+  return tool.type === 'computer' ? gateOfComputer(tool) : undefined
 }

@@ -1,21 +1,11 @@
-import type {
-  Agent,
-  AgentOutputType,
-  FunctionTool,
-  MCPServer,
-  Tool,
-  ToolInputParameters,
-} from '@openai/agents'
+import type { Agent, AgentOutputType, MCPServer } from '@openai/agents'
 import { GuardMisconfiguredError } from '../errors.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { Surface } from '../guard/surface.ts'
 import { isActionTool, watchActions } from './action-call.ts'
 import { nameInnerAgents, reachableAgents } from './agent-graph.ts'
 import { gatablesOf, type Gatable } from './gatables.ts'
-import { gateOfComputer } from './gate-computer.ts'
-import { EDITOR_METHODS } from './gate-patch.ts'
-import { SHELL_METHODS } from './gate-shell.ts'
-import { gateOfMethods, newGate, type Gate } from './gates.ts'
+import { newGate, type Gate } from './gates.ts'
 import { gateOfGuardrails, gatesOfGuardrails, withGate, type GuardToolOptions } from './guard-tool.ts'
 import { refuseSecondSurface } from './second-surface.ts'
 import type { AnyAgent } from './session.ts'
@@ -98,15 +88,6 @@ function refuseUngatable(agents: readonly AnyAgent[], allowUngated: readonly str
   throw new GuardMisconfiguredError(
     `These cannot be gated: ${listed(found)}. Leave them out, or let them through by name: allowUngated: [${names}]`,
   )
-}
-
-/** The gate before a tool that `guardedTool` did not make; undefined when there is none, or something goes past it. */
-export function gateOf(tool: Tool<unknown>): Gate | undefined {
-  if (tool.type === 'function')
-    return gateOfGuardrails((tool as unknown as FunctionTool<unknown, ToolInputParameters>).inputGuardrails)
-  if (tool.type === 'shell') return tool.shell && gateOfMethods(tool.shell, SHELL_METHODS)
-  if (tool.type === 'apply_patch') return gateOfMethods(tool.editor, EDITOR_METHODS)
-  return tool.type === 'computer' ? gateOfComputer(tool) : undefined
 }
 
 export function gateOfServer(server: MCPServer): Gate | undefined {

@@ -1,5 +1,6 @@
 import type { Argument, Command } from 'commander'
 
+import { shellQuoted } from '../shell-quoted.ts'
 import { EXIT, type Commands } from './cli.ts'
 import { CliError } from './cli-error.ts'
 
@@ -73,7 +74,7 @@ ${pathCases(nodes, (path) => `      ${path}) path=${path} ;;`)}
     esac
   done
   case "$path" in
-${nodes.map(({ path, words }) => `    ${quoted(path)}) words=${quoted(words.map(({ word }) => word).join(' '))} ;;`).join('\n')}
+${nodes.map(({ path, words }) => `    ${shellQuoted(path)}) words=${shellQuoted(words.map(({ word }) => word).join(' '))} ;;`).join('\n')}
   esac
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
@@ -82,7 +83,7 @@ complete -o default -F _holdpoint holdpoint`
 
 function zsh(nodes: readonly Node[]): string {
   const described = (words: readonly Word[]) =>
-    words.map(({ word, help }) => quoted(`${word}:${help.replaceAll(':', '\\:')}`)).join(' ')
+    words.map(({ word, help }) => shellQuoted(`${word}:${help.replaceAll(':', '\\:')}`)).join(' ')
   return `#compdef holdpoint
 _holdpoint() {
   local at="" word
@@ -93,7 +94,7 @@ ${pathCases(nodes, (path) => `      ${path}) at=${path} ;;`)}
     esac
   done
   case "$at" in
-${nodes.map(({ path, words }) => `    ${quoted(path)}) options=(${described(words)}) ;;`).join('\n')}
+${nodes.map(({ path, words }) => `    ${shellQuoted(path)}) options=(${described(words)}) ;;`).join('\n')}
   esac
   _describe 'holdpoint' options || _files
 }
@@ -103,7 +104,7 @@ if [ "$funcstack[1]" = "_holdpoint" ]; then _holdpoint "$@"; else compdef _holdp
 function pathCases(nodes: readonly Node[], line: (path: string) => string): string {
   return nodes
     .filter(({ path }) => path !== '')
-    .map(({ path }) => line(quoted(path)))
+    .map(({ path }) => line(shellQuoted(path)))
     .join('\n')
 }
 
@@ -111,7 +112,7 @@ function fish(nodes: readonly Node[]): string {
   const lines = nodes.flatMap(({ path, words }) =>
     words.map(
       ({ word, help }) =>
-        `complete -c holdpoint -n ${quoted(`__holdpoint_at ${quoted(path)}`)} ${word.startsWith('--') ? `-l ${word.slice(2)}` : `-a ${quoted(word)}`} -d ${quoted(help)}`,
+        `complete -c holdpoint -n ${shellQuoted(`__holdpoint_at ${shellQuoted(path)}`)} ${word.startsWith('--') ? `-l ${word.slice(2)}` : `-a ${shellQuoted(word)}`} -d ${shellQuoted(help)}`,
     ),
   )
   const known = nodes.map(({ path }) => path).filter(Boolean)
@@ -119,7 +120,7 @@ function fish(nodes: readonly Node[]): string {
   set -l at ''
   for word in (commandline -opc)[2..-1]
     set -l next (string trim -- "$at $word")
-    if contains -- $next ${known.map(quoted).join(' ')}
+    if contains -- $next ${known.map(shellQuoted).join(' ')}
       set at $next
     end
   end
@@ -127,8 +128,4 @@ function fish(nodes: readonly Node[]): string {
 end
 complete -c holdpoint -f
 ${lines.join('\n')}`
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`
 }

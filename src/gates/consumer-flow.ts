@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../errors.ts'
+import { withAborts } from '../guard/forward-aborts.ts'
 import type { HoldPoint } from '../guard/guard.ts'
 import { refusalOf, type Refusal } from '../guard/refusal.ts'
 import { giveBackUnhandled, handleMessage, type Handled, type MessageHandling } from './consumer-message.ts'
@@ -92,7 +93,8 @@ export class ConsumerFlow<Message, Result, Effects extends EffectsOrNone> {
   async #take(stopped: AbortSignal): Promise<Taken<Message>> {
     if (this.#over.aborted) return { state: 'none' }
     const answered = new AbortController()
-    const taking = this.#ask(AbortSignal.any([stopped, this.#over]))
+    const ending = new AbortController()
+    const taking = withAborts(ending, [stopped, this.#over], () => this.#ask(ending.signal))
     const taken = await Promise.race([taking, this.#longOver(answered.signal)])
     answered.abort()
     if (taken !== undefined) return taken

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { INVOICES, type Invoice } from '../../tools/invoices.ts'
 import { createLedger } from '../../tools/ledger.ts'
 import { isSource } from '../package-root.ts'
+import { shellQuoted } from '../shell-quoted.ts'
 import { fromHere, type ProgramEndedError } from './lifecycle.ts'
 import type { Child } from './supervisor.ts'
 import {
@@ -167,5 +168,5 @@ function unpaidInvoices(dataDir: string): readonly Invoice[] {
 
 /** For a shell, where the path needs it. */
 function quoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : shellQuoted(path)
 }

@@ -43,6 +43,7 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
   const guard = guardFromConfig(guardConfig, {
     authority: client,
     log,
+    alerts,
     journal: store.journal,
     surfaces: config.surfaces ?? shippedSurfaces(config.MACHINEID_DEVICE_ID),
     canaryDeviceId: canaryOf(config.MACHINEID_DEVICE_ID),
@@ -55,7 +56,6 @@ export async function startToolServer(config: ToolServerConfig, log: Logger): Pr
         .finally(() => exit(log, 1))
     },
   })
-  alerts?.watch(guard)
   const sinks = await openSinks(config)
   const reporter = reporterOf(client, store.runs, log)
   const toolServer = createToolServer({

@@ -5,12 +5,13 @@ import type { PostgresDurability } from '../../control-plane/stops/stop-store.ts
 import type { ControlPlaneStore } from '../../control-plane/store.ts'
 import { createAdmission, type Admission } from './admit.ts'
 import { CONTROL_PLANE_MIGRATIONS } from './control-plane-schema.ts'
-import { createDatabase, labelOf, type Database } from './database.ts'
+import { labelOf, type Database } from './database.ts'
 import { assertCanStart, durabilityOf, reportOf, warningsOf, type Consistency } from './durability.ts'
 import { look, type Found } from './identity.ts'
 import type { Knowledge } from './learned.ts'
 import { migrate } from './migrate.ts'
 import { acceptPlace, markRestored, settle, type Settled } from './restored.ts'
+import { withSetup } from './setup.ts'
 import { NOTHING_SEEN, readSeen, writeSeen, type Seen } from './seen-file.ts'
 import { otherStore, type Known } from './verdict.ts'
 
@@ -47,15 +48,14 @@ export interface StoreWatch {
 }
 
 const LOOK_EVERY_MS = 5000
-/** A new generation touches every org, key and device. */
-const SETTLE_TIMEOUT_MS = 600_000
+const SCHEMA = 'holdpoint_control_plane'
 
 /**
  * Brings the tables forward, checks how the server is set up, and finds out whether the store is the one it was: if it
  * was restored, or taken over by a server that may lack stops, a new generation begins (G6).
  */
 export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
-  const { consistency, log, seenFile, clock } = options
+  const { url, timeoutMs, consistency, log, seenFile, clock } = options
   const seen = seenFile === undefined ? NOTHING_SEEN : readSeen(seenFile)
   let { begun } = seen
   const note = () => {
@@ -65,19 +65,20 @@ export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
     begun = generation
     note()
   }
-  const label = labelOf(options.url)
+  const label = labelOf(url)
   const admission: Admission = createAdmission({
     label,
     clock,
     known: seen.known,
-    settle: (known) => withSetup(options, (setup) => settle(setup, known, begun, onBegin)),
+    settle: (known) =>
+      withSetup({ url, timeoutMs, schema: SCHEMA }, (setup) => settle(setup, known, begun, onBegin)),
     onEntered: (settled, before) => {
       logEntered(log, settled, before)
       note()
     },
   })
-  await withSetup(options, async (setup) => {
-    await migrate(setup, 'holdpoint_control_plane', CONTROL_PLANE_MIGRATIONS)
+  await withSetup({ url, timeoutMs, schema: SCHEMA }, async (setup) => {
+    await migrate(setup, SCHEMA, CONTROL_PLANE_MIGRATIONS)
     const { settings } = await admission.look(setup)
     assertCanStart(settings, consistency, setup.label)
     for (const line of reportOf(durabilityOf(settings, consistency))) log.info(line)
@@ -103,38 +104,18 @@ export async function enterStore(options: EnterOptions): Promise<EnteredStore> {
  * there is no org that was restored. Throws `STORE_OTHER` before anything is said to a store that `seenFile` does not name.
  */
 export async function tellStore(
-  options: Pick<EnterOptions, 'url' | 'timeoutMs' | 'seenFile'>,
+  { url, timeoutMs, seenFile }: Pick<EnterOptions, 'url' | 'timeoutMs' | 'seenFile'>,
   what: { readonly restored: { readonly keepKeys: boolean } } | 'nothing lost',
 ): Promise<boolean> {
-  const { known } = options.seenFile === undefined ? NOTHING_SEEN : readSeen(options.seenFile)
-  return withSetup(options, async (setup) => {
-    await migrate(setup, 'holdpoint_control_plane', CONTROL_PLANE_MIGRATIONS)
+  const { known } = seenFile === undefined ? NOTHING_SEEN : readSeen(seenFile)
+  return withSetup({ url, timeoutMs, schema: SCHEMA }, async (setup) => {
+    await migrate(setup, SCHEMA, CONTROL_PLANE_MIGRATIONS)
     const { storeId } = await setup.read((session) => look(session))
     if (known !== undefined && known.storeId !== storeId) throw otherStore(setup.label)
     if (what !== 'nothing lost') return markRestored(setup, what.restored.keepKeys)
     await acceptPlace(setup)
     return true
   })
-}
-
-/** Statements that take long, on a connection that is there for nothing else. */
-async function withSetup<T>(
-  { url, timeoutMs }: Pick<EnterOptions, 'url' | 'timeoutMs'>,
-  body: (setup: Database) => Promise<T>,
-): Promise<T> {
-  const setup = createDatabase({
-    url,
-    schema: 'holdpoint_control_plane',
-    name: 'holdpoint setup',
-    poolSize: 1,
-    timeoutMs: SETTLE_TIMEOUT_MS,
-    connectTimeoutMs: timeoutMs,
-  })
-  try {
-    return await body(setup)
-  } finally {
-    await setup.close()
-  }
 }
 
 function watch(

@@ -4,6 +4,7 @@ import { createDatabase, labelOf, type Database, type DatabaseOptions } from './
 import type { Session } from './session.ts'
 import { assertDurable, AT_RISK } from './durability.ts'
 import { NOW_MS } from './now.ts'
+import { withSetup } from './setup.ts'
 import { untilItGoesThrough } from './try-again.ts'
 
 /** How the database of a tool store is reached. */
@@ -35,9 +36,6 @@ export interface ToolDatabase {
 
 export const TOOL_SCHEMA = 'holdpoint_tools'
 
-/** A migration may touch every row, and wait for another tool server that makes it. */
-const SETUP_TIMEOUT_MS = 600_000
-
 /** Connects to nothing until it is used. Effects that wait for their permit hold up to half as many connections more. */
 export function createToolDatabase(options: ToolDatabaseOptions): ToolDatabase {
   const { url, poolSize, timeoutMs, nowMs, atCrashPoint } = options
@@ -62,15 +60,7 @@ export function createToolDatabase(options: ToolDatabaseOptions): ToolDatabase {
       const [row] = await session.query(`SELECT ${NOW_MS} AS now`)
       return Number(row?.['now'])
     },
-    setUp: async (body) => {
-      const patient = { ...common, timeoutMs: SETUP_TIMEOUT_MS, connectTimeoutMs: timeoutMs }
-      const setup = createDatabase({ ...patient, poolSize: 1, name: 'holdpoint setup' })
-      try {
-        await body(setup)
-      } finally {
-        await setup.close()
-      }
-    },
+    setUp: (body) => withSetup(common, body),
     reserve: transactions.reserve,
     reach: (point) => atCrashPoint?.(point),
     close: async () => void (await (closed ??= Promise.all([database.close(), transactions.close()]))),
